@@ -1,0 +1,144 @@
+"""The nouns that cloud and centre share: Spec, Handle, Seen, Progress; and the Engine protocol.
+
+Asked:  what may a place to run know of a run, and what may it say about it?
+Answer: it gets a Spec, built in full before anything is sent; it gives a Handle at once; it says what it has Seen.
+        The same name again gives the same handle. An engine never chooses, retries or looks for another host.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType, Protocol
+
+from forebay.chips.node import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One node's part in a run: a rank a card, in this order."""
+
+    node: str
+    cards: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """Something kept that a run may read: a version of a data set, or the output of an earlier job."""
+
+    kind: str  # "data" or "output"
+    source: str  # the version's id, "stdlib@3f2a…", or the job's id
+    at: str  # where the script finds it, relative to its working folder: "data/stdlib"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """All that an engine may know of a run. No key, no token, no other organisation's name.
+
+    It says which cards, never why.
+    """
+
+    name: str  # the run's id, "j4k7q2-1": job and attempt
+    job: str
+    organisation: str
+    chip: str
+    shares: tuple[Share, ...]
+    bundle: str  # sha256 of the packed code
+    entry: str  # path inside the bundle
+    argv: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)  # the tenant's own variables; they reach the ranks only
+    mounts: tuple[Mount, ...] = ()
+    output: str = "out"  # folder, relative to the working folder, whose content outlives the attempt
+    requirements: str | None = None  # path inside the bundle: requirements.txt, or a folder of wheels
+    pretend: bool = False
+    grace_s: float = 10.0  # between "please stop" (SIGTERM) and SIGKILL
+
+    @property
+    def ranks(self) -> int:
+        return sum(len(share.cards) for share in self.shares)
+
+
+Handle = NewType("Handle", str)
+"""The engine's name for a run. The local engine's is the path of the run's folder."""
+
+
+class Phase(enum.Enum):
+    """Where a run is, as its engine sees it."""
+
+    PREPARING = "preparing"  # code, data and environment are laid out
+    RUNNING = "running"  # the ranks have been started
+    ENDED = "ended"  # no process of the run is left
+
+
+class Outcome(enum.Enum):
+    """How a run ended, as its engine sees it."""
+
+    SUCCEEDED = "succeeded"  # every rank exited with 0
+    FAILED = "failed"  # a rank exited otherwise or was killed
+    STOPPED = "stopped"  # it was asked to stop, and did
+    UNPREPARED = "unprepared"  # code, data or environment could not be laid out: trying again would not help
+    LOST = "lost"  # the supervisor vanished, and with it the ranks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a run last printed about its work, read out of its own lines. A field that it doesn't print is None."""
+
+    step: int | None = None
+    of: int | None = None
+    loss: float | None = None
+    tokens_per_s: float | None = None
+    line: str = ""
+    at_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """A file that a job left in its output folder."""
+
+    path: str  # relative to the output folder
+    size_bytes: int
+    modified_ns: int
+    is_checkpoint: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What is true of a run now. Times are the centre's wall clock; durations come from its monotonic clock."""
+
+    name: str
+    phase: Phase
+    started_at_ns: int = 0  # when its cards were taken
+    running_at_ns: int = 0  # when the ranks were started; 0 before that
+    ended_at_ns: int = 0
+    held_ns: int = 0  # started to ended, monotonic; what is billed
+    outcome: Outcome | None = None
+    exit_code: int | None = None  # of the first rank that ended badly; negative: the signal that killed it
+    failed_rank: int | None = None
+    reason: str = ""  # one plain sentence for people
+    checkpoint_at_ns: int = 0  # when the newest checkpoint was complete; 0: there is none
+    carrier: str = ""  # how CUDA's words were carried: "native", "simulated cuda device", "mapped to cpu"
+    artefacts: tuple[Artefact, ...] = ()
+
+
+class Engine(Protocol):
+    """A place where a run can be: this machine, Ray, Slurm."""
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The cards there are. Never waits."""
+
+    def launch(self, spec: Spec) -> Handle:
+        """Start a run; returns at once. The same spec's name again gives the same handle and starts nothing."""
+
+    def look(self, handle: Handle) -> Seen:
+        """What is true of a run now. Never waits."""
+
+    def stop(self, handle: Handle, grace_s: float) -> None:
+        """Ask a run to end, by force after `grace_s`. May be said twice."""
+
+    def handles(self) -> tuple[Handle, ...]:
+        """Every run that this engine still remembers, ended ones included."""
+
+    def forget(self, handle: Handle) -> None:
+        """Drop an ended run's working folder. Its output stays. May be said twice."""

@@ -1,0 +1,1 @@
+"""The cloud: organisations share the pool."""

@@ -1,0 +1,173 @@
+"""Decide what follows from what happened.
+
+    decisions = decide(state, fact)
+
+The fact and then every decision are folded into `state` as they are made; the caller writes all of them to the journal before it acts
+on any. Called with the same state and fact it decides the same: there is no clock, no dice and no I/O here.
+
+Policy: first come, first served, by chip. A job takes the first option of its menu whose cards are free. A job that waits for cards of a chip holds
+back later jobs that want that chip, so small jobs never starve a wide one; a job that waits for its organisation's quota, or for its next
+try, holds back nobody but its own lane. No backfill, no preemption, no shares: they come with the scheduler proper (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from forebay.cloud.core import events as e
+from forebay.cloud.core.job import Job, Option, Phase, Run, Standing
+from forebay.cloud.core.place import place
+from forebay.cloud.core.pool import Allocation
+from forebay.cloud.core.state import State, lane_of
+from forebay.units import NS_PER_S, show_seconds
+
+FIRST_BACKOFF_S = 5.0
+LONGEST_BACKOFF_S = 300.0
+
+
+def decide(state: State, fact: e.Event) -> list[e.Event]:
+    """Fold a fact, and return the decisions that it leads to, folded too."""
+    if not isinstance(fact, e.Tick):
+        state.fold(fact)
+    match fact:
+        case e.Submitted(job=job):
+            return _start(state, fact.at_ns) if _may_start(state, job) else []
+        case e.Ended():
+            return [*_after(state, fact), *_start(state, fact.at_ns)]
+        case e.Cancelled(job=job_id):
+            return [*_cancel(state, fact, job_id), *_start(state, fact.at_ns)]
+        case e.NodesSeen() | e.QuotaSet():
+            return _start(state, fact.at_ns)
+        case e.Tick():
+            return [*_overdue(state, fact.at_ns), *_start(state, fact.at_ns)]
+        case _:
+            return []
+
+
+def _made(state: State, decision: e.Event) -> e.Event:
+    state.fold(decision)
+    return decision
+
+
+# Starting.
+
+
+def _may_start(state: State, job: Job) -> bool:
+    """False when a new job surely waits: somebody of its own lane does already, or no card of its chips is free."""
+    return len(state.lanes[lane_of(job)]) == 1 and any(state.free_cards(option.chip) >= option.cards for option in job.menu)
+
+
+def _start(state: State, now_ns: int) -> list[e.Event]:
+    """Launch every job that can start now, in order."""
+    decisions: list[e.Event] = []
+    spoken_for: set[str] = set()  # chips for which an earlier job waits
+    heads = [(queue[0][0], lane) for lane, queue in state.lanes.items()]
+    heapq.heapify(heads)
+    while heads:
+        _, lane = heapq.heappop(heads)
+        standing = state.t.jobs[state.lanes[lane][0][1]]
+        if standing.not_before_ns > now_ns:
+            continue
+        found = _first_that_fits(state, standing.job, spoken_for)
+        if found is None:
+            spoken_for |= _waits_for(state, standing.job)
+            continue
+        decisions.append(_made(state, _launch(state, standing, found, now_ns)))
+        if lane in state.lanes:
+            heapq.heappush(heads, (state.lanes[lane][0][0], lane))
+    return decisions
+
+
+def _within_quota(state: State, job: Job, option: Option) -> bool:
+    left = state.quota_left(job.organisation, option.chip)
+    return left is None or option.cards <= left
+
+
+def _first_that_fits(state: State, job: Job, spoken_for: set[str]) -> Allocation | None:
+    for option in job.menu:
+        if option.chip in spoken_for or not _within_quota(state, job, option):
+            continue
+        allocation = place(state.rooms.get(option.chip, {}).values(), option)
+        if allocation:
+            return allocation
+    return None
+
+
+def _waits_for(state: State, job: Job) -> set[str]:
+    return {option.chip for option in job.menu if _within_quota(state, job, option)}
+
+
+def _launch(state: State, standing: Standing, allocation: Allocation, now_ns: int) -> e.Launched:
+    attempt = len(standing.runs) + 1
+    return e.Launched(
+        at_ns=now_ns, by="forebay", run=f"{standing.job.id}-{attempt}", job=standing.job.id, attempt=attempt, allocation=allocation,
+        price_micro_per_card_s=state.price(allocation.chip), free_cards=state.free_cards(allocation.chip), waiting=state.waiting,
+    )  # fmt: skip
+
+
+# Ending.
+
+
+def _after(state: State, ended: e.Ended) -> list[e.Event]:
+    """What becomes of the job whose run ended."""
+    run = state.t.runs[ended.run]
+    standing = state.t.jobs[run.job]
+    at = {"at_ns": ended.at_ns, "by": "forebay"}
+    if ended.outcome == "succeeded":
+        return [_made(state, e.Finished(**at, job=run.job, phase=Phase.SUCCEEDED.value))]  # type: ignore[arg-type]
+    if run.stop:
+        phase = Phase.CANCELLED if run.stop.startswith("cancelled") else Phase.FAILED
+        return [_made(state, e.Finished(**at, job=run.job, phase=phase.value, reason=run.stop))]  # type: ignore[arg-type]
+    left = standing.job.retries - (run.attempt - 1)
+    why_not = _not_again(ended, left)
+    if why_not:
+        return [_made(state, e.Finished(**at, job=run.job, phase=Phase.FAILED.value, reason=f"{ended.reason}; {why_not}"))]  # type: ignore[arg-type]
+    not_before = ended.at_ns + int(_backoff_s(run, ended) * NS_PER_S)
+    return [_made(state, e.Requeued(**at, job=run.job, run=run.id, not_before_ns=not_before, left=left - 1, reason=ended.reason))]  # type: ignore[arg-type]
+
+
+def _not_again(ended: e.Ended, left: int) -> str:
+    """Why a failed run is not tried again; empty: it is.
+
+    A program that ends with an exit code of its own and got no further than before would do the same again.
+    A kill, a lost supervisor, or a new checkpoint says that the next try may get further.
+    """
+    if ended.outcome == "unprepared":
+        return "not tried again, because its code, data or environment can't be laid out"
+    if left <= 0:
+        return "no retries left"
+    if ended.outcome == "failed" and (ended.exit_code or 0) > 0 and not ended.checkpointed:
+        return "not tried again, because it ended by itself before a checkpoint"
+    return ""
+
+
+def _backoff_s(run: Run, ended: e.Ended) -> float:
+    """At once after a first failure or after progress; then 5, 10, 20... seconds, up to five minutes."""
+    if run.attempt == 1 or ended.checkpointed:
+        return 0.0
+    return float(min(FIRST_BACKOFF_S * 2 ** (run.attempt - 2), LONGEST_BACKOFF_S))
+
+
+def _cancel(state: State, fact: e.Cancelled, job_id: str) -> list[e.Event]:
+    standing = state.t.jobs[job_id]
+    reason = f"cancelled by {fact.by}"
+    if standing.phase is Phase.WAITING:
+        return [_made(state, e.Finished(at_ns=fact.at_ns, by="forebay", job=job_id, phase=Phase.CANCELLED.value, reason=reason))]
+    run = state.live_run(job_id)
+    if run and not run.stop:
+        return [_made(state, e.StopAsked(at_ns=fact.at_ns, by="forebay", run=run.id, reason=reason, grace_s=standing.job.grace_s))]
+    return []
+
+
+def _overdue(state: State, now_ns: int) -> list[e.Event]:
+    """Stop the runs whose time limit has passed. The limit counts from the first line of the script, not from the queue."""
+    decisions = []
+    for run_id in list(state.live):
+        run = state.t.runs[run_id]
+        job = state.t.jobs[run.job].job
+        if run.stop or job.time_limit_s is None or not run.running_at_ns:
+            continue
+        if now_ns - run.running_at_ns > job.time_limit_s * NS_PER_S:
+            reason = f"its time limit of {show_seconds(job.time_limit_s)} passed"
+            decisions.append(_made(state, e.StopAsked(at_ns=now_ns, by="forebay", run=run_id, reason=reason, grace_s=job.grace_s)))
+    return decisions

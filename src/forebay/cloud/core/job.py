@@ -1,0 +1,111 @@
+"""What tenants ask for: Job with its menu, and Run, one attempt at it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from forebay.cloud.core.pool import Allocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A line of a job's menu: so many cards of this chip.
+
+    A planner's menu says more of each line (plan, seconds a step); those fields come with the planner.
+    """
+
+    chip: str
+    cards: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """Any program of the tenant. It knows nothing of Forebay."""
+
+    bundle: str  # sha256 of the packed code
+    entry: str
+    argv: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: Mapping[str, str] = field(default_factory=dict)  # where in the working folder -> "data:stdlib@3f2a…" or "output:j4k7q2"
+    output: str = "out"
+    requirements: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A built-in runtime that obeys a plan. No recipe is offered yet: the train room brings the first."""
+
+    name: str
+    plan: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a tenant asks for: a script or a recipe, a menu of options (best first), and its limits."""
+
+    id: str
+    organisation: str
+    project: str
+    name: str
+    menu: tuple[Option, ...]
+    script: Script | None = None
+    recipe: Recipe | None = None
+    time_limit_s: float | None = None
+    retries: int = 3  # attempts after the first
+    grace_s: float = 10.0
+
+
+class Phase(enum.Enum):
+    """Where a job is."""
+
+    WAITING = "waiting"  # in the queue
+    STARTING = "starting"  # holds cards; its centre lays out code, data and environment
+    RUNNING = "running"
+    STOPPING = "stopping"  # asked to end
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def over(self) -> bool:
+        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A job and how it stands now."""
+
+    job: Job
+    order: int  # place in the order of submission; a job that is tried again keeps it
+    submitted_at_ns: int
+    submitted_by: str
+    phase: Phase = Phase.WAITING
+    runs: tuple[str, ...] = ()
+    not_before_ns: int = 0  # a job that failed waits until then
+    ended_at_ns: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One attempt at a job: the cards it holds, since when, and how it ended."""
+
+    id: str
+    job: str
+    attempt: int
+    allocation: Allocation
+    price_micro_per_card_s: int
+    launched_at_ns: int
+    running_at_ns: int = 0
+    carrier: str = ""
+    stop: str = ""  # why it was asked to end; empty: it wasn't
+    grace_s: float = 0.0
+    ended_at_ns: int = 0  # when the cloud learned of it
+    outcome: str = ""  # the engine's word; empty while it goes on
+    exit_code: int | None = None
+    reason: str = ""
+    held_ns: int = 0
+    lost_ns: int = 0
+    artefacts: int = 0

@@ -1,0 +1,1 @@
+"""What is kept: bundles, data sets, manifests, the chunk store."""

@@ -1,0 +1,1 @@
+"""How chips are joined: links, topologies, and collectives as rounds of sends."""

@@ -1,0 +1,1 @@
+"""How to cut the work: models, workloads, plans and menus."""

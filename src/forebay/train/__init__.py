@@ -1,0 +1,1 @@
+"""Doing a plan: checkpoints and progress of the built-in recipe."""
