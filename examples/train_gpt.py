@@ -60,7 +60,7 @@ class GPT(nn.Module):
     def __init__(self, shape):
         super().__init__()
         self.shape = shape
-        self.bytes = nn.Embedding(VOCABULARY, shape.width)
+        self.recent = nn.ModuleList(nn.Embedding(VOCABULARY, shape.width) for _ in range(4))
         self.places = nn.Embedding(shape.context, shape.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(shape.width)
@@ -78,7 +78,10 @@ class GPT(nn.Module):
             nn.init.zeros_(module.bias)
 
     def forward(self, bytes_BT):
-        x_BTD = self.bytes(bytes_BT) + self.places(torch.arange(bytes_BT.shape[1], device="cuda"))
+        T = bytes_BT.shape[1]
+        x_BTD = self.places(torch.arange(T, device="cuda"))
+        for back, table in enumerate(self.recent):  # each place sees its byte and the three before it, at next to no cost
+            x_BTD = x_BTD + table(F.pad(bytes_BT, (back, 0))[:, :T])
         for block in self.blocks:
             x_BTD = block(x_BTD)
         return self.head(self.norm(x_BTD))
@@ -151,12 +154,12 @@ def main():
     parser = argparse.ArgumentParser(description="Train a small GPT on a folder of text, one byte a token.")
     parser.add_argument("--data", default="data", help="folder of text files")
     parser.add_argument("--out", default="out", help="folder for the checkpoint")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=8, help="sequences per GPU and step")
-    parser.add_argument("--context", type=int, default=128, help="bytes per sequence")
-    parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument("--width", type=int, default=96)
-    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--context", type=int, default=64, help="bytes per sequence")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--heads", type=int, default=2)
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     parser.add_argument("--checkpoint-every", type=int, default=50, help="steps")

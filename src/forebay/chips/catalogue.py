@@ -3,8 +3,11 @@
 Asked:  what is the chip `ascend-910b` called in software, how large is it, how fast at best, and who says so?
 Answer: a TOML file per vendor beside this one. A fact that a vendor's chips share stands once, under [shared]; a chip may say
         otherwise. Each file lists its [sources]; a table's `source` covers all in it, its `sources` name the exceptions.
-Units:  the files say "80 GB" and "989 TFLOP/s" as people do; a Chip has bytes and flop. GB is 10^9 bytes (docs/chips.md says why).
-Limits: figures are the vendors' own dense peaks. A field without a trustworthy source is absent, never guessed.
+        `pci` and `reported_as` are how detection knows a card: vendor and device as in pci.ids (2026-08-22), and the product
+        name as the vendor's monitor or library prints it.
+Units:  the files say "80 GB" and "989 TFLOP/s" as people do; a Chip has bytes and flop a second. GB is 10^9 (docs/chips.md).
+Limits: figures are the vendors' own dense peaks, int8 operations counted as flop. A field without a trustworthy source is
+        absent, never guessed.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ _QUANTITIES: Mapping[str, tuple[str, Any]] = {
     "bandwidth": ("memory_bytes_per_s", units.parse_bytes_per_s),
     "scale_up": ("scale_up_bytes_per_s", units.parse_bytes_per_s),
 }
-_KEYS = {*_WORDS, *_QUANTITIES, "peak", "title", "notes", "reported_as", "source", "sources"}
+_KEYS = {*_WORDS, *_QUANTITIES, "peak", "title", "notes", "pci", "reported_as", "source", "sources"}
 
 
 @cache
@@ -46,9 +49,15 @@ def find(name: str) -> Chip:
 
 
 @cache
-def reported_names() -> Mapping[str, str]:
-    """Product name, as a vendor's monitor prints it and in lower case -> chip. "nvidia h100 80gb hbm3" -> "h100-sxm"."""
+def by_reported_name() -> Mapping[str, str]:
+    """Product name in lower case -> chip: "nvidia h100 80gb hbm3" -> "h100-sxm"."""
     return MappingProxyType({word.lower(): name for name, entry, _ in _entries() for word in entry.get("reported_as", ())})
+
+
+@cache
+def by_pci_id() -> Mapping[str, str]:
+    """PCI vendor and device -> chip: "10de:2330" -> "h100-sxm"."""
+    return MappingProxyType({word: name for name, entry, _ in _entries() for word in entry.get("pci", ())})
 
 
 @cache

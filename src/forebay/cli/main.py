@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 # Verb -> what it does, in the order of a newcomer's first day. A test keeps these lines equal to the verbs' own help.
 VERBS: dict[str, str] = {
@@ -29,7 +32,7 @@ VERBS: dict[str, str] = {
     "cancel": "Cancel a job.",
     "chips": "List the chips of the catalogue, or explain one.",
     "pool": "Show centres, nodes and cards: free, busy, pretend.",
-    "data": "Make, list and show data sets.",
+    "data": "Make and list data sets.",
     "org": "Make and list organisations and their projects.",
     "key": "Make, list and revoke keys.",
     "price": "Set and list prices per card-second.",
@@ -105,6 +108,6 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def command(app: typer.Typer, **settings: Any) -> Any:
+def command(app: typer.Typer, **settings: Any) -> Callable[[Verb], Verb]:
     """Decorator for a plain verb: the file's one function is the verb itself."""
     return app.callback(invoke_without_command=True, **settings)

@@ -13,6 +13,7 @@ from rich.table import Table
 from forebay.errors import ForebayError
 
 console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 JSON_HELP = "Print JSON instead of a table."
 
 
@@ -48,4 +49,4 @@ def error(problem: ForebayError) -> None:
         json.dump({"error": problem.to_json()}, sys.stderr, ensure_ascii=False)
         sys.stderr.write("\n")
         return
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{problem.kind}: {problem}", markup=False)
+    errors.print(f"{problem.kind}: {problem}", markup=False)

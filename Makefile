@@ -1,0 +1,38 @@
+# Two commands for newcomers: `make demo` and `make test`. Both make what they need, in .venv.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow check clean
+
+demo: $(VENV)/.installed-demo  ## the whole journey on this machine
+	$(BIN)/forebay demo $(DEMO)
+
+test: $(VENV)/.installed-test check  ## the suite, under 15 minutes
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-slow: $(VENV)/.installed-test  ## kills, long simulations, real servers; under 45 minutes
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+check: $(VENV)/.installed-test  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Forebay needs Python 3.11 or newer; found `$(PYTHON) --version`. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A torch that is there already is kept: on a vendor's machine it is the vendor's own.
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/pip install --disable-pip-version-check "$(TORCH)"
+	$(BIN)/pip install --disable-pip-version-check numpy -e '.[cloud]'
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.installed-demo
+	$(BIN)/pip install --disable-pip-version-check -e '.[cloud,test]'
+	touch $@

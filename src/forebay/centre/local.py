@@ -1,0 +1,363 @@
+"""The local engine: runs on this machine's cards.
+
+Asked:  how does a run start at once, go on when we die, and never run twice?
+Answer: `launch` writes the order down and hands it to a supervisor of its own (`supervisor.py`). The run's lock says whether that one lives; the
+        run's folder says the rest. We hold nothing that isn't in the folders, but for one idle supervisor (the standby), which has had torch imported in advance.
+Limits: Linux. One machine. Code and data are on disk already: the agent brings them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from forebay import codec
+from forebay.centre import bundle, files, isolation, layout, leftovers, log, order, supervisor
+from forebay.centre.order import Order
+from forebay.centre.spec import Handle, Outcome, Phase, Progress, Seen, Spec
+from forebay.chips.node import Node
+from forebay.errors import BadInput, Conflict, Unknown
+
+ANY = "*"  # the key of the base environment for chips that have none of their own
+STANDBY_AFTER_S = 2.0  # the next standby imports when the run that took the last one has had its own start
+_FORKABLE = ("cpu", "cuda")  # device types whose driver importing torch doesn't touch
+
+
+@dataclass(frozen=True, slots=True)
+class _Standby:
+    """An idle supervisor whose crew has imported torch, or is doing so."""
+
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+    base: str
+    cookie: str
+
+
+class Local:
+    """The cards of this machine, as an Engine (`spec.py`)."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        nodes: tuple[Node, ...],
+        base: Mapping[str, Path],
+        trust_all: bool = False,
+        standby: bool = True,
+        shim: Path | None = None,
+        build_env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`base`: chip (or "*") to its base environment's Python. `shim`: where the carrier of CUDA's words is compiled to,
+        if not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL.
+
+        Takes up what an earlier engine over the same home left: its runs are remembered, and one that it had only written down is started.
+        """
+        self._home = home.absolute()
+        self._nodes = nodes
+        self._base = {chip: str(python) for chip, python in base.items()}
+        self._shim = str((shim or layout.shim(self._home)).absolute())
+        self._trust_all = trust_all
+        self._build_env = dict(build_env or {})
+        self._root = os.geteuid() == 0
+        self._guard = threading.RLock()
+        self._supervisors: dict[Handle, subprocess.Popen[bytes]] = {}
+        self._handed: set[Handle] = set()  # given to a standby; started anew if that one died before it took the lock
+        self._torch: dict[str, bool] = {}  # by bundle
+        self._standby: _Standby | None = None
+        self._wants_standby = standby
+        self._timer: threading.Timer | None = None
+        self._lay_home_out()
+        for handle in self.handles():
+            if self._unbegun(handle):
+                self._start(handle)
+        self._replace_standby()
+
+    def nodes(self) -> tuple[Node, ...]:
+        return self._nodes
+
+    def launch(self, spec: Spec) -> Handle:
+        run_dir = layout.run(self._home, spec.name)
+        layout.name(spec.job)
+        handle = Handle(str(run_dir))
+        with self._guard:
+            if layout.spec(run_dir).exists():
+                return handle
+            wanted = self._order(spec)
+            standby = self._take_standby(wanted)
+            if standby is not None:
+                wanted = replace(wanted, cookie=standby.cookie)
+            isolation.own_folder(run_dir, 0o711)
+            files.write_json(layout.spec(run_dir), codec.encode(wanted), durable=True)
+            files.sync_folder(run_dir.parent)
+            if standby is None:
+                self._start(handle)
+            else:
+                self._hand_over(standby, handle)
+            return handle
+
+    def look(self, handle: Handle) -> Seen:
+        run_dir = self._known(handle)
+        child = self._supervisors.get(handle)
+        alive = child is not None and child.poll() is None
+        seen = self._status(run_dir)
+        if seen is not None and seen.phase is Phase.ENDED:
+            return seen
+        lock = supervisor.take_lock(run_dir)
+        if lock is None:
+            return self._status(run_dir) or _preparing(run_dir)
+        try:
+            seen = self._status(run_dir)  # it may have ended between our two looks
+            if seen is not None and seen.phase is Phase.ENDED:
+                return seen
+            if seen is None and alive:
+                return _preparing(run_dir)
+            if seen is not None:
+                return _sweep(run_dir, lock, seen)
+        finally:
+            os.close(lock)
+        with self._guard:
+            if handle in self._handed or child is None:
+                self._handed.discard(handle)
+                self._start(handle)
+                return _preparing(run_dir)
+        lock = supervisor.take_lock(run_dir)
+        if lock is None:
+            return self._status(run_dir) or _preparing(run_dir)
+        try:
+            return self._status(run_dir) or _sweep(run_dir, lock, _preparing(run_dir))
+        finally:
+            os.close(lock)
+
+    def stop(self, handle: Handle, grace_s: float) -> None:
+        run_dir = self._known(handle)
+        seen = self._status(run_dir)
+        if seen is not None and seen.phase is Phase.ENDED:
+            return
+        files.write_json(layout.stop(run_dir), {"grace_s": grace_s}, durable=True)
+        try:
+            descriptor = os.open(layout.control(run_dir), os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # no supervisor listens: not yet, or not any more
+            return
+        with os.fdopen(descriptor, "wb", buffering=0) as control:
+            control.write(b"stop\n")
+
+    def handles(self) -> tuple[Handle, ...]:
+        runs = self._home / "runs"
+        return tuple(Handle(str(path)) for path in sorted(runs.iterdir()) if layout.spec(path).exists())
+
+    def forget(self, handle: Handle) -> None:
+        run_dir = Path(handle)
+        if run_dir.parent != self._home / "runs" or not run_dir.exists():
+            return
+        if self.look(handle).phase is not Phase.ENDED:
+            raise Conflict("The run hasn't ended, so its folder is still needed.", asked=run_dir.name, hint="stop it first")
+        gone = run_dir.with_name(f".gone-{run_dir.name}")
+        run_dir.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        self._supervisors.pop(handle, None)
+
+    def progress(self, handle: Handle) -> Progress | None:
+        """What the run last printed about its work."""
+        return supervisor.last_progress(self._known(handle))
+
+    def log(self, handle: Handle, offset: int) -> log.Part:
+        """What the run printed, from this offset on."""
+        return log.read(layout.log(self._known(handle)), offset)
+
+    def data_folder(self, organisation: str) -> Path:
+        """The folder into which the agent brings an organisation's data: the organisation may read it, and nobody else."""
+        gid = isolation.gid(self._home, organisation, root=self._root, trust_all=self._trust_all)
+        folder = layout.data(self._home, organisation)
+        return isolation.own_folder(folder, 0o750, 0 if self._root else None, gid)
+
+    def close(self) -> None:
+        """Let the standby go. Runs go on."""
+        with self._guard:
+            self._wants_standby = False
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._standby is not None:
+                self._standby.line.close()
+                self._standby.process.wait()
+                self._standby = None
+
+    # The order.
+
+    def _order(self, spec: Spec) -> Order:
+        places = order.places(spec, self._nodes)
+        base = self._base_of(spec.chip, pretend=spec.pretend)
+        identity = isolation.identify(self._home, spec.organisation, root=self._root, trust_all=self._trust_all)
+        visible_env, device_type = _names_of(spec.chip)
+        return Order(
+            spec=spec,
+            home=str(self._home),
+            base=base,
+            places=places,
+            visible_env=visible_env,
+            torch=("import" if spec.entry.endswith(".py") else "carry") if self._imports_torch(spec.bundle) else "none",
+            shim=self._shim,
+            can_fork=spec.pretend or device_type in _FORKABLE,
+            cookie=secrets.token_hex(16),
+            uid=identity.uid,
+            gid=identity.gid,
+            run_gid=identity.run_gid,
+            build_env=self._build_env,
+        )
+
+    def _base_of(self, chip: str, *, pretend: bool) -> str:
+        for key in ("cpu" if pretend else chip, ANY):
+            if key in self._base:
+                return self._base[key]
+        raise BadInput("This centre has no base environment for that chip.", asked=chip, found=", ".join(self._base))
+
+    def _imports_torch(self, sha256: str) -> bool:
+        if sha256 not in self._torch:
+            try:
+                self._torch[sha256] = bundle.imports_torch(layout.bundle(self._home, sha256))
+            except (OSError, EOFError, tarfile.TarError):
+                return False  # the supervisor will say what is wrong with it
+        return self._torch[sha256]
+
+    # Supervisors.
+
+    def _start(self, handle: Handle) -> None:
+        """Start a supervisor. If another has the run's lock, this one leaves at once."""
+        with open(layout.complaints(Path(handle)), "ab") as complaints:
+            self._supervisors[handle] = subprocess.Popen(_supervisor([handle]), stdout=complaints, stderr=complaints, **_DETACHED)
+
+    def _hand_over(self, standby: _Standby, handle: Handle) -> None:
+        self._supervisors[handle] = standby.process
+        self._handed.add(handle)
+        try:
+            standby.line.sendall(os.fsencode(handle))
+        except OSError:
+            self._handed.discard(handle)
+            self._start(handle)
+        standby.line.close()
+        self._timer = threading.Timer(STANDBY_AFTER_S, self._replace_standby)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _take_standby(self, wanted: Order) -> _Standby | None:
+        standby = self._standby
+        if standby is None or wanted.torch != "import" or standby.base != wanted.base or not wanted.can_fork:
+            return None
+        self._standby = None
+        if standby.process.poll() is not None:
+            standby.line.close()
+            self._replace_standby()
+            return None
+        return standby
+
+    def _replace_standby(self) -> None:
+        """Start an idle supervisor, if there should be one and isn't."""
+        with self._guard:
+            if not self._wants_standby or self._standby is not None or not self._nodes:
+                return
+            first = next((node for node in self._nodes if not node.pretend), self._nodes[0])
+            base = self._base_of(first.chip, pretend=first.pretend)
+            cards, cookie = max(len(node.cards) for node in self._nodes), secrets.token_hex(16)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                arguments = ["--standby", str(theirs.fileno()), str(self._home), base, self._shim, str(cards), cookie]
+                with open(self._home / "standby.log", "ab") as complaints:
+                    process = subprocess.Popen(
+                        _supervisor(arguments), pass_fds=[theirs.fileno()], stdout=complaints, stderr=complaints, **_DETACHED
+                    )
+            self._standby = _Standby(process, ours, base, cookie)
+
+    # Folders.
+
+    def _lay_home_out(self) -> None:
+        isolation.own_folder(self._home, 0o711)
+        for folder in ("runs", "outputs", "store", "store/data", "envs", "shim", "code"):
+            isolation.own_folder(self._home / folder, 0o755 if folder in ("shim", "code") else 0o711)
+        isolation.own_folder(self._home / "store" / "bundles", 0o700)
+        for gone in (self._home / "runs").glob(".gone-*"):
+            shutil.rmtree(gone, ignore_errors=True)
+        link, package = layout.code(self._home) / "forebay", Path(__file__).resolve().parents[1]
+        if not link.is_symlink() or Path(os.readlink(link)) != package:
+            draft = link.with_name(f".forebay.{os.getpid()}")
+            draft.symlink_to(package)
+            draft.replace(link)
+
+    def _known(self, handle: Handle) -> Path:
+        run_dir = Path(handle)
+        if run_dir.parent != self._home / "runs" or not layout.spec(run_dir).exists():
+            raise Unknown("This engine has no such run.", asked=run_dir.name)
+        return run_dir
+
+    def _status(self, run_dir: Path) -> Seen | None:
+        body = files.read_json(layout.status(run_dir))
+        return None if body is None else codec.decode(Seen, body, strict=False)
+
+    def _unbegun(self, handle: Handle) -> bool:
+        """True when the run was written down, but no supervisor has begun it."""
+        run_dir = Path(handle)
+        if layout.status(run_dir).exists():
+            return False
+        lock = supervisor.take_lock(run_dir)
+        if lock is None:
+            return False
+        os.close(lock)
+        return not layout.status(run_dir).exists()
+
+
+_DETACHED: dict[str, object] = {
+    "start_new_session": True,
+    "stdin": subprocess.DEVNULL,
+    "cwd": "/",
+    "env": {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},  # nothing of ours: no token can leak from it
+}
+
+
+def _supervisor(arguments: list[str]) -> list[str]:
+    """The command line of a supervisor: this Python with the standard library and our own source, without site, so that it starts fast and stays small."""
+    source = str(Path(__file__).resolve().parents[2])
+    opening = f"import sys; sys.path.insert(0, {source!r}); from forebay.centre.supervisor import main; main()"
+    return [sys.executable, "-I", "-S", "-c", opening, *arguments]
+
+
+def _names_of(chip: str) -> tuple[str | None, str]:
+    """The chip's visible-devices variable and torch's device type."""
+    from forebay.chips import catalogue
+
+    found = catalogue.find(chip)
+    return found.visible_devices_env, found.device_type
+
+
+def _preparing(run_dir: Path) -> Seen:
+    return Seen(name=run_dir.name, phase=Phase.PREPARING)
+
+
+def _sweep(run_dir: Path, lock: int, seen: Seen) -> Seen:
+    """The supervisor is dead, and we hold its lock: end what is left of the run, and say so."""
+    wanted = codec.decode(Order, files.read_json(layout.spec(run_dir)), strict=False)
+    any_left = leftovers.end(lambda: leftovers.find(gid=wanted.run_gid, cookie=wanted.cookie))
+    held_ns = 0
+    body = os.pread(lock, 4096, 0)
+    if body:
+        beat = codec.decode(supervisor.Beat, json.loads(body))
+        same_boot = beat.boot == supervisor.boot()
+        held_ns = (time.monotonic_ns() if any_left and same_boot else beat.last_ns) - beat.taken_ns
+    lost = replace(
+        seen,
+        phase=Phase.ENDED,
+        ended_at_ns=time.time_ns(),
+        held_ns=held_ns,
+        outcome=Outcome.LOST,
+        reason="Its supervisor vanished, and its ranks with it." if body else "Its supervisor could not be started; see supervisor.log in its folder.",
+    )
+    files.write_json(layout.status(run_dir), codec.encode(lost), durable=True)
+    return lost

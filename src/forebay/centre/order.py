@@ -1,0 +1,201 @@
+"""The noun Order: a Spec and what the local engine has decided about it; and what follows from it for each rank.
+
+Asked:  which process gets which number, core, card and variable?
+Answer: pure functions of the order. The supervisor reads them out to the parent of the ranks (`job/wire.py` names the fields).
+Limits: one machine: the shares of a spec are nodes of this machine, real or pretend.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from forebay.centre.spec import Spec
+from forebay.chips.node import Node
+from forebay.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one rank sits."""
+
+    rank: int
+    local_rank: int  # within its share
+    local_ranks: int
+    group: int  # which share
+    groups: int
+    cores: tuple[int, ...]  # bound to these; empty: not bound
+    cards: tuple[int, ...]  # of its share: the rank sees them all, as under torchrun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a supervisor has to carry out. Written to disk before anything starts."""
+
+    spec: Spec
+    home: str
+    base: str  # the Python of the chip's base environment
+    places: tuple[Place, ...]
+    visible_env: str | None  # the chip's visible-devices variable
+    torch: str  # "import": ranks come out of a parent that has imported torch; "carry": they may import it themselves; "none"
+    shim: str  # folder of the compiled carrier of CUDA's words
+    can_fork: bool  # the chip's driver is untouched by the import
+    cookie: str  # in the environment of every process of the run, to find what is left of it
+    uid: int | None = None  # None: the engine isn't root, and everything runs as its own user
+    gid: int | None = None
+    run_gid: int | None = None  # a group of this run alone, to find what is left of it
+    build_env: Mapping[str, str] = field(default_factory=dict)  # for pip, set by the operator
+
+
+def places(spec: Spec, nodes: tuple[Node, ...]) -> tuple[Place, ...]:
+    """A place a card, in the order of the shares. Raises BadInput for a node or card that isn't there."""
+    by_name = {node.name: node for node in nodes}
+    found: list[Place] = []
+    for group, share in enumerate(spec.shares):
+        node = by_name.get(share.node)
+        if node is None or node.chip != spec.chip:
+            known = ", ".join(f"{node.name} ({node.chip})" for node in nodes)
+            raise BadInput("The spec names a node that this engine doesn't have.", asked=f"{share.node} ({spec.chip})", found=known)
+        cards = {card.index: card for card in node.cards}
+        for local_rank, index in enumerate(share.cards):
+            if index not in cards:
+                raise BadInput(f"Node {node.name} has no such card.", asked=str(index), found=", ".join(map(str, cards)))
+            found.append(
+                Place(
+                    rank=len(found),
+                    local_rank=local_rank,
+                    local_ranks=len(share.cards),
+                    group=group,
+                    groups=len(spec.shares),
+                    cores=() if spec.pretend else cards[index].cores,
+                    cards=share.cards,
+                )
+            )
+    if not found:
+        raise BadInput("A run has at least one card.", asked=spec.name)
+    return tuple(found)
+
+
+def attempt(run: str) -> int:
+    """The attempt in a run's name: 2 in "j4k7q2-2"; 1 where it doesn't say."""
+    found = re.search(r"-(\d+)$", run)
+    return max(int(found[1]), 1) if found else 1
+
+
+# What the launcher alone may say. A tenant's variable of such a name is dropped.
+_OURS = re.compile(
+    r"FOREBAY_.*|TORCHELASTIC_.*|MASTER_(ADDR|PORT)|(LOCAL_|GROUP_|ROLE_)?RANK|(LOCAL_|GROUP_|ROLE_)?WORLD_SIZE|ROLE_NAME|HOME|USER|LOGNAME"
+)
+
+
+def shared_environment(order: Order, run_dir: str, output: str, python: str, overlay: str | None) -> dict[str, str]:
+    """The variables of all ranks, from nothing: nothing of the engine's own environment gets in."""
+    spec = order.spec
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    restarts = str(attempt(spec.name) - 1)
+    env = {
+        "PATH": f"{os.path.dirname(python)}:{path}",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # a line is a line as soon as it is printed, in subprocesses too
+    }
+    env.update({name: value for name, value in spec.env.items() if not _OURS.fullmatch(name)})
+    if "PATH" in spec.env:
+        env["PATH"] = f"{os.path.dirname(python)}:{spec.env['PATH']}"
+    env.update(
+        HOME=f"{run_dir}/work",
+        USER=f"org-{spec.organisation}",
+        LOGNAME=f"org-{spec.organisation}",
+        TMPDIR=f"{run_dir}/tmp",
+        WORLD_SIZE=str(len(order.places)),
+        ROLE_NAME="default",
+        ROLE_WORLD_SIZE=str(len(order.places)),
+        TORCHELASTIC_RUN_ID=spec.name,
+        TORCHELASTIC_RESTART_COUNT=restarts,
+        TORCHELASTIC_MAX_RESTARTS=restarts,
+        TORCH_NCCL_ASYNC_ERROR_HANDLING="1",
+        FOREBAY_JOB=spec.job,
+        FOREBAY_RUN=spec.name,
+        FOREBAY_ATTEMPT=str(attempt(spec.name)),
+        FOREBAY_OUTPUT=output,
+        FOREBAY_DATA=data_folder(spec, f"{run_dir}/work"),
+        FOREBAY_COOKIE=order.cookie,
+    )
+    if spec.pretend:
+        env["FOREBAY_PRETEND"] = "1"
+    if overlay is not None:
+        env["VIRTUAL_ENV"] = overlay
+    return env
+
+
+def data_folder(spec: Spec, work: str) -> str:
+    """The folder that holds the data mounts: their common parent, or the working folder where there is none."""
+    parents = [os.path.dirname(mount.at.rstrip("/")) for mount in spec.mounts if mount.kind == "data"]
+    common = os.path.commonpath(parents) if parents else ""
+    return os.path.join(work, common) if common else work
+
+
+def rank_environment(order: Order, place: Place) -> dict[str, str]:
+    """The variables of one rank: what torchrun sets, and the cards it may see."""
+    env = {
+        "RANK": str(place.rank),
+        "LOCAL_RANK": str(place.local_rank),
+        "LOCAL_WORLD_SIZE": str(place.local_ranks),
+        "GROUP_RANK": str(place.group),
+        "GROUP_WORLD_SIZE": str(place.groups),
+        "ROLE_RANK": str(place.rank),
+    }
+    threads = str(threads_of(order, place))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        env[name] = order.spec.env.get(name, threads)
+    if order.visible_env is not None and not order.spec.pretend:
+        env[order.visible_env] = ",".join(map(str, place.cards))
+    return env
+
+
+def threads_of(order: Order, place: Place) -> int:
+    """As many as the card has cores; one where it has none of its own, as torchrun does."""
+    asked = order.spec.env.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else max(len(place.cores), 1)
+
+
+# Variables that Python, the loader, torch or its libraries read once, while they are started or imported.
+_READ_AT_IMPORT = re.compile(r"PYTHON(?!UNBUFFERED).*|LD_.*|MALLOC_.*|KMP_.*|GOMP_.*|OMP_(?!NUM_THREADS).*|MKL_(?!NUM_THREADS).*|TORCH_(?!NCCL|DISTRIBUTED|CPP_LOG).*|PYTORCH_.*")
+
+
+def needs_fresh(order: Order) -> bool:
+    """True where a rank has to be a new interpreter, because a fork would come too late for what the tenant or the chip asks."""
+    return not order.can_fork or any(_READ_AT_IMPORT.fullmatch(name) for name in order.spec.env)
+
+
+def begin(order: Order, *, start: str, work: str, argv: list[str], python: str, env: dict[str, str], view: dict[str, Any], packages: str | None) -> dict[str, Any]:
+    """The packet that begins a run; `job/wire.py` says what its fields mean."""
+    return {
+        "say": "begin",
+        "ranks": len(order.places),
+        "start": start,
+        "work": work,
+        "entry": order.spec.entry,
+        "argv": argv,
+        "python": python,
+        "env": env,
+        "store": start != "exec",
+        "view": view,
+        "uid": order.uid,
+        "gid": order.gid,
+        "groups": [number for number in (order.gid, order.run_gid) if number is not None],
+        "packages": packages,
+    }
+
+
+def rank_packet(order: Order, place: Place) -> dict[str, Any]:
+    return {
+        "say": "rank",
+        "rank": place.rank,
+        "env": rank_environment(order, place),
+        "cores": list(place.cores),
+        "threads": threads_of(order, place),
+        "cards": place.local_ranks,
+    }

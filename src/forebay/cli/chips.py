@@ -1,0 +1,137 @@
+"""`forebay chips`: the catalogue as a table, and one chip explained with the source of each figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from forebay.chips import catalogue
+from forebay.chips.chip import Chip
+from forebay.chips.roofline import roofline
+from forebay.cli import show
+from forebay.cli.main import command
+from forebay.codec import encode
+from forebay.errors import Unknown, nearest
+from forebay.units import show_bytes, show_bytes_per_s, show_flop_per_s
+
+app = typer.Typer()
+
+_SOFTWARE = {
+    "device_type": "torch device",
+    "plugin": "plug-in module",
+    "backend": "torch.distributed backend",
+    "visible_devices_env": "cards are chosen by",
+    "monitor": "monitor",
+    "warp_size": "threads in a warp",
+}
+_FIGURES = {
+    "memory_bytes": ("memory", show_bytes),
+    "memory_bytes_per_s": ("memory bandwidth", show_bytes_per_s),
+    "scale_up_bytes_per_s": ("link to other cards", show_bytes_per_s),
+}
+_FORMATS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8")
+_EXPECTED = ("fp32", "fp16", "bf16")  # formats whose absence is worth a word
+
+
+@command(app)
+def chips(
+    ctx: typer.Context,
+    vendor: Annotated[str, typer.Option(help="Only this vendor's chips.", show_default=False)] = "",
+    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+) -> None:
+    """List the chips of the catalogue, or explain one."""
+    if ctx.invoked_subcommand:
+        return
+    listed = [chip for chip in catalogue.load().values() if vendor.lower() in ("", chip.vendor)]
+    if not listed:
+        vendors = sorted({chip.vendor for chip in catalogue.load().values()})
+        hint = ", ".join(nearest(vendor, vendors) or vendors)
+        raise Unknown("The catalogue has no chip of that vendor.", asked=vendor, hint=hint)
+    if as_json:
+        show.as_json(encode(listed))
+        return
+    show.table(
+        ("chip", "vendor", "device", "memory", "bf16 peak", "backend", "CUDA"),
+        (
+            (
+                chip.name,
+                chip.vendor,
+                chip.device_type,
+                show_bytes(chip.memory_bytes) if chip.memory_bytes else "-",
+                _peak_16_bit(chip),
+                chip.backend or "-",
+                "yes" if chip.speaks_cuda else "no",
+            )
+            for chip in listed
+        ),
+        right=("memory", "bf16 peak"),
+    )
+    show.console.print(
+        "\nPeaks are the vendors', dense. -: no trustworthy source. CUDA: its torch keeps the name cuda."
+        "\n`forebay chips show NAME` explains a chip and tells where each figure is from."
+    )
+
+
+@app.command("show")
+def show_one(
+    name: Annotated[str, typer.Argument(help="A chip's name, as in `forebay chips`.")],
+    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+) -> None:
+    """Explain one chip: its names in software, its figures, their sources, and what is unknown."""
+    chip = catalogue.find(name)
+    ridges = {f: roof.ridge for f in chip.flop_per_s if (roof := roofline(chip, f))}
+    if as_json:
+        show.as_json({"chip": encode(chip), "ridge_flop_per_byte": ridges, "unknown": unknown(chip)})
+        return
+    mentioned = list(dict.fromkeys(chip.sources.values()))
+
+    def mark(field: str) -> str:
+        return f"  [{mentioned.index(chip.sources[field]) + 1}]"
+
+    show.console.print(f"{chip.name}: {chip.title}", style="bold", markup=False)
+    show.console.print(in_words(chip) + "\n", markup=False)
+    show.facts(
+        [(title, f"{getattr(chip, key)}{mark(key)}") for key, title in _SOFTWARE.items() if getattr(chip, key)]
+        + [(title, unit(getattr(chip, key)) + mark(key)) for key, (title, unit) in _FIGURES.items() if getattr(chip, key)]
+        + [(f"peak {f}, dense", _peak(chip, f, ridges) + mark(f"flop_per_s.{f}")) for f in _FORMATS if f in chip.flop_per_s]
+    )
+    if missing := unknown(chip):
+        show.console.print(f"\nUnknown, for want of a trustworthy source: {', '.join(missing)}.", markup=False)
+    if ridges:
+        show.console.print("\nA computation that does fewer flop per byte than the ridge is limited by memory (roofline).")
+    show.console.print("\nSources")
+    for number, source in enumerate(mentioned, start=1):
+        show.console.print(f"[{number}] {source.where} ({source.date})", markup=False)
+
+
+def in_words(chip: Chip) -> str:
+    """What a person with a CUDA script wants to know first."""
+    if chip.device_type == "cpu":
+        first = "Code written for CUDA runs on it through the shim's own cuda device."
+    elif chip.speaks_cuda:
+        first = "Its torch keeps the name cuda: code written for CUDA finds its own names."
+    else:
+        first = f"Its torch calls the device {chip.device_type}: code written for CUDA needs the shim or `forebay port`."
+    return f"{first} {chip.notes}".strip()
+
+
+def unknown(chip: Chip) -> list[str]:
+    """What the catalogue doesn't know of a chip, in words. No plug-in is no gap, and only CUDA-like chips have warps."""
+    expected = [key for key in _SOFTWARE if key != "plugin" and (key != "warp_size" or chip.speaks_cuda)]
+    words = [_SOFTWARE[key] for key in expected if getattr(chip, key) is None]
+    words += [title for key, (title, _) in _FIGURES.items() if getattr(chip, key) is None]
+    return words + [f"peak {f}" for f in _EXPECTED if f not in chip.flop_per_s]
+
+
+def _peak(chip: Chip, number_format: str, ridges: Mapping[str, float]) -> str:
+    """The peak, and the ridge of the roofline under it."""
+    told = show_flop_per_s(chip.flop_per_s[number_format])
+    return told + (f", ridge {ridges[number_format]:.0f} flop/byte" if number_format in ridges else "")
+
+
+def _peak_16_bit(chip: Chip) -> str:
+    if "bf16" in chip.flop_per_s:
+        return show_flop_per_s(chip.flop_per_s["bf16"])
+    return show_flop_per_s(chip.flop_per_s["fp16"]) + " (fp16)" if "fp16" in chip.flop_per_s else "-"

@@ -1,0 +1,53 @@
+"""`forebay down`: stop what `up` started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forebay.cli import daemons, reach, show
+from forebay.cli.main import command
+from forebay.errors import Unknown
+
+app = typer.Typer()
+
+
+@command(app)
+def down(
+    data: Annotated[Path | None, typer.Option(help="Data folder of the cloud to stop. Default: FOREBAY_DATA or ~/.forebay.")] = None,
+    stop_runs: Annotated[bool, typer.Option("--stop-runs", help="Cancel what still runs or waits, first.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+) -> None:
+    """Stop what `up` started.
+
+    Runs go on without the cloud, and the next `up` finds them again; --stop-runs cancels them first.
+    """
+    folder = reach.data_folder(data)
+    if not daemons.alive("cloud", folder) and not daemons.alive("agent", folder):
+        raise Unknown("No cloud runs on this data folder.", asked=str(folder), hint="--data FOLDER, or `forebay up`")
+    live = _live(folder, cancel=stop_runs) if daemons.alive("cloud", folder) else []
+    stopped = [name for name in ("agent", "cloud") if daemons.stop(name, folder)]
+    if as_json:
+        show.as_json({"stopped": stopped, "runs_going_on": live})
+        return
+    show.console.print(f"Stopped: {', '.join(stopped)}.")
+    if live:
+        show.console.print(f"Still going on: {', '.join(live)}. `forebay up` finds them again.")
+
+
+def _live(folder: Path, *, cancel: bool) -> list[str]:
+    """The jobs that hold cards; cancelled, and waited for, if so asked."""
+    from forebay.client import Client
+
+    with Client((folder / "address").read_text().strip(), (folder / "operator.key").read_text().strip(), patience_s=2.0) as cloud:
+        phases = ("waiting", "starting", "running", "stopping")
+        jobs = [job["id"] for phase in phases for job in cloud.jobs(phase=phase, most=1000) if cancel or phase != "waiting"]
+        if not cancel:
+            return jobs
+        for job in jobs:
+            cloud.cancel(job)
+        for job in jobs:
+            cloud.wait(job, timeout_s=60.0)
+    return []

@@ -1,0 +1,78 @@
+"""`forebay key`: make, list, use and revoke keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from forebay.cli import reach, show
+from forebay.units import NS_PER_S
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke keys.")
+Json = Annotated[bool, typer.Option("--json", help=show.JSON_HELP)]
+
+
+@app.command()
+def make(
+    project: Annotated[str | None, typer.Argument(help="ORGANISATION/PROJECT; none for an operator's key.", show_default=False)] = None,
+    role: Annotated[str, typer.Option(help="operator, member or viewer.")] = "member",
+    name: Annotated[str, typer.Option(help="Whose key it is, for people.")] = "",
+    expires_in: Annotated[str | None, typer.Option(help="30d, 12h… Default: never.")] = None,
+    use: Annotated[bool, typer.Option("--use", help="Use it for the next commands on this machine.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a key. Its secret is shown once: the cloud keeps a hash only."""
+    with reach.client() as cloud:
+        made, secret = cloud.make_key(project, role=role, name=name, expires_in=expires_in)
+        kept = reach.keep(cloud.url, secret) if use else None
+    if as_json:
+        show.as_json({**made, "secret": secret})
+        return
+    show.console.print(f"key {made['id']} ({made['role']}" + (f" of {project})" if project else ")"))
+    show.console.print(f"secret {secret}", soft_wrap=True)
+    show.console.print(f"kept in {kept}; the next commands use it" if kept else "use it: export FOREBAY_KEY=… or forebay key use SECRET", style="dim")
+
+
+@app.command()
+def use(secret: Annotated[str, typer.Argument(help="The key's secret.", show_default=False)], as_json: Json = False) -> None:
+    """Use a key for the next commands on this machine."""
+    from forebay.client import Client
+
+    with reach.client() as cloud, Client(cloud.url, secret) as mine:
+        whose = mine.me()
+        path = reach.keep(cloud.url, secret)
+    if as_json:
+        show.as_json(whose)
+    else:
+        show.console.print(f"The next commands use {whose['id']} ({path}).")
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List keys, without their secrets."""
+    with reach.client() as cloud:
+        keys = cloud.keys()
+    if as_json:
+        show.as_json(keys)
+        return
+    rows = [
+        [
+            key["id"], key["role"], f"{key['organisation']}/{key['project']}" if key["organisation"] else "", key["name"],
+            datetime.fromtimestamp(key["expires_at_ns"] / NS_PER_S).strftime("%Y-%m-%d %H:%M") if key["expires_at_ns"] else "never", "revoked" if key["revoked"] else "good",
+        ]
+        for key in keys
+    ]  # fmt: skip
+    show.table(["key", "role", "project", "name", "expires", "state"], rows)
+
+
+@app.command()
+def revoke(key: Annotated[str, typer.Argument(help="The key's id.", show_default=False)], as_json: Json = False) -> None:
+    """Revoke a key, at once and for good. Its runs go on."""
+    with reach.client() as cloud:
+        answer = cloud.revoke_key(key)
+    if as_json:
+        show.as_json(answer)
+    else:
+        show.console.print(f"key {key} is revoked")

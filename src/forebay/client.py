@@ -1,0 +1,338 @@
+"""The Python SDK: the same verbs as the command line.
+
+    from forebay.client import Client
+
+    cloud = Client("http://127.0.0.1:7373", key="fb_…")
+    job = cloud.run("train.py", ["--steps", "100"], cards=2)
+    for line in cloud.logs(job["id"], follow=True):
+        print(line["text"])
+
+Answers are the API's JSON, as dicts. Every write carries an idempotency key of its own and is tried again when the connection breaks, so
+that a cloud which is restarted meanwhile does it once. Errors are those of `forebay.errors`, the same classes as inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from forebay import __version__
+from forebay.codec import encode
+from forebay.data.bundle import pack
+from forebay.data.dataset import pieces, scan
+from forebay.errors import BadInput, ForebayError, Unavailable, from_json
+from forebay.units import MIB, parse_bytes, parse_money, parse_seconds
+
+CODE_LIMIT_BYTES = 256 * MIB
+PATIENCE_S = 20.0  # for a cloud that doesn't answer: it may be starting again
+
+Body = dict[str, Any]
+Said = Callable[[str, int, int], None]
+"""Told of long work: what, how much is done, how much there is."""
+
+
+def _silent(what: str, done: int, of: int) -> None:
+    pass
+
+
+class Client:
+    """A connection to a cloud, as the holder of one key. Use it as a context manager, or `close()` it."""
+
+    def __init__(self, url: str, key: str = "", *, patience_s: float = PATIENCE_S) -> None:
+        self.url = url.rstrip("/")
+        self._patience_s = patience_s
+        headers = {"User-Agent": f"forebay/{__version__}"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._http = httpx.Client(base_url=self.url + "/api/v1", headers=headers, timeout=httpx.Timeout(30.0, connect=5.0), trust_env=False)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # The cloud.
+
+    def about(self) -> Body:
+        return self._get("/")
+
+    def me(self) -> Body:
+        return self._get("/me")
+
+    # Organisations, projects, keys, prices, quotas.
+
+    def organisations(self) -> list[Body]:
+        return self._list("/organisations", "organisations")
+
+    def make_organisation(self, name: str, title: str = "") -> Body:
+        return self._write("POST", "/organisations", {"name": name, "title": title})
+
+    def make_project(self, organisation: str, name: str) -> Body:
+        return self._write("POST", f"/organisations/{organisation}/projects", {"name": name})
+
+    def keys(self) -> list[Body]:
+        return self._list("/keys", "keys")
+
+    def make_key(self, project: str | None = None, *, role: str = "member", name: str = "", expires_in: str | None = None) -> tuple[Body, str]:
+        """A new key for "organisation/project", and its secret. The secret is made here; the cloud gets its hash, so nobody can show it again."""
+        secret = "fb_" + secrets.token_urlsafe(24)
+        organisation, own = split_project(project) if project else (None, None)
+        body = {
+            "secret_sha256": hashlib.sha256(secret.encode()).hexdigest(), "role": role, "organisation": organisation, "project": own, "name": name,
+            "expires_in_s": parse_seconds(expires_in) if expires_in else None,
+        }  # fmt: skip
+        return self._write("POST", "/keys", body), secret
+
+    def revoke_key(self, key_id: str) -> Body:
+        return self._write("DELETE", f"/keys/{key_id}")
+
+    def prices(self) -> Body:
+        return self._get("/prices")
+
+    def set_price(self, chip: str, per_card_second: str) -> Body:
+        return self._write("PUT", f"/prices/{chip}", {"micro_per_card_s": parse_money(per_card_second)})
+
+    def quotas(self) -> list[Body]:
+        return self._list("/quotas", "quotas")
+
+    def set_quota(self, organisation: str, chip: str, cards: int | None) -> Body:
+        return self._write("PUT", f"/quotas/{organisation}/{chip}", {"cards": cards})
+
+    # Data sets.
+
+    def data(self) -> list[Body]:
+        return self._list("/data", "versions")
+
+    def make_data(
+        self, name: str, folder: Path | str, *, include: Sequence[str] = ("**",), project: str | None = None, said: Said = _silent
+    ) -> Body:
+        """Make a version of a data set out of a folder's files. Only chunks that the cloud doesn't have are sent."""
+        root = Path(folder)
+        manifest = scan(root, tuple(include), progress=lambda files, _: said("reading", files, 0))
+        where = _organisation(project)
+        body = encode(manifest)
+        missing = set(self._post("/data/missing", body, where)["missing"])
+        for done, file in enumerate(manifest.files, 1):
+            if any(chunk.sha256 in missing for chunk in file.chunks):
+                with open(root / file.path, "rb") as content:
+                    for chunk, piece in zip(file.chunks, pieces(content), strict=False):
+                        if chunk.sha256 in missing:
+                            self._send(f"/data/chunks/{chunk.sha256}", piece, where)
+                            missing.discard(chunk.sha256)
+            said("sending", done, len(manifest.files))
+        return self._write("PUT", f"/data/sets/{name}", body, where)
+
+    # Jobs.
+
+    def run(
+        self,
+        code: Path | str,
+        argv: Sequence[str] = (),
+        *,
+        entry: str | None = None,
+        cards: int | Sequence[int] = 1,
+        chips: Sequence[str] = (),
+        name: str = "",
+        env: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+        inputs: Mapping[str, str] | None = None,
+        output: str = "out",
+        requirements: str | None = None,
+        time_limit: str | float | None = None,
+        retries: int = 3,
+        grace_s: float = 10.0,
+        project: str | None = None,
+        limit: str | int = CODE_LIMIT_BYTES,
+        said: Said = _silent,
+    ) -> Body:
+        """Submit a script, or a folder of code with `entry`. Returns as soon as the job is safe in the journal.
+
+        `data` maps a data set (or a version of one) to the folder where the script finds it; `inputs` maps an earlier job to the folder
+        where the script finds what that job left.
+        """
+        source = Path(code)
+        where = _organisation(project)
+        with tempfile.TemporaryDirectory(prefix="forebay-") as folder:
+            archive = Path(folder) / "code.tar.gz"
+            most = parse_bytes(limit) if isinstance(limit, str) else limit
+            bundle = pack(source, entry, limit_bytes=most, to=archive)
+            if not self._has_bundle(bundle.sha256, where):
+                said("sending code", 0, bundle.size_bytes)
+                self._send(f"/bundles/{bundle.sha256}", archive.read_bytes(), where)
+                said("sending code", bundle.size_bytes, bundle.size_bytes)
+        organisation, own = split_project(project) if project else (None, None)
+        body = {
+            "bundle": bundle.sha256,
+            "entry": entry or source.name,
+            "argv": list(argv),
+            "env": dict(env or {}),
+            "mounts": [{"kind": "data", "source": s, "at": at} for s, at in (data or {}).items()]
+            + [{"kind": "output", "source": s, "at": at} for s, at in (inputs or {}).items()],
+            "output": output,
+            "requirements": requirements,
+            "name": name,
+            "cards": [cards] if isinstance(cards, int) else list(cards),
+            "chips": list(chips),
+            "time_limit_s": parse_seconds(time_limit) if isinstance(time_limit, str) else time_limit,
+            "retries": retries,
+            "grace_s": grace_s,
+            "organisation": organisation,
+            "project": own,
+        }
+        return self._write("POST", "/jobs", body)
+
+    def jobs(self, *, phase: str = "", project: str = "", before: int = 0, most: int = 100) -> list[Body]:
+        return self._list(f"/jobs?phase={phase}&project={project}&before={before}&most={most}", "jobs")
+
+    def job(self, job: str) -> Body:
+        return self._get(f"/jobs/{job}")
+
+    def cancel(self, job: str) -> Body:
+        return self._write("POST", f"/jobs/{job}/cancel", {})
+
+    def story(self, job: str) -> list[Body]:
+        return self._list(f"/jobs/{job}/story", "events")
+
+    def wait(self, job: str, timeout_s: float = float("inf")) -> Body:
+        """The job once it is over. Unavailable when `timeout_s` passes first."""
+        until = time.monotonic() + timeout_s
+        for kind, _ in self.events(job, follow=True, timeout_s=timeout_s):
+            if kind == "end":
+                return self.job(job)
+            if time.monotonic() > until:
+                break
+        raise Unavailable("The job isn't over yet.", asked=job, found=f"its state is {self.job(job)['phase']} after {timeout_s:.0f} s")
+
+    def logs(self, job: str, *, follow: bool = False) -> Iterator[Body]:
+        """The lines that a job printed: {"run", "rank", "stream", "t_ns", "text"}."""
+        for kind, body in self._stream(f"/jobs/{job}/logs?follow={str(follow).lower()}", follow):
+            if kind == "line":
+                yield body
+
+    def events(self, job: str, *, follow: bool = False, timeout_s: float = float("inf")) -> Iterator[tuple[str, Body]]:
+        """What happens to a job: ("story", event), ("progress", progress), and ("end", its last state)."""
+        yield from self._stream(f"/jobs/{job}/events?follow={str(follow).lower()}", follow, timeout_s)
+
+    # The pool and the bill.
+
+    def pool(self) -> Body:
+        return self._get("/pool")
+
+    def bill(self, *, organisation: str = "", project: str = "", job: str = "") -> Body:
+        return self._get(f"/bill?organisation={organisation}&project={project}&job={job}")
+
+    # Talking HTTP.
+
+    def _get(self, path: str) -> Body:
+        return self._patiently(lambda: self._http.get(path))
+
+    def _list(self, path: str, name: str) -> list[Body]:
+        items: list[Body] = self._get(path)[name]
+        return items
+
+    def _post(self, path: str, body: Any, params: Mapping[str, str]) -> Body:
+        return self._patiently(lambda: self._http.post(path, json=body, params=params))
+
+    def _write(self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Body:
+        once = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._patiently(lambda: self._http.request(method, path, json=body, params=params, headers=once))
+
+    def _send(self, path: str, content: bytes, params: Mapping[str, str]) -> Body:
+        return self._patiently(lambda: self._http.put(path, content=content, params=params, timeout=300.0))
+
+    def _has_bundle(self, sha256: str, params: Mapping[str, str]) -> bool:
+        response = self._answered(lambda: self._http.head(f"/bundles/{sha256}", params=params))
+        return response.status_code == 200
+
+    def _patiently(self, ask: Callable[[], httpx.Response]) -> Body:
+        response = self._answered(ask)
+        try:
+            body: Body = response.json()
+        except ValueError:
+            raise ForebayError("That address doesn't speak Forebay.", asked=self.url, found=f"HTTP {response.status_code}") from None
+        if "error" in body:
+            raise from_json(body["error"])
+        return body
+
+    def _answered(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """Ask until there is an answer. A request may have been carried out although its answer was lost: that's what the key is for."""
+        until = time.monotonic() + self._patience_s
+        pause_s = 0.1
+        while True:
+            try:
+                return ask()
+            except httpx.TransportError as error:
+                if time.monotonic() + pause_s > until:
+                    raise self._unreachable(error) from error
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 2.0)
+
+    def _unreachable(self, error: Exception) -> Unavailable:
+        return Unavailable("The cloud doesn't answer.", asked=self.url, found=str(error) or type(error).__name__, hint="`forebay up` starts one here; FOREBAY_URL says where it is")
+
+    def _stream(self, path: str, follow: bool, timeout_s: float = float("inf")) -> Iterator[tuple[str, Body]]:
+        """Server-sent events; goes on after the last event seen when the connection breaks."""
+        last, until = "", time.monotonic() + self._patience_s
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                headers = {"Last-Event-ID": last} if last else {}
+                with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(30.0, connect=5.0)) as response:
+                    if response.status_code >= 400:
+                        response.read()
+                        raise from_json(response.json().get("error", {}))
+                    until = time.monotonic() + self._patience_s
+                    for last_seen, kind, body in _parse(response.iter_lines()):
+                        last = last_seen or last
+                        if kind:
+                            yield kind, body
+                        if kind == "end":
+                            return
+                        if time.monotonic() > deadline:
+                            return
+            except httpx.TransportError as error:
+                if time.monotonic() > until:
+                    raise self._unreachable(error) from error
+            if not follow:
+                return
+            time.sleep(0.2)
+
+
+def _parse(lines: Iterator[str]) -> Iterator[tuple[str, str, Body]]:
+    """(id, event, data) for each server-sent event; comments come as empty ones, so that the caller can look at its watch."""
+    identity, kind, data = "", "", ""
+    for line in lines:
+        if line.startswith(":"):
+            yield "", "", {}
+        elif line.startswith("id: "):
+            identity = line[4:]
+        elif line.startswith("event: "):
+            kind = line[7:]
+        elif line.startswith("data: "):
+            data += line[6:]
+        elif not line and (identity or kind):
+            yield identity, kind, json.loads(data) if data else {}
+            identity, kind, data = "", "", ""
+
+
+def split_project(text: str) -> tuple[str, str]:
+    """("acme", "research") for "acme/research"."""
+    organisation, slash, project = text.partition("/")
+    if not slash or not organisation or not project or "/" in project:
+        raise BadInput("A project is named with its organisation.", asked=text, hint="acme/research")
+    return organisation, project
+
+
+def _organisation(project: str | None) -> dict[str, str]:
+    return {"organisation": split_project(project)[0]} if project else {}

@@ -1,0 +1,186 @@
+"""What centres ask of the cloud, and tell it. Agents dial out to here; the cloud never dials in.
+
+An agent says which nodes it has, waits for what should run at its centre, fetches code and data by content hash, and reports what
+it sees. All of it may be said twice: what the cloud knows already changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+from weakref import WeakKeyDictionary
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import FileResponse
+
+from forebay import __version__
+from forebay.centre.spec import Outcome, Progress, Seen
+from forebay.centre.spec import Phase as Where
+from forebay.chips.node import Node
+from forebay.cloud import access
+from forebay.cloud.core import events as e
+from forebay.cloud.core.state import State
+from forebay.cloud.loop import Body, Loop
+from forebay.cloud.specs import spec_of
+from forebay.codec import decode, encode
+from forebay.errors import Unknown
+
+if TYPE_CHECKING:
+    from forebay.cloud.api import Desk
+
+router = APIRouter(prefix="/api/v1/agent", tags=["centres"])
+
+_heard: WeakKeyDictionary[Loop, dict[str, float]] = WeakKeyDictionary()  # centre -> monotonic seconds
+
+
+def heard_at(loop: Loop, centre: str) -> float | None:
+    """When a centre's agent last said anything, on this process's monotonic clock."""
+    return _heard.get(loop, {}).get(centre)
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def _centre(request: Request, authorization: Annotated[str | None, Header()] = None) -> str:
+    loop = _desk(request).loop
+    name = access.centre(loop.state, authorization)
+    _heard.setdefault(loop, {})[name] = time.monotonic()
+    return name
+
+
+At = Annotated[Any, Depends(_desk)]
+Centre = Annotated[str, Depends(_centre)]
+
+
+@router.post("/hello")
+async def hello(body: dict[str, Any], desk: At, centre: Centre) -> Body:
+    """An agent has started, or its nodes have changed."""
+    nodes = tuple(decode(Node, node, at="node") for node in body.get("nodes", []))
+
+    def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+        same = state.t.centres[centre].nodes == nodes
+        return (None if same else e.NodesSeen(at_ns=now_ns, by=f"centre {centre}", centre=centre, nodes=nodes)), {}
+
+    await desk.loop.tell(make)
+    return {"centre": centre, "forebay": __version__}
+
+
+@router.get("/wanted")
+async def wanted(desk: At, centre: Centre, after: int = -1, wait_s: Annotated[float, Query(ge=0, le=60)] = 0.0) -> Body:
+    """What should run at this centre, whole. Waits up to `wait_s` while nothing has changed since version `after`."""
+    loop: Loop = desk.loop
+    until = time.monotonic() + wait_s
+    while loop.wanted_version == after and (left := until - time.monotonic()) > 0:
+        await loop.changed(left)
+    runs = [
+        {"spec": encode(spec_of(run, loop.state.t.jobs[run.job].job)), "stop": run.stop, "grace_s": run.grace_s}
+        for run in loop.wanted.values()
+        if run.allocation.centre == centre
+    ]
+    return {"version": loop.wanted_version, "runs": runs}
+
+
+@router.post("/report")
+async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
+    """What an agent sees of its runs. Answers which of them the cloud doesn't want any more."""
+    gone, news = [], []
+    for item in body.get("seen", []):
+        seen = decode(Seen, item, at="seen", strict=False)
+        known = _is_ours(desk.loop.state, centre, seen.name)
+        if seen.phase is not Where.ENDED and (not known or desk.loop.state.t.runs[seen.name].outcome):
+            gone.append(seen.name)
+        if not known:
+            continue
+        if seen.artefacts:
+            desk.store.keep_artefacts(seen.name, seen.artefacts)
+        if _facts(desk.loop.state, 0, centre, seen)[0] is not None:
+            news.append(desk.loop.tell(partial(_told, centre, seen)))
+    await asyncio.gather(*news)
+    for run, progress in body.get("progress", {}).items():
+        if _is_ours(desk.loop.state, centre, run):
+            desk.store.progress[run] = decode(Progress, progress, at="progress", strict=False)
+    if body.get("progress"):
+        desk.loop.wake()
+    return {"gone": gone}
+
+
+@router.post("/runs/{run}/log")
+async def add_log(run: str, request: Request, desk: At, centre: Centre, offset: Annotated[int, Query(ge=0)]) -> Body:
+    """More of what a run printed, from a byte offset on. 409, with the true size as `found`, when the offset isn't the log's end."""
+    if not _is_ours(desk.loop.state, centre, run):
+        raise Unknown("There is no such run at this centre.", asked=run)
+    size = desk.store.add_log(run, offset, await request.body())
+    desk.loop.wake()
+    return {"size": size}
+
+
+@router.get("/bundles/{run}")
+async def bundle(run: str, desk: At, centre: Centre) -> FileResponse:
+    """The packed code of a run."""
+    job = _job(desk.loop.state, centre, run)
+    return FileResponse(desk.store.bundles(job.organisation).path(job.script.bundle))
+
+
+@router.get("/manifests/{run}/{version}")
+async def manifest(run: str, version: str, desk: At, centre: Centre) -> Any:
+    """The manifest of a data set's version that a run mounts."""
+    return desk.store.manifest(_mounted(desk.loop.state, centre, run, version), version)
+
+
+@router.get("/chunks/{run}/{version}/{sha256}")
+async def chunk(run: str, version: str, sha256: str, desk: At, centre: Centre) -> FileResponse:
+    organisation = _mounted(desk.loop.state, centre, run, version)
+    return FileResponse(desk.store.chunks(organisation).path(sha256))
+
+
+def _is_ours(state: State, centre: str, run_id: str) -> bool:
+    run = state.t.runs.get(run_id)
+    return run is not None and run.allocation.centre == centre
+
+
+def _job(state: State, centre: str, run_id: str) -> Any:
+    if not _is_ours(state, centre, run_id):
+        raise Unknown("There is no such run at this centre.", asked=run_id)
+    return state.t.jobs[state.t.runs[run_id].job].job
+
+
+def _mounted(state: State, centre: str, run_id: str, version: str) -> str:
+    """The organisation whose version a run mounts. A centre gets no data that none of its runs may read."""
+    job = _job(state, centre, run_id)
+    if f"data:{version}" not in job.script.mounts.values():
+        raise Unknown("This run doesn't mount that version.", asked=version)
+    organisation: str = job.organisation
+    return organisation
+
+
+def _facts(state: State, now_ns: int, centre: str, seen: Seen) -> tuple[e.Event | None, Body]:
+    """What is new to the cloud in what an agent saw. Pure."""
+    run = state.t.runs[seen.name]
+    by = f"centre {centre}"
+    if run.outcome:
+        return None, {}
+    if seen.phase is Where.ENDED:
+        outcome = seen.outcome or Outcome.LOST
+        return e.Ended(
+            at_ns=now_ns, by=by, run=run.id, outcome=outcome.value, held_ns=seen.held_ns, lost_ns=_lost_ns(seen, outcome),
+            exit_code=seen.exit_code, reason=seen.reason, checkpointed=seen.checkpoint_at_ns > seen.started_at_ns, artefacts=len(seen.artefacts),
+        ), {}  # fmt: skip
+    if seen.phase is Where.RUNNING and not run.running_at_ns:
+        return e.Started(at_ns=now_ns, by=by, run=run.id, carrier=seen.carrier), {}
+    return None, {}
+
+
+def _told(centre: str, seen: Seen, state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+    return _facts(state, now_ns, centre, seen)
+
+
+def _lost_ns(seen: Seen, outcome: Outcome) -> int:
+    """The end of a run whose work was not kept: after its newest checkpoint, or all of it when it made none. Nothing of a success is lost."""
+    if outcome is Outcome.SUCCEEDED:
+        return 0
+    since = max(seen.checkpoint_at_ns, seen.started_at_ns)
+    return min(max(0, seen.ended_at_ns - since), seen.held_ns)

@@ -1,0 +1,172 @@
+"""The cloud's loop: facts come in, the core decides, the journal is written, then everybody is told.
+
+Asked:  in what order do things happen, and when is somebody answered?
+Answer: one task takes what has come in, lets the core fold and decide it one by one, writes the whole batch in one transaction, and only
+        then answers and publishes. While the disk is busy the next batch gathers: that is the group commit.
+        No `if` about jobs lives here.
+Limits: between deciding and the end of the write, listings may show a batch that is not yet safe; actions are published only after it.
+        If the write fails the batch is refused and the state is read again from the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.cloud.clock import Clock
+from forebay.cloud.core import events as e
+from forebay.cloud.core.decide import decide
+from forebay.cloud.core.job import Run
+from forebay.cloud.core.state import State
+from forebay.cloud.journal import Answer, Journal
+from forebay.errors import Conflict, ForebayError, Unavailable
+
+log = logging.getLogger("forebay.cloud")
+
+TICK_S = 1.0
+MOST_IN_A_BATCH = 512
+
+Body = dict[str, Any]
+Make = Callable[[State, int], tuple["e.Event | None", Body]]
+"""Checks a request against the state and gives the fact with its time, and the answer. No fact: nothing changes. Raises ForebayError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who asked, with the idempotency key that they chose and the fingerprint of what they asked."""
+
+    id: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, who: str, key: str, what: str, body: Any) -> Request:
+        text = json.dumps([what, body], sort_keys=True, default=str)
+        return cls(f"{who} {key}", hashlib.sha256(text.encode()).hexdigest())
+
+
+@dataclass(slots=True)
+class _Ask:
+    make: Make
+    request: Request | None
+    answer: asyncio.Future[Body]
+
+
+class Loop:
+    """The one writer of the state. `tell` is its only door."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.state = journal.load()
+        self.clock = Clock(self.state.t.last_at_ns)
+        if self.clock.behind_ns:
+            log.warning("the machine's clock stands %.0f s before the journal's last line; time goes on from that line", self.clock.behind_ns / 1e9)
+        self.wanted: dict[str, Run] = {run: self.state.t.runs[run] for run in self.state.live}
+        self.wanted_version = 0  # grows whenever `wanted` changes: agents wait for that
+        self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
+        self._changed = asyncio.Event()
+        journal.drop_old_answers(self.clock.now_ns())
+
+    async def tell(self, make: Make, request: Request | None = None) -> Body:
+        """Put a fact to the core; returns its answer when fact and decisions are safe on disk."""
+        answer: asyncio.Future[Body] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait(_Ask(make, request, answer))
+        return await answer
+
+    async def changed(self, timeout_s: float) -> None:
+        """Wait until something has been published, or the time is up."""
+        event = self._changed
+        try:
+            await asyncio.wait_for(event.wait(), timeout_s)
+        except TimeoutError:
+            pass
+
+    def wake(self) -> None:
+        """Let those who wait in `changed` look again. For what isn't in the journal: log lines and progress."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        ticking = asyncio.create_task(self._tick())
+        try:
+            while True:
+                batch = [await self._inbox.get()]
+                while not self._inbox.empty() and len(batch) < MOST_IN_A_BATCH:
+                    batch.append(self._inbox.get_nowait())
+                await self._take(batch)
+        finally:
+            ticking.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            complaint = self.clock.complaint()
+            if complaint:
+                log.warning(complaint)
+            await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay"), {}))
+
+    async def _take(self, batch: list[_Ask]) -> None:
+        lines: list[e.Event] = []
+        answers: list[Answer] = []
+        good: list[tuple[_Ask, Body]] = []
+        try:
+            for ask in batch:
+                try:
+                    body = self._repeated(ask, answers)
+                    if body is None:
+                        fact, body = ask.make(self.state, self.clock.now_ns())
+                        if fact is not None:
+                            decisions = decide(self.state, fact)
+                            lines += decisions if isinstance(fact, e.Tick) else [fact, *decisions]
+                        if ask.request:
+                            answers.append(Answer(request=ask.request.id, fingerprint=ask.request.fingerprint, body=body))
+                    good.append((ask, body))
+                except ForebayError as error:
+                    _give(ask, error)
+            if lines or answers:
+                await asyncio.to_thread(self.journal.append, lines, self.state, answers)
+        except Exception as error:
+            if not isinstance(error, ForebayError):
+                log.exception("a batch of %d was refused", len(batch))
+                error = Unavailable("The cloud met an error of its own, so nothing of this was done.", found=repr(error), hint="tell the operator")
+            self.state = self.journal.load()
+            for ask in batch:
+                _give(ask, error)
+            return
+        if lines:
+            self._publish(lines)
+        for ask, body in good:
+            if not ask.answer.done():
+                ask.answer.set_result(body)
+
+    def _repeated(self, ask: _Ask, in_this_batch: list[Answer]) -> Body | None:
+        """The answer to a request that was answered before, here or in an earlier life."""
+        if not ask.request:
+            return None
+        known = next((a for a in in_this_batch if a.request == ask.request.id), None) or self.journal.answered(ask.request.id)
+        if known is None:
+            return None
+        if known.fingerprint != ask.request.fingerprint:
+            raise Conflict("This idempotency key was used before, for another request.", asked=ask.request.id, hint="a new key for each new request")
+        return known.body
+
+    def _publish(self, lines: list[e.Event]) -> None:
+        for event in lines:
+            match event:
+                case e.Launched(run=run) | e.StopAsked(run=run) if run in self.state.live:
+                    self.wanted[run] = self.state.t.runs[run]
+                    self.wanted_version += 1
+                case e.Ended(run=run):
+                    self.wanted.pop(run, None)
+                    self.wanted_version += 1
+        self.wake()
+
+
+def _give(ask: _Ask, error: BaseException) -> None:
+    if not ask.answer.done():
+        ask.answer.set_exception(error)

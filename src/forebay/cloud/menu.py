@@ -1,0 +1,104 @@
+"""Make the menu of a script: which chips can run it, in which counts.
+
+Asked:  a tenant's program and what they said (--cards, --chip); the chips that the pool has. What may the scheduler choose from?
+Answer: the chips that the report on the program allows, times the counts. A chip that was asked for by name and can't run it is refused
+        with the report's reason; chips that nobody named are only taken where real cards are.
+Limits: programs are read in a worker process, because they are a stranger's text; what was read is remembered by bundle and entry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from forebay.chips.catalogue import find, load
+from forebay.cloud.core.job import Option
+from forebay.cloud.core.state import State
+from forebay.data.bundle import unpack
+from forebay.errors import BadInput, BadScript, DoesNotFit, nearest
+from forebay.porting.findings import Verdict, Word
+from forebay.porting.report import verdicts
+from forebay.porting.scan import scan_script
+from forebay.units import MIB
+
+LARGEST_CODE_BYTES = 1024 * MIB  # unpacked
+GOOD = (Word.RUNS, Word.EMULATED)
+
+
+class Reader:
+    """Reads programs in a worker process, and remembers what it found."""
+
+    def __init__(self) -> None:
+        self._worker: ProcessPoolExecutor | None = None
+        self._known: dict[tuple[str, str], dict[str, Verdict]] = {}
+
+    async def verdicts(self, archive: Path, entry: str) -> dict[str, Verdict]:
+        """What each chip of the catalogue would make of the program `entry` in a packed folder. Raises BadScript."""
+        key = (archive.name, entry)
+        if key not in self._known:
+            if self._worker is None:
+                self._worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+            found = await asyncio.get_running_loop().run_in_executor(self._worker, _read, str(archive), entry)
+            if isinstance(found, BadScript):
+                raise found
+            self._known[key] = found
+        return self._known[key]
+
+    def close(self) -> None:
+        if self._worker:
+            self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+def menu(state: State, judged: dict[str, Verdict], chips: Sequence[str], cards: Sequence[int]) -> tuple[Option, ...]:
+    """The options, best first: chips in the order asked (or the pool's), counts in the order asked."""
+    usable = [chip for chip in chips if _named(state, chip, judged)] if chips else _any(state, judged)
+    return tuple(Option(chip=chip, cards=count) for chip in usable for count in cards)
+
+
+def _named(state: State, chip: str, judged: dict[str, Verdict]) -> bool:
+    find(chip)  # raises Unknown with the nearest names
+    if not state.total.get(chip):
+        there = ", ".join(f"{n} x {name}" for name, n in sorted(state.total.items())) or "no cards at all"
+        close = nearest(chip, list(state.total))
+        raise DoesNotFit(
+            f"No centre has {chip}.", asked=chip, found=f"the pool has {there}", hint=f"--chip {close[0]}" if close else "`forebay pool`"
+        )
+    verdict = judged.get(chip)
+    if verdict and verdict.verdict not in GOOD and _real(state, chip):
+        raise BadScript(f"The script doesn't run on {chip} as it is.", asked=chip, found="; ".join(verdict.why), hint=f"forebay port SCRIPT --to {chip}")
+    return True
+
+
+def _any(state: State, judged: dict[str, Verdict]) -> list[str]:
+    good = [chip for chip in sorted(state.total) if _real(state, chip) and (not judged or judged[chip].verdict in GOOD)]
+    if not good:
+        why = "; ".join(f"{chip}: {'; '.join(judged[chip].why)}" for chip in sorted(state.total) if chip in judged) or "the pool has no real card"
+        raise DoesNotFit("No chip of the pool can run this.", found=why, hint="name a pretend chip with --chip to rehearse")
+    # A chip that runs it as it is comes before one that emulates it.
+    return sorted(good, key=lambda chip: (bool(judged) and judged[chip].verdict is not Word.RUNS, chip))
+
+
+def _real(state: State, chip: str) -> bool:
+    return any(not room.node.pretend for room in state.rooms.get(chip, {}).values())
+
+
+def _read(archive: str, entry: str) -> dict[str, Verdict] | BadScript:
+    """In the worker: the verdicts for a program, or why it can't be read. Programs that aren't Python need nothing of a chip that we know."""
+    with tempfile.TemporaryDirectory(prefix="forebay-read-") as folder:
+        code = Path(folder) / "code"
+        try:
+            unpack(Path(archive), code, limit_bytes=LARGEST_CODE_BYTES)
+            script = code / entry
+            if not script.is_file():
+                names = [str(path.relative_to(code)) for path in code.rglob("*") if path.is_file()]
+                close = ", ".join(nearest(entry, names)) or ", ".join(names[:5])
+                raise BadScript("The code folder has no such file.", asked=entry, found=close, hint="name the script as it is in the folder")
+            if script.suffix != ".py":
+                return {}
+            return {verdict.chip: verdict for verdict in verdicts(scan_script(script), load().values())}
+        except BadInput as error:
+            return BadScript(error.text, asked=entry, found=error.found.replace(f"{code}/", ""), hint=error.hint)

@@ -1,0 +1,137 @@
+"""The cloud's process: `python -m forebay.cloud.serve --data DIR --port N`.
+
+Opens the journal, makes what a new cloud needs (its currency, an operator's key, the local centre's token), and serves the API until SIGTERM.
+The operator's secret is written to DIR/operator.key and the local centre's to DIR/centre.token, readable by the owner only; the journal
+has their hashes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from forebay import __version__
+from forebay.cloud.access import sha256_of
+from forebay.cloud.api import application
+from forebay.cloud.core import events as e
+from forebay.cloud.core.decide import decide
+from forebay.cloud.core.tenant import Key, Role
+from forebay.cloud.journal import Journal
+from forebay.cloud.loop import Loop
+from forebay.cloud.store import Store
+from forebay.errors import BadInput, Conflict, ForebayError, Refused
+
+LOCAL_CENTRE = "local"
+
+
+def main() -> None:
+    asked = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        serve(asked)
+    except ForebayError as error:
+        json.dump({"error": error.to_json()}, sys.stderr)
+        sys.stderr.write("\n")
+        sys.exit(error.exit_code)
+
+
+def serve(asked: argparse.Namespace) -> None:
+    data = Path(asked.data)
+    tls = bool(asked.tls_cert and asked.tls_key)
+    refuse_open_door(asked.host, tls=tls, trusted_network=asked.trusted_network)
+    data.mkdir(parents=True, exist_ok=True)
+    listening = listen(asked.host, asked.port)
+    journal = Journal.open(data)
+    try:
+        loop = Loop(journal)
+        begin(loop, data, asked.currency)
+        app = application(loop, Store(data))
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on",
+            ssl_certfile=asked.tls_cert if tls else None, ssl_keyfile=asked.tls_key if tls else None,
+        )  # fmt: skip
+        port = listening.getsockname()[1]
+        (data / "address").write_text(f"{'https' if tls else 'http'}://{asked.host}:{port}\n")
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        journal.close()
+
+
+def refuse_open_door(host: str, *, tls: bool, trusted_network: bool) -> None:
+    """Beyond this machine, keys must not travel in the clear."""
+    if host in ("127.0.0.1", "::1", "localhost") or tls or trusted_network:
+        return
+    raise Refused(
+        "Beyond this machine the cloud listens only with TLS.", asked=f"--host {host}", found="no certificate",
+        hint="--tls-cert FILE --tls-key FILE; or --trusted-network if something in front of it encrypts",
+    )  # fmt: skip
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Port 0 takes a free one. Conflict when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        if isinstance(error, socket.gaierror):
+            raise BadInput("There is no such address on this machine.", asked=host, found=str(error)) from error
+        raise Conflict(f"Port {port} can't be opened.", asked=f"{host}:{port}", found=os.strerror(error.errno or 0), hint="another --port, or 0 for any") from error
+    return listening
+
+
+def begin(loop: Loop, data: Path, currency: str) -> None:
+    """Give a new cloud its first events. A second start finds them in the journal and makes nothing."""
+    if loop.state.t.currency:
+        return
+    now_ns = loop.clock.now_ns()
+    operator, token = "fb_" + secrets.token_urlsafe(24), "fc_" + secrets.token_urlsafe(24)
+    facts = [
+        e.CloudMade(at_ns=now_ns, by="forebay", currency=currency, version=__version__),
+        e.KeyMade(at_ns=now_ns, by="forebay", key=Key(id="k-operator", secret_sha256=sha256_of(operator), role=Role.OPERATOR, name="made by `forebay up`")),
+        e.CentreMade(at_ns=now_ns, by="forebay", name=LOCAL_CENTRE, token_sha256=sha256_of(token)),
+    ]
+    # The secrets first: a cloud whose journal knows a key that nobody has could never be used.
+    write_secret(data / "operator.key", operator)
+    write_secret(data / "centre.token", token)
+    for fact in facts:
+        decide(loop.state, fact)
+    loop.journal.append(facts, loop.state)
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """A file that only its owner can read, complete or absent."""
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m forebay.cloud.serve", description="The cloud's process. `forebay up` starts it.")
+    parser.add_argument("--data", required=True, help="data folder: journal, code, logs")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--currency", default="CNY")
+    parser.add_argument("--tls-cert")
+    parser.add_argument("--tls-key")
+    parser.add_argument("--trusted-network", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

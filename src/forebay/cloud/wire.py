@@ -1,0 +1,86 @@
+"""What requests may say: Pydantic models at the API's edge. Inside, only nouns of the core are used."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""Of organisations, projects, data sets and centres: lower case, digits and hyphens, at most 32."""
+ChipName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Title = Annotated[str, StringConstraints(max_length=200)]
+
+
+def _inside(path: str) -> str:
+    if path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        raise ValueError("a relative path that stays inside its folder")
+    return path
+
+
+InsidePath = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_inside)]
+"""A path inside the code folder: relative, and never up."""
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+
+
+class Asked(BaseModel):
+    """The root: a field that nobody knows is refused, so that a typing error is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OrganisationAsked(Asked):
+    name: Name
+    title: Title = ""
+
+
+class ProjectAsked(Asked):
+    name: Name
+
+
+class KeyAsked(Asked):
+    """The client makes the secret and sends its SHA-256 only: the cloud never sees a secret before it is used."""
+
+    secret_sha256: Sha256
+    role: Annotated[str, StringConstraints(pattern="^(operator|member|viewer)$")] = "member"
+    organisation: Name | None = None
+    project: Name | None = None
+    name: Title = ""
+    expires_in_s: Annotated[float, Field(gt=0, le=10 * 365 * 86400)] | None = None
+
+
+class PriceAsked(Asked):
+    micro_per_card_s: Annotated[int, Field(ge=0, le=10**15)]
+
+
+class QuotaAsked(Asked):
+    """`cards` null lifts the limit."""
+
+    cards: Annotated[int, Field(ge=0, le=10**7)] | None
+
+
+class MountAsked(Asked):
+    kind: Annotated[str, StringConstraints(pattern="^(data|output)$")]
+    source: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9@-]{0,80}$")]
+    at: InsidePath
+
+
+class JobAsked(Asked):
+    """A script with its needs. The menu is every chip of `chips` times every count of `cards`, in that order."""
+
+    bundle: Sha256
+    entry: InsidePath
+    argv: Annotated[list[Annotated[str, StringConstraints(max_length=10_000)]], Field(max_length=1_000)] = []
+    env: dict[VariableName, Annotated[str, StringConstraints(max_length=10_000)]] = {}
+    mounts: Annotated[list[MountAsked], Field(max_length=32)] = []
+    output: InsidePath = "out"
+    requirements: InsidePath | None = None
+    name: Title = ""
+    cards: Annotated[list[Annotated[int, Field(ge=1, le=10**6)]], Field(min_length=1, max_length=16)] = [1]
+    chips: Annotated[list[ChipName], Field(max_length=32)] = []
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    retries: Annotated[int, Field(ge=0, le=100)] = 3
+    grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    organisation: Name | None = None  # for operators; a member's key says it
+    project: Name | None = None

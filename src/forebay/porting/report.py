@@ -1,0 +1,95 @@
+"""Say which chips can run a script, and tell it to a person.
+
+Asked:  given what a script needs, what becomes of it on each chip, and why?
+Answer: the worst line decides. A chip whose torch keeps the name "cuda" runs it as it is; processor cores run it under the
+        shim's simulated device; a chip with a device name of its own needs the shim's identity layer, which this release hasn't.
+Limits: read from the text and the catalogue; nothing was run. A figure that the catalogue lacks doesn't prove that a chip
+        lacks the number format: that is told as a reason, and doesn't worsen the verdict. PROVEN says where we have run anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from forebay.chips.chip import Chip
+from forebay.porting.findings import Finding, Findings, Verdict, Fit
+from forebay.porting.rules import RULES
+
+ORDER = tuple(Fit)  # best first
+NEVER = "never"
+PROVEN: Mapping[str, str] = {"cpu": "by this release's tests, under the simulated device"}
+OWN_NAME = (
+    'its torch has a device name of its own; the shim\'s identity layer, which answers to "cuda" there, is not in this release'
+)
+_MOST_REASONS = 6
+
+
+def verdicts(findings: Findings, chips: Iterable[Chip]) -> tuple[Verdict, ...]:
+    """What becomes of the script on each chip."""
+    return tuple(_verdict(findings, chip) for chip in chips)
+
+
+def worst(found: Iterable[Verdict]) -> Fit:
+    return max((verdict.verdict for verdict in found), key=ORDER.index, default=Fit.RUNS)
+
+
+def rows(findings: Findings) -> list[tuple[str, str, str, str]]:
+    """A line a finding: where, what, what it means, the line itself."""
+    one = len(findings.files) == 1
+    return [(f"{f.line}" if one else f"{f.file}:{f.line}", f.what, f.meaning, f.excerpt) for f in findings.findings]
+
+
+def grouped(found: Iterable[Verdict]) -> list[tuple[Fit, str, tuple[str, ...], tuple[str, ...]]]:
+    """Chips with the same verdict for the same reasons together: verdict, proven, reasons, chips."""
+    groups: dict[tuple[Fit, str, tuple[str, ...]], list[str]] = {}
+    for verdict in found:
+        groups.setdefault((verdict.verdict, verdict.proven, verdict.why), []).append(verdict.chip)
+    ordered = sorted(groups.items(), key=lambda item: ORDER.index(item[0][0]))
+    return [(word, proven, why, tuple(chips)) for (word, proven, why), chips in ordered]
+
+
+def _verdict(findings: Findings, chip: Chip) -> Verdict:
+    proven = PROVEN.get(chip.name, NEVER)
+    if "a device" not in findings.needs:
+        why = "it names no device: it would run on the host's processor and leave the card idle"
+        return Verdict(chip=chip.name, verdict=Fit.RUNS, why=(why,), proven=proven)
+    judged = [(_becomes(finding, chip), finding) for finding in findings.findings]
+    word = max((word for word, _ in judged), key=ORDER.index)
+    reasons = [] if word is Fit.RUNS else _reasons([finding for becomes, finding in judged if becomes is word])
+    if chip.device_type != "cpu" and not chip.speaks_cuda:
+        word = max(word, Fit.REWRITE, key=ORDER.index)
+        reasons.insert(0, OWN_NAME)
+    return Verdict(chip=chip.name, verdict=word, why=tuple(reasons + _notes(findings, chip)), proven=proven)
+
+
+def _becomes(finding: Finding, chip: Chip) -> Fit:
+    rule = RULES[finding.rule]
+    if chip.device_type == "cpu":
+        return rule.cpu
+    if not chip.speaks_cuda:
+        return rule.own
+    return Fit.RUNS if chip.vendor == "nvidia" else rule.kin
+
+
+def _reasons(findings: list[Finding]) -> list[str]:
+    """A line a rule: what it is, and where it stands."""
+    by_rule: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_rule.setdefault(finding.rule, []).append(finding)
+    lines = []
+    for rule, group in list(by_rule.items())[:_MOST_REASONS]:
+        places = list(dict.fromkeys(f"{f.file}:{f.line}" for f in group))
+        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+        lines.append(f"{RULES[rule].meaning} ({', '.join(places[:3])}{more})")
+    return lines
+
+
+def _notes(findings: Findings, chip: Chip) -> list[str]:
+    """What else is good to know, and changes no verdict."""
+    notes = []
+    if "torch.distributed" in findings.needs and chip.backend is None:
+        notes.append("no backend of torch.distributed is known for it: one card a run")
+    if {"fp16", "fp32"} & set(chip.flop_per_s):
+        lacking = [kind for kind in ("bf16", "fp8", "fp64") if kind in findings.needs and kind not in chip.flop_per_s]
+        notes += [f"the catalogue has no {kind} figure for it: slow there, or missing" for kind in lacking]
+    return notes

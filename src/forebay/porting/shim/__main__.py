@@ -1,0 +1,63 @@
+"""python -m forebay.porting.shim [--cache DIR] [--cards N] script.py args...
+python -m forebay.porting.shim build --cache DIR
+
+The first runs a script with the carrier that fits this machine; the second compiles the simulated device and prints its
+path. The script gets a Python of its own, so it is a true __main__: what it pickles and spawns works, and its tracebacks
+are its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import List
+
+from forebay.errors import BadScript, ForebayError
+from forebay.porting.shim import load
+from forebay.porting.shim.build import build
+from forebay.porting.shim.carrier import choose
+
+
+def main(words: List[str]) -> int:
+    try:
+        return _build(words[1:]) if words[:1] == ["build"] else _run(words)
+    except ForebayError as error:
+        print(f"{error.kind}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _build(words: List[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m forebay.porting.shim build", description="compile the simulated device")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where it is kept (default: %(default)s)")
+    print(build(parser.parse_args(words).cache, _say))
+    return 0
+
+
+def _run(words: List[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m forebay.porting.shim", description="run a script written for CUDA")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where it is kept (default: %(default)s)")
+    parser.add_argument("--cards", type=int, default=1, help="cards that torch.cuda shows (default: 1)")
+    parser.add_argument("script", type=Path)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    asked = parser.parse_args(words)
+    if not asked.script.is_file():
+        raise BadScript("The script isn't there.", asked=str(asked.script), hint="give the path of a Python file")
+    carrier = choose(asked.cache, _say)
+    _say(f"{carrier.kind}: {carrier.why}")
+    sys.stderr.flush()
+    environment = {**os.environ, **load.child_environment(carrier, asked.cards)}
+    os.execve(sys.executable, [sys.executable, str(asked.script), *asked.arguments], environment)
+
+
+def default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forebay" / "shim"
+
+
+def _say(line: str) -> None:
+    print(f"forebay: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

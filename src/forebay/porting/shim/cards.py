@@ -1,0 +1,208 @@
+"""The cards behind torch.cuda, as Python sees them.
+
+Asked:  how many cards are there, which is current, what do they hold?
+Answer: `Simulated` asks our compiled library; `Mapped` keeps the little that there is to know when cuda means cpu.
+Limits: no torch in here. Both are made before torch is imported and survive a fork: they hold no thread and no handle.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import threading
+from pathlib import Path
+from typing import Dict, List, NamedTuple
+
+MOST = 64
+NAME = {"simulated": "Forebay simulated CUDA device (CPU)", "mapped": "Forebay mapped CUDA device (CPU)"}
+
+
+class Memory(NamedTuple):
+    """Bytes and blocks of one card."""
+
+    held: int
+    peak: int
+    reserved: int
+    reserved_peak: int
+    blocks: int
+    blocks_peak: int
+    blocks_ever: int
+    bytes_ever: int
+    refused: int
+
+
+class Cards:
+    """What torch.cuda needs of the cards. The launcher sets how many there are and how much each holds."""
+
+    kind = "mapped"
+
+    def __init__(self, cards: int) -> None:
+        self._cards = cards
+        self._limit = 0
+
+    def count(self) -> int:
+        """The cards that CUDA_VISIBLE_DEVICES leaves, as on a real machine: the list ends at the first that isn't there."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is None:
+            return self._cards
+        seen = 0
+        for word in visible.split(","):
+            if not word.strip().isdigit() or int(word) >= self._cards:
+                break
+            seen += 1
+        return seen
+
+    def set_cards(self, cards: int) -> None:
+        self._cards = cards
+
+    def set_memory_limit(self, limit: int) -> None:
+        self._limit = limit
+
+    def total_memory(self) -> int:
+        return self._limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+    def current(self) -> int:
+        raise NotImplementedError
+
+    def exchange(self, card: int) -> int:
+        """Make this card current and return the one before. A negative one changes nothing."""
+        raise NotImplementedError
+
+    def memory(self, card: int) -> Memory:
+        raise NotImplementedError
+
+    def reset_peak(self, card: int) -> None:
+        raise NotImplementedError
+
+    def reset_totals(self, card: int) -> None:
+        raise NotImplementedError
+
+    def empty_cache(self) -> None:
+        raise NotImplementedError
+
+    def stream(self, card: int) -> int:
+        raise NotImplementedError
+
+    def set_stream(self, card: int, stream: int) -> None:
+        raise NotImplementedError
+
+    def operators(self) -> Dict[str, int]:
+        """How often each operator was carried."""
+        return {}
+
+    def checked(self, card: int) -> int:
+        if not 0 <= card < self.count():
+            raise RuntimeError(
+                f"CUDA error: invalid device ordinal (asked for cuda:{card}; there are {self.count()} {self.kind} cards)"
+            )
+        return card
+
+
+class Simulated(Cards):
+    kind = "simulated"
+
+    def __init__(self, cards: int, library: Path, torch_folder: Path) -> None:
+        super().__init__(cards)
+        for name in ("libc10.so", "libtorch_cpu.so"):  # first, and for all to see: ours is linked against them
+            ctypes.CDLL(str(torch_folder / "lib" / name), mode=ctypes.RTLD_GLOBAL)
+        # PyDLL keeps the interpreter's lock: each of these calls is shorter than letting go of it.
+        self._library = ctypes.PyDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        for name in ("forebay_stream", "forebay_operators"):
+            getattr(self._library, name).restype = ctypes.c_int64
+        self.set_cards(cards)
+
+    def set_cards(self, cards: int) -> None:
+        super().set_cards(cards)
+        self._library.forebay_set_cards(self.count())
+
+    def set_memory_limit(self, limit: int) -> None:
+        super().set_memory_limit(limit)
+        self._library.forebay_set_memory_limit(ctypes.c_int64(limit))
+
+    def current(self) -> int:
+        return int(self._library.forebay_current_card())
+
+    def exchange(self, card: int) -> int:
+        return int(self._library.forebay_exchange_card(self.checked(card))) if card >= 0 else self.current()
+
+    def memory(self, card: int) -> Memory:
+        values = (ctypes.c_int64 * len(Memory._fields))()
+        self._library.forebay_memory(self.checked(card), values)
+        return Memory(*values)
+
+    def reset_peak(self, card: int) -> None:
+        self._library.forebay_reset_peak(self.checked(card))
+
+    def reset_totals(self, card: int) -> None:
+        self._library.forebay_reset_totals(self.checked(card))
+
+    def empty_cache(self) -> None:
+        self._library.forebay_empty_cache()
+
+    def stream(self, card: int) -> int:
+        return int(self._library.forebay_stream(self.checked(card)))
+
+    def set_stream(self, card: int, stream: int) -> None:
+        self._library.forebay_set_stream(self.checked(card), ctypes.c_int64(stream))
+
+    def operators(self) -> Dict[str, int]:
+        size = 1 << 16
+        while True:
+            text = ctypes.create_string_buffer(size)
+            needed = int(self._library.forebay_operators(text, ctypes.c_int64(size)))
+            if needed <= size:
+                lines = text.raw[:needed].decode().splitlines()
+                return {name: int(calls) for name, calls in (line.rsplit(" ", 1) for line in lines)}
+            size = needed + 4096
+
+    def resize_storage(self, storage: int, size: int) -> bool:
+        """Whether the card had room. `storage` is the address of a StorageImpl."""
+        return int(self._library.forebay_resize_storage(ctypes.c_void_p(storage), ctypes.c_int64(size))) == 0
+
+    def next_generator_is_default(self) -> None:
+        self._library.forebay_next_generator_is_default()
+
+
+class Mapped(Cards):
+    """Memory is the process's own: there is no allocator to ask."""
+
+    kind = "mapped"
+
+    def __init__(self, cards: int) -> None:
+        super().__init__(cards)
+        self._here = threading.local()
+        self._streams: List[int] = [0] * MOST
+
+    def current(self) -> int:
+        return int(getattr(self._here, "card", 0))
+
+    def exchange(self, card: int) -> int:
+        before = self.current()
+        if card >= 0:
+            self._here.card = self.checked(card)
+        return before
+
+    def memory(self, card: int) -> Memory:
+        self.checked(card)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        try:
+            held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:  # not Linux: the peak is all that is known
+            held = peak
+        return Memory(held, peak, held, peak, 0, 0, 0, 0, 0)
+
+    def reset_peak(self, card: int) -> None:
+        self.checked(card)  # the system keeps the peak; it can't be set back
+
+    def reset_totals(self, card: int) -> None:
+        self.checked(card)
+
+    def empty_cache(self) -> None:
+        pass
+
+    def stream(self, card: int) -> int:
+        return self._streams[self.checked(card)]
+
+    def set_stream(self, card: int, stream: int) -> None:
+        self._streams[self.checked(card)] = stream

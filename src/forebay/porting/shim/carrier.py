@@ -1,0 +1,66 @@
+"""Decide what carries a script that was written for CUDA on this machine.
+
+Asked:  native, simulated or mapped?
+Answer: native where there is a GPU and a torch that drives it: nothing is changed. Simulated where torch is a CPU build and
+        our library is built or can be: cuda is a device of its own, over host memory. Mapped otherwise: the word cuda means
+        cpu. Each comes with its reason, and the report of a run repeats it.
+Limits: a GPU is seen by its driver's files, without importing torch; whether it works is for torch to say.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from forebay.errors import BadInput, ForebayError
+from forebay.porting.shim.build import build, find_torch
+
+KINDS = ("native", "simulated", "mapped")
+DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """What stands behind the word "cuda" in a run.
+
+    It is no card: how many there are, and how much they hold, is for the launcher to say.
+    """
+
+    kind: str  # "native", "simulated" or "mapped"
+    why: str
+    library: Optional[Path] = None  # the compiled device; only when simulated
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS or (self.kind == "simulated") != (self.library is not None):
+            raise BadInput("A carrier is native, simulated (with a library) or mapped.", found=f"{self.kind}, {self.library}")
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"kind": self.kind, "why": self.why, "library": str(self.library) if self.library else None}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Carrier:
+        library = body.get("library")
+        return cls(str(body["kind"]), str(body["why"]), Path(library) if library else None)
+
+
+def choose(cache: Path, say: Callable[[str], None] = lambda line: None) -> Carrier:
+    """The most faithful carrier that this machine has. May compile (see `build`)."""
+    torch = find_torch()
+    driver = next((path for path in DRIVERS if os.path.exists(path)), None)
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+    if driver and torch.cuda and not hidden:
+        return Carrier("native", f"a GPU's driver is here ({driver}) and torch {torch.version} is built for it")
+    if torch.cuda:
+        lack = "CUDA_VISIBLE_DEVICES hides the GPU" if driver else "there is no GPU"
+        return Carrier(
+            "mapped",
+            f"{lack}, and torch {torch.version} is a build for GPUs, whose place for a device is taken: cuda means cpu here",
+        )
+    try:
+        library = build(cache, say)
+    except ForebayError as error:
+        return Carrier("mapped", f"{error.text} So cuda means cpu here.")
+    lack = f"torch {torch.version} is a CPU build, so it can't use the GPU" if driver else "there is no GPU"
+    return Carrier("simulated", f"{lack}: cuda is a simulated device over host memory", library)

@@ -1,0 +1,200 @@
+// Collectives on cuda tensors.
+//
+// Asked:  what happens when a process group named nccl, which has only a CPU backend here, gets cuda tensors?
+// Answer: each c10d operator takes their host aliases to the group's CPU backend (gloo) and gives the cuda tensors back. The
+//         work that it returns answers with cuda tensors too, which DistributedDataParallel's hooks look at.
+// Limits: what gloo can't do is done from what it can: AVG divides first and sums then, as NCCL does; all_to_all of lists and
+//         reduce_scatter of lists go by way of others. Other gaps of gloo fail with its own words.
+#include "shim.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/util/Exception.h>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/Types.hpp>
+#include <torch/csrc/distributed/c10d/Work.hpp>
+#include <torch/csrc/distributed/c10d/reducer_timer.hpp>
+#include <torch/library.h>
+
+#include <optional>
+#include <string>
+
+namespace forebay {
+namespace {
+
+using at::Tensor;
+using c10::IValue;
+using c10::intrusive_ptr;
+using c10::OperatorHandle;
+using torch::jit::Stack;
+
+// The work of the CPU backend; where it names tensors, they are the cuda ones.
+class CardWork final : public c10d::Work {
+ public:
+  CardWork(intrusive_ptr<c10d::Work> inner, Crossing crossing) : inner_(std::move(inner)), crossing_(std::move(crossing)) {}
+
+  bool isCompleted() override {
+    return inner_->isCompleted();
+  }
+  bool isSuccess() const override {
+    return inner_->isSuccess();
+  }
+  std::exception_ptr exception() const override {
+    return inner_->exception();
+  }
+  int sourceRank() const override {
+    return inner_->sourceRank();
+  }
+  void synchronize() override {
+    inner_->synchronize();
+  }
+  void abort() override {
+    inner_->abort();
+  }
+  bool wait(std::chrono::milliseconds timeout) override {
+    return inner_->wait(timeout);
+  }
+  std::vector<Tensor> result() override {
+    IValue tensors(inner_->result());
+    Crossing(crossing_).leave(tensors);
+    return tensors.toTensorVector();
+  }
+  intrusive_ptr<c10::ivalue::Future> getFuture() override {
+    return inner_->getFuture()->then(
+        [crossing = crossing_](c10::ivalue::Future& done) {
+          IValue value = done.value();
+          Crossing(crossing).leave(value);
+          return value;
+        },
+        c10::ListType::ofTensors());
+  }
+
+ private:
+  intrusive_ptr<c10d::Work> inner_;
+  Crossing crossing_;
+};
+
+void redispatch(const OperatorHandle& op, Stack* stack) {
+  op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+}
+
+int place_of(const OperatorHandle& op, const char* argument) {
+  const auto index = op.schema().argumentIndexWithName(argument);
+  return index ? *index : -1;
+}
+
+template <class Do>
+void each_tensor(const IValue& value, Do act) {
+  if (value.isTensor()) {
+    act(value.toTensor());
+  } else if (value.isList()) {
+    for (const IValue& one : value.toListRef()) {
+      each_tensor(one, act);
+    }
+  }
+}
+
+// AVG: divide, then sum. What will be summed is the first argument of all_reduce and reduce (in place, as they are), and a
+// copy of the inputs of reduce_scatter. Whole numbers can't be divided first: they are summed, then divided.
+struct Average {
+  bool asked = false;
+  int64_t ranks = 1;
+  bool whole_numbers = false;
+
+  Average(const OperatorHandle& op, Stack* stack, size_t base) {
+    const int at = place_of(op, "reduce_op");
+    if (at < 0) {
+      return;
+    }
+    auto reduce = (*stack)[base + at].toCustomClass<c10d::ReduceOp>();
+    if (reduce->op_ != c10d::ReduceOp::AVG) {
+      return;
+    }
+    asked = true;
+    (*stack)[base + at] = c10::make_intrusive<c10d::ReduceOp>(c10d::ReduceOp::SUM);
+    ranks = (*stack)[base + place_of(op, "process_group")].toCustomClass<c10d::ProcessGroup>()->getSize();
+    const bool scatters = op.schema().name().find("reduce_scatter") != std::string::npos;
+    IValue& summed = (*stack)[base + (scatters ? 1 : 0)];
+    each_tensor(summed, [&](const Tensor& t) { whole_numbers |= c10::isIntegralType(t.scalar_type(), true); });
+    if (whole_numbers) {
+      return;
+    }
+    if (scatters) {
+      summed = divided_copy(summed);
+    } else {
+      each_tensor(summed, [&](const Tensor& t) { t.div_(ranks); });
+    }
+  }
+
+  IValue divided_copy(const IValue& value) const {
+    if (value.isTensor()) {
+      return value.toTensor().div(ranks);
+    }
+    c10::impl::GenericList copy(value.toList().elementType());
+    for (const IValue& one : value.toListRef()) {
+      copy.push_back(divided_copy(one));
+    }
+    return copy;
+  }
+};
+
+void carry(const OperatorHandle& op, Stack* stack) {
+  const size_t arguments = op.schema().arguments().size();
+  const size_t returns = op.schema().returns().size();
+  const size_t base = stack->size() - arguments;
+  Crossing crossing;
+  for (size_t i = base; i < stack->size(); ++i) {
+    if ((*stack)[i].isTensor() || (*stack)[i].isList()) {
+      crossing.enter((*stack)[i]);
+    }
+  }
+  const Average average(op, stack, base);
+  const IValue results = (*stack)[base];  // every operator with a reduce_op writes to its first argument
+  redispatch(op, stack);
+  for (size_t i = stack->size() - returns; i < stack->size(); ++i) {
+    IValue& value = (*stack)[i];
+    if (!value.isCustomClass()) {
+      crossing.leave(value);
+      continue;
+    }
+    auto work = value.toCustomClass<c10d::Work>();
+    if (work && average.asked && average.whole_numbers) {
+      work->wait();
+      each_tensor(results, [&](const Tensor& t) { t.div_(average.ranks, "trunc"); });
+    }
+    if (work) {
+      value = IValue(intrusive_ptr<c10d::Work>(c10::make_intrusive<CardWork>(std::move(work), crossing)));
+    }
+  }
+}
+
+class CardTimer final : public c10d::Timer {
+ public:
+  explicit CardTimer(c10::Device) {}
+  std::optional<int64_t> measureDifference(Event start, Event end) override {
+    const auto from = getTimestamp(start);
+    const auto to = getTimestamp(end);
+    return from && to && *to >= *from ? std::optional<int64_t>(*to - *from) : std::nullopt;
+  }
+};
+
+struct Silent final : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
+TORCH_LIBRARY_IMPL(c10d, CUDA, library) {
+  Silent silent;  // torch warns that its own kernels for CUDA (which have no backend here) are replaced: that is the purpose
+  c10::WarningUtils::WarningHandlerGuard guard(&silent);
+  for (const c10::OperatorName& op : c10::Dispatcher::singleton().getAllOpNames()) {
+    if (op.name.rfind("c10d::", 0) == 0 && op.name != "c10d::check_for_nan") {
+      library.impl(op.name.substr(6).c_str(), torch::CppFunction::makeFromBoxedFunction<&carry>());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace forebay
+
+namespace c10d {
+C10_REGISTER_TYPED_CLASS(TimerRegistry, c10::kCUDA, forebay::CardTimer)
+}  // namespace c10d

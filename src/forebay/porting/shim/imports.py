@@ -1,0 +1,63 @@
+"""Act when a module is imported, between its finder and its first user.
+
+Asked:  how is torch changed before anybody sees it, without importing it?
+Answer: a finder in front of sys.meta_path lets the others find the module and wraps the loader: `before` runs ahead of the
+        module's own text, `after` behind it. Each watch is used once; afterwards the module has its own loader again.
+Limits: a module that is imported already is not watched any more.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+from types import ModuleType
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+
+Act = Callable[[Any], None]  # it gets the module
+
+
+def _nothing(module: Any) -> None:
+    pass
+
+
+class Watch(importlib.abc.MetaPathFinder):
+    def __init__(self) -> None:
+        self._acts: Dict[str, Tuple[Act, Act]] = {}
+
+    def on(self, name: str, *, before: Act = _nothing, after: Act = _nothing) -> None:
+        self._acts[name] = (before, after)
+
+    def find_spec(
+        self, name: str, path: Optional[Sequence[str]], target: Optional[ModuleType] = None
+    ) -> Optional[importlib.machinery.ModuleSpec]:
+        if name not in self._acts:
+            return None
+        before, after = self._acts.pop(name)
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target) if finder is not self and hasattr(finder, "find_spec") else None
+            if spec is not None and spec.loader is not None:
+                spec.loader = _Around(spec.loader, before, after)  # type: ignore[assignment]
+                return spec
+        return None
+
+
+class _Around:
+    """A loader that is the one it wraps, but for two calls."""
+
+    def __init__(self, loader: Any, before: Act, after: Act) -> None:
+        self._loader, self._before, self._after = loader, before, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        self._before(module)
+        self._loader.exec_module(module)
+        self._after(module)

@@ -1,0 +1,517 @@
+// Operators on the simulated cards.
+//
+// Asked:  what computes when an operator gets cuda tensors?
+// Answer: torch's CPU kernel, through one boxed fallback (run_on_host). Registered by name beside it are
+//         - what makes or moves tensors: empty, view, set_, resize_, copy_;
+//         - what torch would take apart for a device that isn't the CPU: convolution, _foreach_*, attention, LSTM, GRU.
+//           Those go to the host whole, so that their speed is the CPU's own;
+//         - softmax with a wider result, which only CUDA has.
+// Limits: an operator without a CPU kernel fails with torch's own words.
+#include "shim.h"
+
+#include <ATen/CPUFunctions.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/EmptyTensor.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/_fused_sdp_choice.h>
+#include <ATen/ops/_reshape_alias_native.h>
+#include <ATen/ops/_scaled_dot_product_attention_math.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/resize_native.h>
+#include <ATen/ops/set_native.h>
+#include <ATen/ops/unfold_native.h>
+#include <ATen/ops/view_native.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/util/flat_hash_map.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_set>
+
+namespace forebay {
+
+using at::Tensor;
+using c10::DispatchKey;
+using c10::IValue;
+using c10::OperatorHandle;
+using torch::jit::Stack;
+
+at::Tensor Crossing::original(const Tensor& on_host) const {
+  for (const auto& [alias, mine] : pairs) {
+    if (alias.is_same(on_host)) {
+      return mine;
+    }
+  }
+  return {};
+}
+
+void Crossing::enter(IValue& value) {
+  if (value.isTensor()) {
+    const Tensor& tensor = value.toTensor();
+    if (!tensor.defined() || !tensor.is_cuda()) {
+      return;
+    }
+    if (card < 0) {
+      card = tensor.device().index();
+    }
+    Tensor alias = to_host(tensor);
+    pairs.emplace_back(alias, tensor);
+    value = std::move(alias);
+  } else if (value.isTensorList()) {
+    std::vector<Tensor> tensors = value.toTensorVector();
+    for (Tensor& tensor : tensors) {
+      IValue one(tensor);
+      enter(one);
+      tensor = one.toTensor();
+    }
+    value = IValue(std::move(tensors));
+  } else if (value.isList()) {
+    c10::impl::GenericList entered(value.toList().elementType());
+    for (IValue one : value.toListRef()) {
+      enter(one);
+      entered.push_back(std::move(one));
+    }
+    value = std::move(entered);
+  }
+}
+
+void Crossing::leave(IValue& value) {
+  if (value.isTensor()) {
+    const Tensor& tensor = value.toTensor();
+    if (!tensor.defined() || tensor.is_cuda()) {
+      return;
+    }
+    const bool shared = tensor.has_storage() && tensor.storage().use_count() > 1;
+    if (tensor.use_count() > 1 || shared) {  // else it's new: nobody else knows it
+      for (const auto& [alias, mine] : pairs) {
+        if (alias.is_same(tensor)) {
+          value = mine;
+          return;
+        }
+      }
+      for (const auto& [alias, mine] : pairs) {
+        if (shared && mine.is_cuda() && alias.storage().is_alias_of(tensor.storage())) {
+          value = view_on_card(tensor, mine);
+          return;
+        }
+      }
+    }
+    value = to_card(tensor, card);
+  } else if (value.isTensorList()) {
+    std::vector<Tensor> tensors = value.toTensorVector();
+    value = IValue();  // so that a new tensor is held by the vector alone
+    for (Tensor& tensor : tensors) {
+      IValue one(std::move(tensor));
+      leave(one);
+      tensor = one.toTensor();
+    }
+    value = IValue(std::move(tensors));
+  } else if (value.isList()) {
+    c10::impl::GenericList left(value.toList().elementType());
+    for (IValue one : value.toListRef()) {
+      leave(one);
+      left.push_back(std::move(one));
+    }
+    value = std::move(left);
+  }
+}
+
+namespace {
+
+// What the fallback must know of an operator, read from its schema once.
+struct Plan {
+  std::string name;
+  size_t arguments = 0;
+  size_t returns = 0;
+  int generator_at = -1;   // the place of its Generator argument
+  bool hidden_dice = false;  // random without a generator argument
+  bool has_out = false;    // an out= argument, which a kernel may resize
+  bool mixes = false;      // takes tensors of host and card together, as on a real card
+  std::atomic<uint64_t> calls{0};
+};
+
+std::mutex plans_mutex;
+std::deque<Plan> plans;  // never shrinks: references to its elements stay valid
+
+// On a real card these take host tensors (indices, lengths, lists of numbers) beside cuda ones.
+bool mixes_devices(const std::string& name) {
+  for (const char* start : {"aten::index", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
+                            "aten::_pack_padded_sequence", "aten::_unsafe_index"}) {
+    if (name.rfind(start, 0) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Plan& make_plan(const OperatorHandle& op) {
+  const c10::FunctionSchema& schema = op.schema();
+  std::lock_guard<std::mutex> lock(plans_mutex);
+  Plan& plan = plans.emplace_back();
+  plan.name = schema.name();
+  if (!schema.overload_name().empty()) {
+    plan.name += "." + schema.overload_name();
+  }
+  plan.arguments = schema.arguments().size();
+  plan.returns = schema.returns().size();
+  for (size_t i = 0; i < plan.arguments; ++i) {
+    const c10::Argument& argument = schema.arguments()[i];
+    plan.has_out |= argument.is_out();
+    const std::string type = argument.type()->str();
+    if (type == "Generator" || type == "Generator?") {
+      plan.generator_at = static_cast<int>(i);
+    }
+  }
+  plan.hidden_dice = plan.generator_at < 0 && op.hasTag(at::Tag::nondeterministic_seeded);
+  plan.mixes = mixes_devices(plan.name);
+  return plan;
+}
+
+Plan& plan_of(const OperatorHandle& op) {
+  static thread_local ska::flat_hash_map<const c10::FunctionSchema*, Plan*> known;
+  Plan*& plan = known[&op.schema()];
+  if (plan == nullptr) {
+    plan = &make_plan(op);
+  }
+  return *plan;
+}
+
+void refuse_mixed(const Plan& plan, c10::Device one, c10::Device other) {
+  TORCH_CHECK(
+      false, "Expected all tensors to be on the same device, but found at least two devices, ", one, " and ", other,
+      "! (when checking the arguments of ", plan.name, ")");
+}
+
+void check_one_device(const Plan& plan, const Tensor& tensor, std::optional<c10::Device>& card, bool& host_too) {
+  if (!tensor.defined()) {
+    return;
+  }
+  if (!tensor.is_cuda()) {
+    host_too |= tensor.is_cpu() && tensor.dim() > 0;
+  } else if (!card) {
+    card = tensor.device();
+  } else if (*card != tensor.device() && !plan.mixes) {
+    refuse_mixed(plan, *card, tensor.device());
+  }
+  if (card && host_too && !plan.mixes) {
+    refuse_mixed(plan, *card, c10::Device(c10::kCPU));
+  }
+}
+
+// The boxed fallback: an operator's arguments cross to the host, its CPU kernel runs, its results cross back.
+void run_on_host(const OperatorHandle& op, Stack* stack) {
+  Plan& plan = plan_of(op);
+  plan.calls.fetch_add(1, std::memory_order_relaxed);
+  const size_t base = stack->size() - plan.arguments;
+  Crossing crossing;
+  crossing.pairs.reserve(4);
+  std::optional<c10::Device> card;
+  bool host_too = false;
+  for (size_t i = base; i < stack->size(); ++i) {
+    IValue& value = (*stack)[i];
+    if (value.isTensor()) {
+      check_one_device(plan, value.toTensor(), card, host_too);
+      crossing.enter(value);
+    } else if (value.isList()) {
+      if (value.isTensorList()) {
+        for (const IValue& one : value.toListRef()) {
+          check_one_device(plan, one.toTensor(), card, host_too);
+        }
+      }
+      crossing.enter(value);
+    } else if (value.isDevice() && value.toDevice().is_cuda()) {
+      const c10::DeviceIndex index = value.toDevice().index();
+      crossing.card = index < 0 ? current_card() : index;
+      value = c10::Device(c10::kCPU);
+    }
+  }
+  if (crossing.card < 0) {
+    crossing.card = current_card();
+  }
+  if (plan.generator_at >= 0) {
+    IValue& generator = (*stack)[base + plan.generator_at];
+    generator = host_generator(generator.isNone() ? card_generator(crossing.card) : generator.toGenerator());
+  }
+  {
+    std::optional<BorrowedDice> dice;
+    if (plan.hidden_dice) {
+      dice.emplace(crossing.card);
+    }
+    op.redispatchBoxed(c10::DispatchKeySet(DispatchKey::CPU), stack);
+  }
+  if (plan.has_out) {
+    for (const auto& [alias, mine] : crossing.pairs) {
+      follow(alias, mine);
+    }
+  }
+  for (size_t i = stack->size() - plan.returns; i < stack->size(); ++i) {
+    crossing.leave((*stack)[i]);
+  }
+}
+
+// ---- tensors are made, shown otherwise and moved
+
+struct OnCard {  // the allocator charges the current card
+  explicit OnCard(std::optional<c10::Device> device)
+      : guard(c10::Device(c10::kCUDA, device && device->index() >= 0 ? device->index() : current_card())) {}
+  c10::DeviceGuard guard;
+};
+
+Tensor empty(
+    at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>, std::optional<at::Device> device,
+    std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  OnCard on(device);
+  return at::detail::empty_generic(
+      size, card_allocator(), c10::DispatchKeySet(DispatchKey::CUDA), c10::dtype_or_default(dtype), format);
+}
+
+Tensor empty_strided(
+    at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
+    std::optional<at::Device> device, std::optional<bool>) {
+  OnCard on(device);
+  return at::detail::empty_strided_generic(
+      size, stride, card_allocator(), c10::DispatchKeySet(DispatchKey::CUDA), c10::dtype_or_default(dtype));
+}
+
+Tensor& set_empty(Tensor& self) {
+  OnCard on(self.device());
+  c10::Storage storage(c10::Storage::use_byte_size_t(), 0, card_allocator(), /*resizable=*/true);
+  return at::native::set_storage_cpu_(self, std::move(storage), 0, {0}, {});
+}
+
+Tensor& set_storage(Tensor& self, at::Storage source) {
+  return at::native::set_(self, std::move(source));
+}
+
+const Tensor& resize(const Tensor& self, at::IntArrayRef size, std::optional<at::MemoryFormat> format) {
+  OnCard on(self.device());
+  return at::native::resize_(self, size, format);
+}
+
+Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
+  Tensor to = self.is_cuda() ? to_host(self) : self;
+  to.copy_(source.is_cuda() ? to_host(source) : source, non_blocking);
+  return self;
+}
+
+void record_stream(Tensor&, c10::Stream) {}
+
+void answer_no(const OperatorHandle& op, Stack* stack) {
+  torch::jit::drop(*stack, op.schema().arguments().size());
+  torch::jit::push(*stack, false);
+}
+
+// ---- attention: the same operators as for host tensors, so that autograd sees them and the card's thread runs them
+
+Tensor mask_as_numbers(const Tensor& mask, const Tensor& query) {
+  if (mask.scalar_type() != at::kBool) {
+    return mask;
+  }
+  return at::zeros_like(mask, query.options().dtype(query.dtype()))
+      .masked_fill(mask.logical_not(), -std::numeric_limits<double>::infinity());
+}
+
+#if FOREBAY_TORCH_AT_LEAST(2, 5)
+#define FOREBAY_GQA_PARAMETER , bool enable_gqa
+#define FOREBAY_GQA_ARGUMENT , enable_gqa
+#else
+#define FOREBAY_GQA_PARAMETER
+#define FOREBAY_GQA_ARGUMENT
+#endif
+
+Tensor attention(
+    const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout,
+    bool causal, std::optional<double> scale FOREBAY_GQA_PARAMETER) {
+  constexpr int64_t flash = 1;  // sdp::SDPBackend::flash_attention, whose header isn't installed everywhere
+  std::optional<Tensor> numbers;
+  std::optional<Tensor> host_mask;
+  if (mask && mask->defined()) {
+    numbers = mask_as_numbers(*mask, query);
+    host_mask = to_host(numbers->detach());
+  }
+  const int64_t choice = at::_fused_sdp_choice(
+      to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
+      scale FOREBAY_GQA_ARGUMENT);
+  if (choice == flash && !(numbers && numbers->requires_grad())) {
+    return std::get<0>(
+        at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, numbers, scale));
+  }
+  return std::get<0>(at::_scaled_dot_product_attention_math(
+      query, key, value, numbers, dropout, causal, std::nullopt, scale FOREBAY_GQA_ARGUMENT));
+}
+
+// ---- softmax whose result is wider than its input exists on CUDA only
+
+void widening_softmax(const OperatorHandle& op, Stack* stack) {  // (input, dim, half_to_float) -> result
+  const size_t base = stack->size() - 3;
+  if ((*stack)[base + 2].toBool()) {
+    (*stack)[base] = (*stack)[base].toTensor().to(at::kFloat);
+    (*stack)[base + 2] = false;
+  }
+  run_on_host(op, stack);
+}
+
+void narrowing_softmax_backward(const OperatorHandle& op, Stack* stack) {  // (grad, output, dim, input_dtype) -> result
+  const size_t base = stack->size() - 4;
+  const auto wanted = (*stack)[base + 3].toScalarType();
+  (*stack)[base + 3] = (*stack)[base].toTensor().scalar_type();
+  run_on_host(op, stack);
+  stack->back() = stack->back().toTensor().to(wanted);
+}
+
+// ---- recurrent layers: whole on the host, with autograd's record kept there
+
+struct ToHost : torch::autograd::Function<ToHost> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& on_card) {
+    context->saved_data["card"] = static_cast<int64_t>(on_card.device().index());
+    return to_host(on_card);
+  }
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    if (!gradients[0].defined()) {
+      return {Tensor()};
+    }
+    // A copy: the host's engine may hand the same gradient to others, and the card's may add to it in place.
+    return {to_card(gradients[0].clone(), static_cast<c10::DeviceIndex>(context->saved_data["card"].toInt()))};
+  }
+};
+
+struct ToCard : torch::autograd::Function<ToCard> {
+  static Tensor forward(torch::autograd::AutogradContext*, const Tensor& on_host, int64_t card) {
+    return to_card(on_host.clone(), static_cast<c10::DeviceIndex>(card));  // a copy: the host's graph keeps the other
+  }
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext*, torch::autograd::variable_list gradients) {
+    return {gradients[0].defined() ? to_host(gradients[0]) : Tensor(), Tensor()};
+  }
+};
+
+void recurrent(const OperatorHandle& op, Stack* stack) {
+  Plan& plan = plan_of(op);
+  plan.calls.fetch_add(1, std::memory_order_relaxed);
+  const bool recording = at::GradMode::is_enabled();
+  const bool cast = at::autocast::is_autocast_enabled(at::kCUDA);
+  const auto narrow = cast ? at::autocast::get_autocast_dtype(at::kCUDA) : at::kFloat;
+  c10::DeviceIndex card = current_card();
+  auto cross = [&](Tensor tensor) {
+    if (!tensor.defined() || !tensor.is_cuda()) {
+      return tensor;
+    }
+    card = tensor.device().index();
+    if (cast && tensor.scalar_type() == at::kFloat) {
+      tensor = tensor.to(narrow);  // as CUDA's autocast does for cuDNN's recurrent layers
+    }
+    return recording && tensor.requires_grad() ? ToHost::apply(tensor) : to_host(tensor);
+  };
+  for (size_t i = stack->size() - plan.arguments; i < stack->size(); ++i) {
+    IValue& value = (*stack)[i];
+    if (value.isTensor()) {
+      value = cross(value.toTensor());
+    } else if (value.isTensorList()) {
+      std::vector<Tensor> tensors = value.toTensorVector();
+      std::transform(tensors.begin(), tensors.end(), tensors.begin(), cross);
+      value = IValue(std::move(tensors));
+    }
+  }
+  {
+    BorrowedDice dice(card);  // for dropout between layers
+    op.callBoxed(stack);
+  }
+  for (size_t i = stack->size() - plan.returns; i < stack->size(); ++i) {
+    const Tensor result = (*stack)[i].toTensor();
+    (*stack)[i] = recording && result.requires_grad() ? ToCard::apply(result, card) : to_card(result.clone(), card);
+  }
+}
+
+template <class Register>
+void each_recurrent(Register to) {
+  for (const char* layer : {"lstm", "gru", "rnn_tanh", "rnn_relu"}) {
+    to(std::string(layer) + ".input", torch::CppFunction::makeFromBoxedFunction<&recurrent>());
+    to(std::string(layer) + ".data", torch::CppFunction::makeFromBoxedFunction<&recurrent>());
+    to(std::string(layer) + "_cell", torch::CppFunction::makeFromBoxedFunction<&recurrent>());
+  }
+}
+
+TORCH_LIBRARY_IMPL(_, CUDA, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
+}
+
+TORCH_LIBRARY_IMPL(aten, CUDA, library) {
+  std::unordered_set<std::string> named;
+  auto impl = [&](const std::string& name, auto&& kernel) {
+    named.insert(name);
+    library.impl(name.c_str(), std::forward<decltype(kernel)>(kernel));
+  };
+  impl("empty.memory_format", TORCH_FN(empty));
+  impl("empty_strided", TORCH_FN(empty_strided));
+  impl("as_strided", TORCH_FN(at::native::as_strided_tensorimpl));
+  impl("view", TORCH_FN(at::native::view));
+  impl("_reshape_alias", TORCH_FN(at::native::_reshape_alias));
+  impl("unfold", TORCH_FN(at::native::unfold));
+  impl("set_", TORCH_FN(set_empty));
+  impl("set_.source_Storage", TORCH_FN(set_storage));
+  impl("set_.source_Storage_storage_offset", TORCH_FN(at::native::set_storage_cpu_));
+  impl("set_.source_Tensor", TORCH_FN(at::native::set_tensor_));
+  impl("resize_", TORCH_FN(resize));
+  impl("copy_", TORCH_FN(copy));
+  impl("record_stream", TORCH_FN(record_stream));
+
+  impl("scaled_dot_product_attention", TORCH_FN(attention));
+  for (const std::string name : {"_softmax", "_log_softmax"}) {
+    impl(name, torch::CppFunction::makeFromBoxedFunction<&widening_softmax>());
+    impl(name + "_backward_data", torch::CppFunction::makeFromBoxedFunction<&narrowing_softmax_backward>());
+  }
+  each_recurrent(impl);
+
+  const c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
+  for (const c10::OperatorName& op : dispatcher.getAllOpNames()) {
+    if (op.name.rfind("aten::", 0) != 0) {
+      continue;
+    }
+    std::string name = op.name.substr(6);
+    const bool which_ctc = name.rfind("_use_cudnn_ctc", 0) == 0 || name.rfind("_use_miopen_ctc", 0) == 0;
+    const bool whole = name == "convolution" || name == "convolution_backward" || name.rfind("_foreach_", 0) == 0;
+    name += op.overload_name.empty() ? "" : "." + op.overload_name;
+    if (named.count(name) != 0) {
+      continue;
+    }
+    // What has a CPU kernel goes to it at once. For many operators torch has a kernel for any device too, which makes the
+    // result first and then calls the out= form: two calls for one.
+    if (which_ctc) {
+      library.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&answer_no>());
+    } else if (whole || dispatcher.findSchema(op)->hasKernelForDispatchKey(DispatchKey::CPU)) {
+      library.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
+    }
+  }
+}
+
+TORCH_LIBRARY_IMPL(aten, AutogradCUDA, library) {
+  library.impl("scaled_dot_product_attention", TORCH_FN(attention));
+  each_recurrent([&](const std::string& name, torch::CppFunction f) { library.impl(name.c_str(), std::move(f)); });
+}
+
+}  // namespace
+}  // namespace forebay
+
+extern "C" {
+
+// Operators carried so far, one "name calls" a line. Returns the bytes needed; writes at most `size` of them.
+int64_t forebay_operators(char* text, int64_t size) {
+  std::string lines;
+  std::lock_guard<std::mutex> lock(forebay::plans_mutex);
+  for (const auto& plan : forebay::plans) {
+    lines += plan.name + " " + std::to_string(plan.calls.load()) + "\n";
+  }
+  std::memcpy(text, lines.data(), std::min<size_t>(lines.size(), size));
+  return static_cast<int64_t>(lines.size());
+}
+
+}  // extern "C"

@@ -1,0 +1,230 @@
+"""What the scan finds: a line of code, and the rules it touches. The manual of `forebay port`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forebay.errors import BadScript, Unknown
+from forebay.porting.rules import RULES
+from forebay.porting.scan import read, scan, scan_script, scan_tree
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "train_gpt.py"
+IMPORTS = """\
+import os, subprocess, torch, torch.distributed as dist
+import torch.nn as nn
+from torch import cuda as gpu
+from torch.nn.parallel import DistributedDataParallel as DDP
+from torch.utils import cpp_extension
+"""
+
+
+def rules(code: str) -> list[str]:
+    return [finding.rule for finding in scan(IMPORTS + code, "train.py")]
+
+
+@pytest.mark.parametrize(
+    "code, found",
+    [
+        # devices
+        ("x = torch.zeros(3, device='cuda')", ["device-string"]),
+        ("x = x.to('cuda:1')", ["device-string"]),
+        ("x = x.to(f'cuda:{rank}')", ["device-string"]),
+        ("d = torch.device('cuda')", ["device-string"]),
+        ("d = torch.device('cuda' if ok else 'cpu')", ["device-string"]),
+        ("device = 'cuda'", ["device-string"]),
+        ("devices = ['cuda:0', 'cuda:1']", ["device-string", "device-string"]),
+        ("c = {'device': 'cuda'}", ["device-string"]),
+        ("def f(x, device='cuda'): pass", ["device-string"]),
+        ("def f(x, *, label='cuda'): pass", ["word"]),
+        ("p.add_argument('--device', default='cuda')", ["device-string"]),
+        ("p.add_argument('--device', choices=['cuda', 'cpu'])", ["device-string"]),
+        ("p.add_argument('--title', default='cuda')", ["word"]),
+        ("m = load_my_model('cuda')", ["device-string"]),
+        ("torch.set_default_device('cuda')", ["device-string"]),
+        ("if x.device.type == 'cuda': pass", ["device-comparison"]),
+        ("if 'cuda' in str(x.device): pass", ["device-comparison"]),
+        ("if kind in ('cuda', 'cpu'): pass", ["device-comparison"]),
+        ("if d.startswith('cuda'): pass", ["device-comparison"]),
+        ("match d:\n    case 'cuda': pass", ["device-comparison"]),
+        ("x = x.cuda()", ["cuda-move"]),
+        ("x = x.cuda(1, non_blocking=True)", ["cuda-move", "non-blocking"]),
+        ("x = x.to(0)", ["device-index"]),
+        ("x = torch.ones(2, device=0)", ["device-index"]),
+        ("if x.is_cuda: pass", ["is-cuda"]),
+        ("x = x.type('torch.cuda.FloatTensor')", ["cuda-tensor-type"]),
+        ("s = torch.load('a.pt', map_location='cuda')", ["map-location"]),
+        ("s = torch.load('a.pt', 'cuda:0')", ["map-location"]),
+        ("s = torch.load('runs/cuda/a.pt')", ["word"]),
+        ("loader = DataLoader(d, pin_memory=True)", ["pinned-memory"]),
+        ("loader = DataLoader(d, pin_memory=False)", []),
+        ("x = x.pin_memory()", ["pinned-memory"]),
+        # torch.cuda, whatever it is called here
+        ("torch.cuda.set_device(0)", ["choice"]),
+        ("gpu.set_device(0)", ["choice"]),
+        ("c = torch.cuda\nc.synchronize()", ["sync"]),
+        ("e = torch.cuda.Event(enable_timing=True)", ["streams"]),
+        ("with torch.cuda.stream(s): pass", ["streams"]),
+        ("print(gpu.max_memory_allocated() / 1e9)", ["memory"]),
+        ("torch.cuda.memory._record_memory_history()", ["memory"]),
+        ("torch.cuda.manual_seed_all(1)", ["rng"]),
+        ("with torch.cuda.amp.autocast(): pass", ["amp"]),
+        ("with torch.autocast('cuda', dtype=torch.bfloat16): pass", ["amp", "device-string", "bf16"]),
+        ("s = torch.amp.GradScaler('cuda')", ["amp", "device-string"]),
+        ("g = torch.cuda.CUDAGraph()", ["graphs"]),
+        ("torch.cuda.nvtx.range_push('x')", ["nvtx"]),
+        ("torch.cuda.cudart().cudaProfilerStart()", ["telemetry"]),
+        ("torch.cuda.something_new()", ["cuda-other"]),
+        ("torch.backends.cudnn.benchmark = True", ["backends"]),
+        ("torch.backends.cuda.matmul.allow_tf32 = True", ["tf32"]),
+        ("torch.set_float32_matmul_precision('high')", ["tf32"]),
+        # several cards
+        ("dist.init_process_group('nccl')", ["distributed", "nccl"]),
+        ("dist.init_process_group(backend='cpu:gloo,cuda:nccl')", ["distributed", "nccl"]),
+        ("backend = 'nccl' if ok else 'gloo'", ["nccl"]),
+        ("if dist.get_backend() == 'nccl': pass", []),
+        ("m = DDP(m, device_ids=[rank], output_device=rank)", ["distributed", "device-ids", "device-ids"]),
+        ("m = nn.DataParallel(m)", ["distributed"]),
+        # number formats
+        ("x = x.bfloat16()", ["bf16"]),
+        ("x = x.to(torch.float8_e4m3fn)", ["fp8"]),
+        ("x = x.double() + torch.zeros(1, dtype=torch.float64)", ["fp64", "fp64"]),
+        # beyond torch
+        ("import flash_attn", ["cuda-package"]),
+        ("from apex.optimizers import FusedAdam", ["cuda-package"]),
+        ("try:\n    import flash_attn\nexcept ImportError:\n    flash_attn = None", ["cuda-package-optional"]),
+        ("try:\n    pass\nexcept ImportError:\n    import flash_attn", ["cuda-package"]),
+        ("import triton.language as tl", ["triton"]),
+        ("k = cpp_extension.CUDAExtension('k', [])", ["cuda-extension"]),
+        ("k = cpp_extension.load('k', ['k.cu'])", ["cuda-extension", "cu-file"]),
+        ("k = cpp_extension.load('k', ['k.cpp'])", ["cpp-extension"]),
+        ("k = cpp_extension.load_inline('k', cuda_sources=src)", ["cuda-extension"]),
+        ("kernel = 'kernels/scan.cu'", ["cu-file"]),
+        ("lib = CDLL('libcudart.so.12')", ["cuda-library"]),
+        ("subprocess.run(['nvidia-smi', '-L'])", ["nvidia-smi"]),
+        ("os.system('nvidia-smi -L')", ["nvidia-smi"]),
+        ("os.environ['CUDA_VISIBLE_DEVICES'] = '0'", ["visible-devices"]),
+        ("os.environ['NCCL_DEBUG'] = 'INFO'", ["cuda-environment"]),
+        # words
+        ("cuda = 'a label'  # cuda", []),
+        ("title = 'cuda'", ["word"]),
+        ("print('cuda')", ["word"]),
+        ("path = 'results/cuda.json'", ["word"]),
+        ("print(f'running on cuda: {x}')", []),
+        ("'''It moves x to cuda.'''", []),
+        ("x = x.cpu()", []),
+        ("scuda(x)", []),
+        ("torch = load()\ndef f(torch): torch.cuda.Event()", []),
+    ],
+)
+def test_each_thing_is_found_for_what_it_is(code, found):
+    assert sorted(rules(code)) == sorted(found)
+
+
+def test_a_name_means_what_its_own_scope_says():
+    code = (
+        "import torch\ndef f(gpu):\n    gpu.synchronize()\ndef g():\n    from torch import cuda as gpu\n    gpu.synchronize()\n"
+    )
+    assert [(f.line, f.what) for f in scan(code, "x.py")] == [(6, "torch.cuda.synchronize")]
+
+
+def test_a_finding_says_where_it_stands_and_shows_the_line():
+    (found,) = scan('import torch\n\nété = 1; x = torch.ones(1).to("cuda")\n', "deep/x.py")
+    assert (found.file, found.line, found.column) == ("deep/x.py", 3, 31)
+    assert (found.what, found.excerpt) == ("'cuda'", 'été = 1; x = torch.ones(1).to("cuda")')
+    assert found.meaning == RULES["device-string"].meaning
+
+
+def test_a_call_at_the_end_of_a_long_chain_is_found_on_its_own_line():
+    (found,) = scan("x = (\n    net\n    .eval()\n    .cuda()\n)\n", "x.py")
+    assert (found.line, found.column, found.excerpt) == (4, 6, ".cuda()")
+
+
+def test_every_rule_of_the_table_is_found_by_some_script(tmp_path):
+    (tmp_path / "k.cu").write_text("")
+    codes = [case for mark in test_each_thing_is_found_for_what_it_is.pytestmark for case, _ in mark.args[1]]
+    found = {rule for code in codes for rule in rules(code)}
+    found |= set(rules("torch.cuda.comm.broadcast(x, [0])"))
+    assert set(RULES) - found == set()
+
+
+def test_the_example_needs_what_it_is_known_to_need():
+    found = scan_script(EXAMPLE)
+    assert found.needs == ("a device", "bf16", "torch.distributed")
+    assert found.imports_torch
+    assert {"amp", "choice", "cuda-move", "device-ids", "device-string", "map-location", "memory", "nccl", "non-blocking",
+            "pinned-memory", "rng", "streams", "sync"} <= {finding.rule for finding in found.findings}  # fmt: skip
+
+
+def test_the_script_is_not_touched():
+    before = (EXAMPLE.read_bytes(), EXAMPLE.stat().st_mtime_ns)
+    scan_script(EXAMPLE)
+    assert (EXAMPLE.read_bytes(), EXAMPLE.stat().st_mtime_ns) == before
+
+
+def test_files_beside_the_script_are_read_when_it_imports_them(tmp_path):
+    (tmp_path / "train.py").write_text("import model.net\nimport json\n")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "__init__.py").write_text("")
+    (tmp_path / "model" / "net.py").write_text("from . import block\nx.cuda()")
+    (tmp_path / "model" / "block.py").write_text("import train\ny.cuda()")
+    (tmp_path / "other.py").write_text("z.cuda()")
+    found = scan_script(tmp_path / "train.py")
+    assert found.files == ("model/__init__.py", "model/block.py", "model/net.py", "train.py")
+    assert [(f.file, f.line) for f in found.findings] == [("model/block.py", 2), ("model/net.py", 2)]
+
+
+def test_a_folder_is_read_whole_with_its_kernels_but_not_what_is_installed_in_it(tmp_path):
+    for name, text in {"a.py": "x.cuda()", "k.cu": "", ".venv/b.py": "y.cuda(", "build/c.py": "y.cuda("}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = scan_tree(tmp_path)
+    assert [(f.file, f.rule) for f in found.findings] == [("a.py", "cuda-move"), ("k.cu", "cu-file")]
+
+
+# ---------------------------------------------------------------- what can't be read
+
+
+@pytest.mark.parametrize(
+    "text, where, found, hint",
+    [
+        ("x = 1\ny = (2\n", "line 2, column 5", "y = (2", "py_compile"),
+        ("import torch\nprint 'hello'\n", "line 2, column 1", "print 'hello'", "Python 2"),
+        ("try:\n    pass\nexcept ValueError, e:\n    pass\n", "line 3, column 8", "except ValueError, e:", "Python 2"),
+        ("x = 1\0\n", "line 1", "", ""),
+        ("if x:\n    y\n      z\n", "line 3", "z", ""),
+    ],
+)
+def test_a_script_that_does_not_parse_is_shown_where(text, where, found, hint):
+    with pytest.raises(BadScript) as caught:
+        scan(text, "train.py")
+    assert caught.value.text.startswith(f"train.py, {where}")
+    assert found in caught.value.found
+    assert hint in caught.value.hint
+
+
+def test_a_byte_that_is_not_utf8_is_shown_where(tmp_path):
+    (tmp_path / "x.py").write_bytes(b"x = 1\nname = 'caf\xe9'\n")
+    with pytest.raises(BadScript, match=r"line 2, column 12: this byte") as caught:
+        read(tmp_path / "x.py")
+    assert caught.value.found == "name = 'caf\\xe9'"
+
+
+def test_another_encoding_is_read_when_the_script_declares_it(tmp_path):
+    (tmp_path / "x.py").write_bytes(b"# -*- coding: latin-1 -*-\nname = 'caf\xe9'\n")
+    assert read(tmp_path / "x.py").endswith("name = 'café'\n")
+
+
+def test_nesting_beyond_the_parser_is_a_clear_error_and_long_sums_are_none():
+    with pytest.raises(BadScript):
+        scan("(" * 5000 + ")" * 5000, "x.py")
+    assert scan("x = " + " + ".join(["1"] * 2000) + "\ny.cuda()", "x.py")[0].line == 2
+
+
+def test_a_missing_script_offers_the_nearest_and_a_folder_its_scripts(tmp_path):
+    (tmp_path / "train.py").write_text("")
+    with pytest.raises(Unknown, match=r"train\.py"):
+        scan_script(tmp_path / "tarin.py")
+    with pytest.raises(BadScript, match=r"found: train\.py"):
+        scan_script(tmp_path)
