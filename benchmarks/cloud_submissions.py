@@ -2,10 +2,14 @@
 
     python benchmarks/cloud_submissions.py [--jobs 10000] [--clients 50] [--json]
 
-Starts a real cloud in a folder of its own. Each client waits for its answer (which comes after the journal is synced) before it asks again;
-each request carries an idempotency key of its own. The clients speak HTTP over kept connections from one process on the same machine, so
-their CPU is taken from the cloud's. Then the cloud is killed with SIGKILL and started again over the same journal, and the time is taken until
-it has decided: until a job that was cancelled while nothing ran lets the next one in. Peer: Slurm documents 500 simple batch jobs a second
+Starts a real cloud in a folder of its own. Each client waits for its answer (which comes after the journal is synced) before
+it asks again;
+each request carries an idempotency key of its own. The clients speak HTTP over kept connections from one process on the same
+machine, so
+their CPU is taken from the cloud's. Then the cloud is killed with SIGKILL and started again over the same journal, and the
+time is taken until
+it has decided: until a job that was cancelled while nothing ran lets the next one in. Peer: Slurm documents 500 simple batch
+jobs a second
 (https://slurm.schedmd.com/high_throughput.html), without waiting for a disk.
 """
 
@@ -42,7 +46,10 @@ def main() -> None:
     if asked.json:
         print(json.dumps(result, indent=2))
         return
-    print(f"submissions     {result['per_s']:8.0f} /s   peer {PEER_PER_S:.0f} /s (Slurm, documented)   ratio {result['per_s'] / PEER_PER_S:.2f}")
+    print(
+        f"submissions     {result['per_s']:8.0f} /s   peer {PEER_PER_S:.0f} /s (Slurm, documented)   "
+        f"ratio {result['per_s'] / PEER_PER_S:.2f}"
+    )
     print(f"answer time     {result['p50_ms']:8.1f} ms p50, {result['p99_ms']:.1f} ms p99, {asked.clients} clients")
     print(f"cloud's CPU     {result['cloud_cpu_ms_per_job']:8.2f} ms a job")
     print(f"restart         {result['restart_s']:8.2f} s to the first decision, {result['jobs']} jobs in the journal")
@@ -53,7 +60,9 @@ def measure(folder: Path, jobs: int, clients: int) -> dict[str, float]:
     try:
         key, body = furnish(folder, address)
         latencies, seconds = asyncio.run(submit_all(address, key, body, jobs, clients))
-        cpu_s = sum(float(x) for x in Path(f"/proc/{cloud.pid}/stat").read_text().rpartition(")")[2].split()[11:13]) / os.sysconf("SC_CLK_TCK")
+        cpu_s = sum(float(x) for x in Path(f"/proc/{cloud.pid}/stat").read_text().rpartition(")")[2].split()[11:13]) / os.sysconf(
+            "SC_CLK_TCK"
+        )
         cloud.send_signal(signal.SIGKILL)
         cloud.wait()
         started = time.perf_counter()
@@ -97,7 +106,9 @@ def furnish(folder: Path, address: str) -> tuple[str, dict[str, object]]:
         operator.make_organisation("acme")
         operator.make_project("acme", "research")
         _, key = operator.make_key("acme/research")
-    Link(address, (folder / "centre.token").read_text().strip()).hello((Node(name="n", chip="cpu", cards=tuple(Card(index=i) for i in range(4))),))
+    Link(address, (folder / "centre.token").read_text().strip()).hello(
+        (Node(name="n", chip="cpu", cards=tuple(Card(index=i) for i in range(4))),)
+    )
     script = folder / "hello.py"
     script.write_text("print('hello')\n")
     with Client(address, key) as tenant:

@@ -7,7 +7,8 @@
     for line in cloud.logs(job["id"], follow=True):
         print(line["text"])
 
-Answers are the API's JSON, as dicts. Every write carries an idempotency key of its own and is tried again when the connection breaks, so
+Answers are the API's JSON, as dicts. Every write carries an idempotency key of its own and is tried again when the
+connection breaks, so
 that a cloud which is restarted meanwhile does it once. Errors are those of `forebay.errors`, the same classes as inside.
 """
 
@@ -51,7 +52,9 @@ class Client:
         self.url = url.rstrip("/")
         self._patience_s = patience_s
         headers = {"User-Agent": f"forebay/{__version__}"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        self._http = httpx.Client(base_url=self.url + "/api/v1", headers=headers, timeout=httpx.Timeout(30.0, connect=5.0), trust_env=False)
+        self._http = httpx.Client(
+            base_url=self.url + "/api/v1", headers=headers, timeout=httpx.Timeout(30.0, connect=5.0), trust_env=False
+        )
 
     def __enter__(self) -> Client:
         return self
@@ -84,14 +87,22 @@ class Client:
     def keys(self) -> list[Body]:
         return self._list("/keys", "keys")
 
-    def make_key(self, project: str | None = None, *, role: str = "member", name: str = "", expires_in: str | None = None) -> tuple[Body, str]:
-        """A new key for "organisation/project", and its secret. The secret is made here; the cloud gets its hash, so nobody can show it again."""
+    def make_key(
+        self, project: str | None = None, *, role: str = "member", name: str = "", expires_in: str | None = None
+    ) -> tuple[Body, str]:
+        """A new key for "organisation/project", and its secret. The secret is made here; the cloud gets its hash, so nobody
+        can show it again.
+        """
         secret = "fb_" + secrets.token_urlsafe(24)
         organisation, own = split_project(project) if project else (None, None)
         body = {
-            "secret_sha256": hashlib.sha256(secret.encode()).hexdigest(), "role": role, "organisation": organisation, "project": own, "name": name,
+            "secret_sha256": hashlib.sha256(secret.encode()).hexdigest(),
+            "role": role,
+            "organisation": organisation,
+            "project": own,
+            "name": name,
             "expires_in_s": parse_seconds(expires_in) if expires_in else None,
-        }  # fmt: skip
+        }
         return self._write("POST", "/keys", body), secret
 
     def revoke_key(self, key_id: str) -> Body:
@@ -158,7 +169,8 @@ class Client:
     ) -> Body:
         """Submit a script, or a folder of code with `entry`. Returns as soon as the job is safe in the journal.
 
-        `data` maps a data set (or a version of one) to the folder where the script finds it; `inputs` maps an earlier job to the folder
+        `data` maps a data set (or a version of one) to the folder where the script finds it; `inputs` maps an earlier job to
+        the folder
         where the script finds what that job left.
         """
         source = Path(code)
@@ -212,7 +224,9 @@ class Client:
                 return self.job(job)
             if time.monotonic() > until:
                 break
-        raise Unavailable("The job isn't over yet.", asked=job, found=f"its state is {self.job(job)['phase']} after {timeout_s:.0f} s")
+        raise Unavailable(
+            "The job isn't over yet.", asked=job, found=f"its state is {self.job(job)['phase']} after {timeout_s:.0f} s"
+        )
 
     def logs(self, job: str, *, follow: bool = False) -> Iterator[Body]:
         """The lines that a job printed: {"run", "rank", "stream", "t_ns", "text"}."""
@@ -260,13 +274,17 @@ class Client:
         try:
             body: Body = response.json()
         except ValueError:
-            raise ForebayError("That address doesn't speak Forebay.", asked=self.url, found=f"HTTP {response.status_code}") from None
+            raise ForebayError(
+                "That address doesn't speak Forebay.", asked=self.url, found=f"HTTP {response.status_code}"
+            ) from None
         if "error" in body:
             raise from_json(body["error"])
         return body
 
     def _answered(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
-        """Ask until there is an answer. A request may have been carried out although its answer was lost: that's what the key is for."""
+        """Ask until there is an answer. A request may have been carried out although its answer was lost: that's what the
+        key is for.
+        """
         until = time.monotonic() + self._patience_s
         pause_s = 0.1
         while True:
@@ -279,7 +297,12 @@ class Client:
             pause_s = min(2 * pause_s, 2.0)
 
     def _unreachable(self, error: Exception) -> Unavailable:
-        return Unavailable("The cloud doesn't answer.", asked=self.url, found=str(error) or type(error).__name__, hint="`forebay up` starts one here; FOREBAY_URL says where it is")
+        return Unavailable(
+            "The cloud doesn't answer.",
+            asked=self.url,
+            found=str(error) or type(error).__name__,
+            hint="`forebay up` starts one here; FOREBAY_URL says where it is",
+        )
 
     def _stream(self, path: str, follow: bool, timeout_s: float = float("inf")) -> Iterator[tuple[str, Body]]:
         """Server-sent events; goes on after the last event seen when the connection breaks."""

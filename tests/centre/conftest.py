@@ -60,7 +60,9 @@ class Centre:
         self.engine = self.open()
 
     def open(self, **settings: Any) -> Local:
-        return Local(self.home, **{"nodes": NODES, "base": {"*": Path(sys.executable)}, "standby": False, "shim": SHIM, **settings})
+        return Local(
+            self.home, **{"nodes": NODES, "base": {"*": Path(sys.executable)}, "standby": False, "shim": SHIM, **settings}
+        )
 
     def store(self, entries: Entries) -> str:
         body = pack(entries)
@@ -83,7 +85,7 @@ class Centre:
         return until(lambda: seen if (seen := self.engine.look(handle)).phase is Phase.ENDED else None)
 
     def lines(self, name: str = "j-1", stream: str | None = "stdout", rank: int | None = None) -> list[str]:
-        body = self.engine.log(Handle(str(layout.run(self.home, name))), 0).body
+        body = self.engine.read_log(Handle(str(layout.run(self.home, name))), 0).body
         lines = [json.loads(line) for line in body.splitlines()]
         return [line["text"] for line in lines if stream in (None, line["stream"]) and rank in (None, line["rank"])]
 
@@ -131,3 +133,12 @@ def centre() -> Iterator[Centre]:
         made.end(handle)
     made.engine.close()
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def carried() -> None:
+    """The carrier of CUDA's words is compiled before the clock of any test runs."""
+    pytest.importorskip("torch")
+    from forebay.porting.shim import carrier
+
+    carrier.choose(SHIM)

@@ -78,7 +78,14 @@ def test_a_mount_that_is_not_in_the_centre_is_named(centre: Centre) -> None:
 
 @pytest.mark.parametrize(
     "text, wanted",
-    [("import torch", True), ("from torch.nn import Linear", True), ("  import os, torch", True), ("# import torch", False), ("import torchless_name_is_close", True), ("import os", False)],
+    [
+        ("import torch", True),
+        ("from torch.nn import Linear", True),
+        ("  import os, torch", True),
+        ("# import torch", False),
+        ("import torchless_name_is_close", True),
+        ("import os", False),
+    ],
 )
 def test_a_bundle_that_imports_torch_is_known_by_its_text(text: str, wanted: bool, tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(pack({"main.py": "pass\n" + text + "\n", "notes.txt": "import torch"}))

@@ -138,7 +138,8 @@ def test_without_root_the_whole_engine_works_for_one_organisation(centre: Centre
         from tests.centre.conftest import Centre
         from forebay.errors import Refused
         centre = Centre(Path({home!r}))
-        seen = centre.run("import os, subprocess\\nsubprocess.Popen(['setsid', 'sleep', '600'])\\nprint(os.getuid())", shares=centre.engine.nodes() and ({share},))
+        code = "import os, subprocess\\nsubprocess.Popen(['setsid', 'sleep', '600'])\\nprint(os.getuid())"
+        seen = centre.run(code)
         print(seen.outcome.value, centre.lines(), centre.processes())
         try:
             centre.run("", name="k-1", organisation="second")
@@ -147,9 +148,7 @@ def test_without_root_the_whole_engine_works_for_one_organisation(centre: Centre
         centre.engine.close()
     """
     repository = Path(__file__).parents[2]
-    text = textwrap.dedent(program).format(
-        folders=[str(repository / "src"), str(repository)], home=str(home), share="__import__('forebay.centre.spec', fromlist=['Share']).Share(node='here', cards=(0,))"
-    )
+    text = textwrap.dedent(program).format(folders=[str(repository / "src"), str(repository)], home=str(home))
     needed = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable), repository, home]
     view = isolation.view([(path, path == home) for path in needed], uid, [uid])
     wrapper = f"""
@@ -161,7 +160,10 @@ def test_without_root_the_whole_engine_works_for_one_organisation(centre: Centre
         os.execve(sys.executable, [sys.executable, "-c", {text!r}], {{"PATH": os.environ["PATH"], "HOME": {str(home)!r}}})
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(wrapper)], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == [f"succeeded ['{uid}'] set()", "This centre doesn't run as root, so it can't keep two organisations apart."], done.stderr
+    assert done.stdout.splitlines() == [
+        f"succeeded ['{uid}'] set()",
+        "This centre doesn't run as root, so it can't keep two organisations apart.",
+    ], done.stderr
 
 
 def test_a_path_behind_a_closed_folder_is_bound_and_a_link_to_it_is_made_again(tmp_path: Path) -> None:
@@ -179,5 +181,3 @@ def test_a_path_behind_a_closed_folder_is_bound_and_a_link_to_it_is_made_again(t
     assert len(view["covers"]) == 1
     assert isolation.view([(Path("/usr/bin"), False)], 54321, [54321]) == {"covers": [], "binds": [], "links": []}
     assert isolation.view([(tmp_path / "closed", True)], None, []) == {}
-
-

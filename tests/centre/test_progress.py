@@ -24,7 +24,9 @@ def test_ordinary_lines(line: str, step: int | None, of: int | None, loss: float
     assert read(line) == Progress(step=step, of=of, loss=loss, tokens_per_s=speed, line=line)
 
 
-@pytest.mark.parametrize("line", ["", "loading 12 files", "lossless 5", "a stepladder 3", "listening on 8080", "1 " * 2000 + "loss 1", "step by step"])
+@pytest.mark.parametrize(
+    "line", ["", "loading 12 files", "lossless 5", "a stepladder 3", "listening on 8080", "1 " * 2000 + "loss 1", "step by step"]
+)
 def test_lines_that_say_nothing_of_the_work(line: str) -> None:
     assert read(line) is None
 

@@ -14,17 +14,10 @@ import pytest
 from forebay.centre import layout
 from forebay.centre.spec import Outcome, Share
 
-from .conftest import SHIM, TWO, Centre, until
+from .conftest import TWO, Centre, until
 
 pytest.importorskip("torch")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    """Before the clock of any test runs."""
-    from forebay.porting.shim import carrier
-
-    carrier.choose(SHIM)
+pytestmark = pytest.mark.usefixtures("carried")
 
 
 @pytest.fixture

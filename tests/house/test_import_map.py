@@ -94,7 +94,20 @@ def test_every_room_imports_only_the_outside_packages_that_the_map_allows():
 
 
 def test_the_core_touches_no_world():
-    forbidden = {"time", "random", "os", "socket", "asyncio", "threading", "subprocess", "pathlib", "datetime", "uuid", "secrets", "io"}
+    forbidden = {
+        "time",
+        "random",
+        "os",
+        "socket",
+        "asyncio",
+        "threading",
+        "subprocess",
+        "pathlib",
+        "datetime",
+        "uuid",
+        "secrets",
+        "io",
+    }
     assert [pair for pair in imports() if pair[0].startswith("cloud.core") and pair[1].removeprefix("~") in forbidden] == []
 
 

@@ -50,7 +50,14 @@ def test_nouns_are_frozen(noun):
 
 def test_a_spec_survives_a_trip_through_json():
     spec = Spec(
-        name="j-1", job="j", organisation="o", chip="cpu", shares=(Share(node="n", cards=(0, 1)),), bundle="b", entry="t.py", env={"A": "1"}
+        name="j-1",
+        job="j",
+        organisation="o",
+        chip="cpu",
+        shares=(Share(node="n", cards=(0, 1)),),
+        bundle="b",
+        entry="t.py",
+        env={"A": "1"},
     )
     assert decode(Spec, json.loads(json.dumps(encode(spec)))) == spec
 

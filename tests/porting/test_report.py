@@ -12,7 +12,7 @@ from forebay.chips.chip import Chip
 from forebay.cli import port
 from forebay.errors import BadInput, BadScript, Unknown
 from forebay.porting import report
-from forebay.porting.findings import Findings, Fit
+from forebay.porting.findings import Findings, Word
 from forebay.porting.scan import scan_script
 
 NVIDIA = Chip(name="a100", vendor="nvidia", title="", device_type="cuda", backend="nccl", speaks_cuda=True)
@@ -56,7 +56,7 @@ def test_the_worst_line_decides(found, code, nvidia, kin, cpu, own):
 
 def test_a_script_that_names_no_device_runs_anywhere_and_uses_no_card(found):
     (verdict,) = report.verdicts(found("print(torch.ones(3), 'results/cuda.json')"), [OWN])
-    assert verdict.verdict is Fit.RUNS
+    assert verdict.verdict is Word.RUNS
     assert "leave the card idle" in verdict.why[0]
 
 
@@ -77,8 +77,8 @@ def test_a_reason_says_where(found):
 
 def test_a_missing_figure_is_told_and_changes_no_verdict(found):
     (old, unknown) = report.verdicts(found("x = x.cuda().bfloat16()"), [OLD, NVIDIA])
-    assert (old.verdict, old.why) == (Fit.RUNS, ("the catalogue has no bf16 figure for it: slow there, or missing",))
-    assert (unknown.verdict, unknown.why) == (Fit.RUNS, ())
+    assert (old.verdict, old.why) == (Word.RUNS, ("the catalogue has no bf16 figure for it: slow there, or missing",))
+    assert (unknown.verdict, unknown.why) == (Word.RUNS, ())
 
 
 def test_several_cards_on_a_chip_without_a_backend_is_told(found):

@@ -1,8 +1,10 @@
 """The agent: joins a centre to a cloud. `python -m forebay.centre.agent --home DIR --cloud URL --token-file FILE`.
 
 Asked:  what must run here, and what does the cloud have to know?
-Answer: two threads. One waits at the cloud for what is wanted; the other compares it with what the engine has, fetches code and data, launches, stops,
-        and reports. It keeps nothing in memory that it couldn't find again: what runs is in the engine's folders, what should run is in
+Answer: two threads. One waits at the cloud for what is wanted; the other compares it with what the engine has, fetches code
+        and data, launches, stops,
+        and reports. It keeps nothing in memory that it couldn't find again: what runs is in the engine's folders, what
+        should run is in
         the cloud's journal. So it may be killed at any moment, and the link may break for as long as it likes.
 Limits: the cloud is spoken to over HTTP only, and only dialled out to. It chooses nothing: no host, no retry of a run.
 """
@@ -269,7 +271,9 @@ class Agent:
         self._stopping.discard(run)
 
     def _send_log(self, run: str, folder: Path) -> None:
-        """Send what is new in a run's log. `sent.json` remembers how far both ends are, since rotation may have left a gap between them."""
+        """Send what is new in a run's log. `sent.json` remembers how far both ends are, since rotation may have left a gap
+        between them.
+        """
         marks = folder / "sent.json"
         here, there = json.loads(marks.read_bytes()) if marks.exists() else (0, 0)
         while True:
@@ -301,12 +305,16 @@ def _unstarted(run: str, outcome: Outcome, reason: str) -> Seen:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m forebay.centre.agent", description="Joins this machine to a cloud. `forebay up` starts it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m forebay.centre.agent", description="Joins this machine to a cloud. `forebay up` starts it."
+    )
     parser.add_argument("--home", required=True, type=Path, help="the centre's folder")
     parser.add_argument("--cloud", required=True, help="the cloud's address, or a file that will hold it")
     parser.add_argument("--token-file", required=True, type=Path)
     parser.add_argument("--nodes", required=True, type=Path, help="JSON file: the nodes of this centre")
-    parser.add_argument("--base", action="append", default=[], metavar="CHIP=PYTHON", help="the base environment of a chip; '*' for all others")
+    parser.add_argument(
+        "--base", action="append", default=[], metavar="CHIP=PYTHON", help="the base environment of a chip; '*' for all others"
+    )
     parser.add_argument("--trust-all", action="store_true")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

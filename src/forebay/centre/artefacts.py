@@ -1,8 +1,8 @@
 """What a job has left in its output folder so far.
 
 Asked:  which files are there, and which of them are complete checkpoints?
-Answer: a walk, at most 1,000 files; a file is a checkpoint when its content is one: a zip with a data.pkl (torch.save), a safetensors
-        file as long as its header says, or the .metadata of a distributed checkpoint, which torch writes last.
+Answer: a walk, at most 1,000 files; a file is a checkpoint when its content is one: a zip with a data.pkl (torch.save), a
+        safetensors file as long as its header says, or the .metadata of a distributed checkpoint, which torch writes last.
 Limits: the folder is a tenant's, so nothing in it is trusted: links aren't followed, and a header is only read up to a bound.
         torch.save in the format before 2020 (no zip) isn't recognised.
 """
@@ -103,4 +103,4 @@ def _is_safetensors(file: IO[bytes], start: bytes, size: int) -> bool:
         return False
     header = json.loads(file.read(length))
     ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
-    return size == 8 + length + max(ends, default=0)
+    return bool(size == 8 + length + max(ends, default=0))

@@ -1,8 +1,8 @@
 """Lay a run's working folder out: unpack the code, link data and output in.
 
 Asked:  how is an archive from outside unpacked by root without writing anywhere else?
-Answer: every member is checked by us before it is extracted through tarfile's own data filter: no absolute name, no "..", no device,
-        no link that leads out, no member whose path leads through a link; bounds on count and size.
+Answer: every member is checked by us before it is extracted through tarfile's own data filter: no absolute name, no "..", no
+        device, no link that leads out, no member whose path leads through a link; bounds on count and size.
 Limits: the archive's hash is checked first; it was made by our own packer, which refuses the same things earlier and more kindly.
 """
 
@@ -25,13 +25,16 @@ _SCANNED_BYTES = 64 * MIB
 
 # Packages that are torch, or import it first thing.
 _TORCH = re.compile(
-    rb"^[ \t]*(?:import|from)[ \t][^\n#]*\b(?:torch\w*|lightning|pytorch_lightning|transformers|accelerate|deepspeed|diffusers|timm|peft|trl)\b",
+    rb"^[ \t]*(?:import|from)[ \t][^\n#]*\b"
+    rb"(?:torch\w*|lightning|pytorch_lightning|transformers|accelerate|deepspeed|diffusers|timm|peft|trl)\b",
     re.MULTILINE,
 )
 
 
 def imports_torch(archive: Path) -> bool:
-    """True when a Python file of the bundle imports torch, as far as its text tells. Of a very large bundle only the first part is read."""
+    """True when a Python file of the bundle imports torch, as far as its text tells. Of a very large bundle only the first
+    part is read.
+    """
     read = 0
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
@@ -61,7 +64,10 @@ def unpack(archive: Path, folder: Path, sha256: str) -> None:
             for count, member in enumerate(tar):
                 total += member.size
                 if count >= MOST_MEMBERS or total > MOST_BYTES:
-                    raise BadBundle("The packed code is too large when unpacked.", asked=f"at most {show_bytes(MOST_BYTES)} in {MOST_MEMBERS:,} files")
+                    raise BadBundle(
+                        "The packed code is too large when unpacked.",
+                        asked=f"at most {show_bytes(MOST_BYTES)} in {MOST_MEMBERS:,} files",
+                    )
                 check(member, links)
                 tar.extract(member, folder, filter="data")
     except (tarfile.TarError, EOFError, OSError) as error:
@@ -81,9 +87,13 @@ def check(member: tarfile.TarInfo, links: set[str]) -> None:
         start = path.parent if member.issym() else PurePosixPath()
         target = os.path.normpath(os.path.join(str(start), member.linkname))
         if PurePosixPath(member.linkname).is_absolute() or target == ".." or target.startswith("../"):
-            raise BadBundle("The packed code holds a link that leads out of its folder.", found=f"{member.name} -> {member.linkname}")
+            raise BadBundle(
+                "The packed code holds a link that leads out of its folder.", found=f"{member.name} -> {member.linkname}"
+            )
         if any(str(parent) in links for parent in PurePosixPath(target).parents):
-            raise BadBundle("The packed code holds a link that leads through another link.", found=f"{member.name} -> {member.linkname}")
+            raise BadBundle(
+                "The packed code holds a link that leads through another link.", found=f"{member.name} -> {member.linkname}"
+            )
     if member.issym():
         links.add(str(path))
 
@@ -99,7 +109,11 @@ def link_in(spec: Spec, home: Path, work: Path) -> None:
         else:
             raise BadBundle("There is no such kind of mount.", asked=mount.kind, hint="data or output")
         if not source.is_dir():
-            raise BadBundle("What the run wants to read isn't in this centre.", asked=f"{mount.kind} {mount.source}", found=f"no folder {source.name}")
+            raise BadBundle(
+                "What the run wants to read isn't in this centre.",
+                asked=f"{mount.kind} {mount.source}",
+                found=f"no folder {source.name}",
+            )
         _link(work, mount.at, source, f"{mount.kind} {mount.source}")
 
 
@@ -114,14 +128,22 @@ def _link(work: Path, at: str, target: Path, what: str) -> None:
     if place.is_dir() and not place.is_symlink() and not any(place.iterdir()):
         place.rmdir()  # an empty folder, packed along with the code, is there to be filled
     if os.path.lexists(place):
-        raise BadBundle(f"The code has a file or folder of its own where {what} should be.", asked=at, hint="rename it, or leave it out of the code")
+        raise BadBundle(
+            f"The code has a file or folder of its own where {what} should be.",
+            asked=at,
+            hint="rename it, or leave it out of the code",
+        )
     place.symlink_to(target)
 
 
 def command(spec: Spec, work: Path, python: str) -> list[str]:
     """How the entry is started when it isn't forked: a Python file by Python, a shell script by sh, anything else by itself."""
     entry = work / spec.entry
-    if PurePosixPath(spec.entry).is_absolute() or ".." in PurePosixPath(spec.entry).parts or not entry.resolve().is_relative_to(work.resolve()):
+    if (
+        PurePosixPath(spec.entry).is_absolute()
+        or ".." in PurePosixPath(spec.entry).parts
+        or not entry.resolve().is_relative_to(work.resolve())
+    ):
         raise BadScript("The script has to lie inside the code folder.", asked=spec.entry)
     if not entry.is_file():
         raise BadScript("There is no such file in the code.", asked=spec.entry, found=", ".join(sorted(os.listdir(work))[:10]))
@@ -134,4 +156,8 @@ def command(spec: Spec, work: Path, python: str) -> list[str]:
         return [str(entry), *spec.argv]
     if spec.entry.endswith(".sh"):
         return ["/bin/sh", spec.entry, *spec.argv]
-    raise BadScript("I don't know how to start this file.", asked=spec.entry, hint="a .py or .sh file, or a program that is executable or begins with #!")
+    raise BadScript(
+        "I don't know how to start this file.",
+        asked=spec.entry,
+        hint="a .py or .sh file, or a program that is executable or begins with #!",
+    )

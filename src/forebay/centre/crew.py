@@ -1,12 +1,14 @@
 """The supervisor's end of the wire to the parent of the ranks (`job/parent.py`).
 
 Asked:  how does a supervisor start ranks in another Python, follow what they print, and learn how they end?
-Answer: it starts the base environment's Python on `job/__main__.py` with a socket of packets, and hands each rank's pipes over that socket.
+Answer: it starts the base environment's Python on `job/__main__.py` with a socket of packets, and hands each rank's pipes over
+        that socket.
 Limits: one crew starts one run, or one step of preparing one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -26,7 +28,9 @@ class Crew:
     """A process that starts ranks when told to, and its socket."""
 
     def __init__(self, home: Path, base: str, cookie: str, *, shim: str, torch: str, cards: int) -> None:
-        """`torch`: "import" it, so that ranks can be forked; only "carry" CUDA's words for those who may import it; or "none" of both."""
+        """`torch`: "import" it, so that ranks can be forked; only "carry" CUDA's words for those who may import it; or
+        "none" of both.
+        """
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MIB)
         self._told = os.memfd_create("crew")  # what it says outside any rank: of interest only when it fails
@@ -64,10 +68,8 @@ class Crew:
 
     def signal(self, number: int) -> None:
         """Send a signal to every rank that hasn't ended."""
-        try:
+        with contextlib.suppress(OSError):  # the crew is gone, and its ranks with it
             self.socket.send(json.dumps({"say": "signal", "number": number}).encode())
-        except OSError:
-            pass  # the crew is gone, and its ranks with it
 
     def receive(self) -> dict[str, Any] | None:
         """The next packet. None: the crew has hung up."""
@@ -96,7 +98,9 @@ class Crew:
 
 
 def _environment(cookie: str) -> dict[str, str]:
-    """From nothing. A base whose vendor wants more (LD_LIBRARY_PATH, say) is a wrapper script that sets it; ranks inherit it from there."""
+    """From nothing. A base whose vendor wants more (LD_LIBRARY_PATH, say) is a wrapper script that sets it; ranks inherit it
+    from there.
+    """
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",

@@ -1,10 +1,12 @@
 """Lay a tenant's packages over a base environment.
 
 Asked:  how does a job get its own packages without touching the vendor's torch, and without installing them anew each time?
-Answer: a virtual environment that sees the base's packages through a .pth file, built once for the same base and the same requirements, by the
-        organisation's own user (an sdist runs code), then taken by root and made read-only. A marker, written last, makes it real.
-        Before anything is installed, pip says what it would install; another torch among it is refused with the line that asks for it.
-Limits: pip's resolver decides; what it finds tomorrow may differ from what it finds today, but an environment that is built stays.
+Answer: a virtual environment that sees the base's packages through a .pth file, built once for the same base and the same
+        requirements, by the organisation's own user (an sdist runs code), then taken by root and made read-only. A marker,
+        written last, makes it real. Before anything is installed, pip says what it would install; another torch among it is
+        refused with the line that asks for it.
+Limits: pip's resolver decides; what it finds tomorrow may differ from what it finds today, but an environment that is built
+        stays.
 """
 
 from __future__ import annotations
@@ -87,7 +89,11 @@ def refuse(report: Mapping[str, Any], text: str) -> None:
         if not _BASE_ONLY.fullmatch(_canonical(about["name"])):
             continue
         line = next((line.strip() for line in text.splitlines() if _canonical(_name_in(line)) == _canonical(about["name"])), "")
-        wanting = [other["name"] for other in installed if any(_canonical(_name_in(need)) == _canonical(about["name"]) for need in other.get("requires_dist", []))]
+        wanting = [
+            other["name"]
+            for other in installed
+            if any(_canonical(_name_in(need)) == _canonical(about["name"]) for need in other.get("requires_dist", []))
+        ]
         raise BadRequirement(
             f"The requirements would replace {about['name']}, which only the chip's base environment brings.",
             asked=line or f"{about['name']}, because {wanting[0] if wanting else 'another package'} needs it",
@@ -97,22 +103,49 @@ def refuse(report: Mapping[str, Any], text: str) -> None:
 
 
 def _build(folder: Path, source: Path, order: Order, about: Mapping[str, Any], step: Step) -> None:
-    _must(step([str(about["executable"]), "-m", "venv", "--without-pip", str(folder)], folder, {}), "make the virtual environment")
+    _must(
+        step([str(about["executable"]), "-m", "venv", "--without-pip", str(folder)], folder, {}), "make the virtual environment"
+    )
     base = [path for path in about["path"] if path.rstrip("/").endswith(("site-packages", "dist-packages"))]
     packages_folder = packages(folder, about)
-    _must(step(_write_file(about, packages_folder / "forebay-base.pth", "\n".join(base) + "\n"), folder, {}), "point it to the base's packages")
+    _must(
+        step(_write_file(about, packages_folder / "forebay-base.pth", "\n".join(base) + "\n"), folder, {}),
+        "point it to the base's packages",
+    )
     if source.is_dir():
         wheels = sorted(str(path) for path in source.glob("*.whl"))
         if not wheels:
-            raise BadRequirement("The folder of requirements holds no wheels.", asked=str(source.name), hint="*.whl files, or name a requirements.txt")
-        asked, text = ["--no-index", "--find-links", str(source), *wheels], "\n".join(Path(wheel).name.replace("-", " ", 1) for wheel in wheels)
+            raise BadRequirement(
+                "The folder of requirements holds no wheels.",
+                asked=str(source.name),
+                hint="*.whl files, or name a requirements.txt",
+            )
+        asked, text = (
+            ["--no-index", "--find-links", str(source), *wheels],
+            "\n".join(Path(wheel).name.replace("-", " ", 1) for wheel in wheels),
+        )
     else:
         asked, text = ["-r", str(source)], source.read_text("utf-8", "replace")
-    pip = [str(python(folder)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-cache-dir", "--no-warn-script-location"]
+    pip = [
+        str(python(folder)),
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        "--no-warn-script-location",
+    ]
     # pip's report goes to a file: what builds an sdist may print to stdout what it likes.
-    code, _ = step([*pip, "--dry-run", "--quiet", "--report", str(folder / "report.json"), *asked], source.parent, order.build_env)
+    code, _ = step(
+        [*pip, "--dry-run", "--quiet", "--report", str(folder / "report.json"), *asked], source.parent, order.build_env
+    )
     if code != 0:
-        raise BadRequirement("The requirements can't be met.", asked=order.spec.requirements or "", found=f"pip ended with {code}; its words are in the run's log")
+        raise BadRequirement(
+            "The requirements can't be met.",
+            asked=order.spec.requirements or "",
+            found=f"pip ended with {code}; its words are in the run's log",
+        )
     refuse(json.loads(_read_plain(folder / "report.json")), text)
     _must(step([*pip, *asked], source.parent, order.build_env), "install the requirements")
 
@@ -130,13 +163,19 @@ def _read_plain(path: Path) -> str:
 
 def _must(result: tuple[int, str], what: str) -> None:
     if result[0] != 0:
-        raise BadRequirement(f"The environment can't be built: I couldn't {what}.", found=f"exit code {result[0]}; the words are in the run's log")
+        raise BadRequirement(
+            f"The environment can't be built: I couldn't {what}.", found=f"exit code {result[0]}; the words are in the run's log"
+        )
 
 
 def _inside(work: Path, wanted: str) -> Path:
     source = (work / wanted).resolve()
     if not source.is_relative_to(work.resolve()) or not source.exists():
-        raise BadRequirement("The requirements aren't in the code.", asked=wanted, hint=f"the path of a {_LIST} or of a folder of wheels inside the code")
+        raise BadRequirement(
+            "The requirements aren't in the code.",
+            asked=wanted,
+            hint=f"the path of a {_LIST} or of a folder of wheels inside the code",
+        )
     return source
 
 

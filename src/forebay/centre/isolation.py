@@ -1,9 +1,11 @@
 """Keep organisations apart on one machine.
 
 Asked:  what can a job of one organisation read, write or kill of another's, or of the engine's?
-Answer: nothing, where the engine runs as root: each organisation is a user of its own, and each run a group of its own besides, by which all its
-        processes are found. Not as root there is one user only, so a second organisation is refused, unless all trust each other.
-Limits: files and processes. The network, /dev/shm and the machine's load are shared; ports on 127.0.0.1 can be reached by every job.
+Answer: nothing, where the engine runs as root: each organisation is a user of its own, and each run a group of its own
+        besides, by which all its processes are found. Not as root there is one user only, so a second organisation is refused,
+        unless all trust each other.
+Limits: files and processes. The network, /dev/shm and the machine's load are shared; ports on 127.0.0.1 can be reached by
+        every job.
 """
 
 from __future__ import annotations
@@ -110,7 +112,8 @@ def _take_one(descriptor: int, gid: int | None) -> None:
 
 
 def view(needed: Sequence[tuple[Path, bool]], uid: int | None, gids: Iterable[int]) -> dict[str, Any]:
-    """What a rank must see of the file system, for `job/confine.py` to bring about. Empty: it can reach all that it needs as it is.
+    """What a rank must see of the file system, for `job/confine.py` to bring about. Empty: it can reach all that it needs as
+    it is.
 
     `needed` are paths and whether they may be written. Python often lies under /root, which is closed to others: there the closed
     folder is covered, and only what is needed shows through.

@@ -1,23 +1,23 @@
 """Where things lie in a centre's folder.
 
-    home/
-      runs/<run>/        one attempt; root's, and closed to tenants but for work/ and tmp/
-        spec.json        the order, written before anything starts
-        status.json      what was last seen of it
-        lock             held by its supervisor for life; holds the supervisor's last sign of life
-        control          a pipe on which the supervisor hears "stop"
-        stop             the wish to stop, for a supervisor that isn't there yet
-        progress.json    what it last printed about its work
-        log/             what it printed, in files named after their first byte's offset
-        supervisor.log   what the supervisor itself had to complain about
-        work/  tmp/      the unpacked bundle, and its temporary files
-      outputs/<job>/     what the job leaves; outlives its attempts
-      store/bundles/     packed code, by hash
-      store/data/<organisation>/<version>/
-      envs/<organisation>/<hash>/    packages laid over the base environment
-      shim/              the compiled carrier of CUDA's words; read-only to jobs
-      code/forebay       a link to this package: all that a base environment is shown of Forebay
-      uids.json          which organisation is which user
+home/
+  runs/<run>/        one attempt; root's, and closed to tenants but for work/ and tmp/
+    spec.json        the order, written before anything starts
+    status.json      what was last seen of it
+    lock             held by its supervisor for life; holds the supervisor's last sign of life
+    control          a pipe on which the supervisor hears "stop"
+    stop             the wish to stop, for a supervisor that isn't there yet
+    progress.json    what it last printed about its work
+    log/             what it printed, in files named after their first byte's offset
+    supervisor.log   what the supervisor itself had to complain about
+    work/  tmp/      the unpacked bundle, and its temporary files
+  outputs/<job>/     what the job leaves; outlives its attempts
+  store/bundles/     packed code, by hash
+  store/data/<organisation>/<version>/
+  envs/<organisation>/<hash>/    packages laid over the base environment
+  shim/              the compiled carrier of CUDA's words; read-only to jobs
+  code/forebay       a link to this package: all that a base environment is shown of Forebay
+  uids.json          which organisation is which user
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Find and end every process of a run, daemons included.
 
 Asked:  which processes belong to a run, when some of them have changed session, parent and name?
-Answer: the descendants of its supervisor, to which orphans fall back; those in the run's own group, which no tenant can leave; and
-        those whose environment began with the run's cookie.
+Answer: the descendants of its supervisor, to which orphans fall back; those in the run's own group, which no tenant can leave;
+        and those whose environment began with the run's cookie.
 Limits: Linux's /proc. Not as root, after the supervisor's death, a process that was started with an empty environment can hide.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -50,10 +51,8 @@ def end(look: Callable[[], set[int]], *, reap: Callable[[], None] = lambda: None
     while left := look():
         any_left = True
         for pid in left:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # ends stopped processes too
-            except ProcessLookupError:
-                pass
         reap()
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 0.5)  # one that sleeps in the kernel may take long
@@ -62,7 +61,9 @@ def end(look: Callable[[], set[int]], *, reap: Callable[[], None] = lambda: None
 
 
 def reap(*, but: int = 0) -> None:
-    """Collect the ended children of this process that it didn't start itself: orphans of the run. `but` is the one that it did start."""
+    """Collect the ended children of this process that it didn't start itself: orphans of the run. `but` is the one that it
+    did start.
+    """
     while True:
         try:
             about = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

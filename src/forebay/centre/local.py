@@ -1,8 +1,9 @@
 """The local engine: runs on this machine's cards.
 
 Asked:  how does a run start at once, go on when we die, and never run twice?
-Answer: `launch` writes the order down and hands it to a supervisor of its own (`supervisor.py`). The run's lock says whether that one lives; the
-        run's folder says the rest. We hold nothing that isn't in the folders, but for one idle supervisor (the standby), which has had torch imported in advance.
+Answer: `launch` writes the order down and hands it to a supervisor of its own (`supervisor.py`). The run's lock says whether
+        that one lives; the run's folder says the rest. We hold nothing that isn't in the folders, but for one idle supervisor
+        (the standby), which has had torch imported in advance.
 Limits: Linux. One machine. Code and data are on disk already: the agent brings them.
 """
 
@@ -61,7 +62,8 @@ class Local:
         """`base`: chip (or "*") to its base environment's Python. `shim`: where the carrier of CUDA's words is compiled to,
         if not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL.
 
-        Takes up what an earlier engine over the same home left: its runs are remembered, and one that it had only written down is started.
+        Takes up what an earlier engine over the same home left: its runs are remembered, and one that it had only written down
+        is started.
         """
         self._home = home.absolute()
         self._nodes = nodes
@@ -171,7 +173,7 @@ class Local:
         """What the run last printed about its work."""
         return supervisor.last_progress(self._known(handle))
 
-    def log(self, handle: Handle, offset: int) -> log.Part:
+    def read_log(self, handle: Handle, offset: int) -> log.Part:
         """What the run printed, from this offset on."""
         return log.read(layout.log(self._known(handle)), offset)
 
@@ -233,8 +235,7 @@ class Local:
 
     def _start(self, handle: Handle) -> None:
         """Start a supervisor. If another has the run's lock, this one leaves at once."""
-        with open(layout.complaints(Path(handle)), "ab") as complaints:
-            self._supervisors[handle] = subprocess.Popen(_supervisor([handle]), stdout=complaints, stderr=complaints, **_DETACHED)
+        self._supervisors[handle] = _detached(_supervisor([handle]), layout.complaints(Path(handle)))
 
     def _hand_over(self, standby: _Standby, handle: Handle) -> None:
         self._supervisors[handle] = standby.process
@@ -271,10 +272,7 @@ class Local:
             ours, theirs = socket.socketpair()
             with theirs:
                 arguments = ["--standby", str(theirs.fileno()), str(self._home), base, self._shim, str(cards), cookie]
-                with open(self._home / "standby.log", "ab") as complaints:
-                    process = subprocess.Popen(
-                        _supervisor(arguments), pass_fds=[theirs.fileno()], stdout=complaints, stderr=complaints, **_DETACHED
-                    )
+                process = _detached(_supervisor(arguments), self._home / "standby.log", (theirs.fileno(),))
             self._standby = _Standby(process, ours, base, cookie)
 
     # Folders.
@@ -314,16 +312,25 @@ class Local:
         return not layout.status(run_dir).exists()
 
 
-_DETACHED: dict[str, object] = {
-    "start_new_session": True,
-    "stdin": subprocess.DEVNULL,
-    "cwd": "/",
-    "env": {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},  # nothing of ours: no token can leak from it
-}
+def _detached(command: list[str], complaints: Path, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
+    """Start a process that outlives us, in a session of its own. Nothing of our environment goes along."""
+    with complaints.open("ab") as told:
+        return subprocess.Popen(
+            command,
+            pass_fds=pass_fds,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=told,
+            cwd="/",
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
+        )
 
 
 def _supervisor(arguments: list[str]) -> list[str]:
-    """The command line of a supervisor: this Python with the standard library and our own source, without site, so that it starts fast and stays small."""
+    """The command line of a supervisor: this Python with the standard library and our own source, without site, so that it
+    starts fast and stays small.
+    """
     source = str(Path(__file__).resolve().parents[2])
     opening = f"import sys; sys.path.insert(0, {source!r}); from forebay.centre.supervisor import main; main()"
     return [sys.executable, "-I", "-S", "-c", opening, *arguments]
@@ -357,7 +364,9 @@ def _sweep(run_dir: Path, lock: int, seen: Seen) -> Seen:
         ended_at_ns=time.time_ns(),
         held_ns=held_ns,
         outcome=Outcome.LOST,
-        reason="Its supervisor vanished, and its ranks with it." if body else "Its supervisor could not be started; see supervisor.log in its folder.",
+        reason="Its supervisor vanished, and its ranks with it."
+        if body
+        else "Its supervisor could not be started; see supervisor.log in its folder.",
     )
     files.write_json(layout.status(run_dir), codec.encode(lost), durable=True)
     return lost

@@ -1,9 +1,10 @@
 """What a run printed: written with rotation, followed by offset.
 
 Asked:  how does a reader follow a log that is cut off at its old end while it grows?
-Answer: every byte has an offset that only grows. A file is named after the offset of its first byte, so rotation renames nothing, and a reader
-        that fell behind learns how many bytes it missed.
-Format: a JSON object a line: {"t_ns", "rank", "stream", "text"}. The rank is -1 for what the engine says while it prepares the run.
+Answer: every byte has an offset that only grows. A file is named after the offset of its first byte, so rotation renames
+        nothing, and a reader that fell behind learns how many bytes it missed.
+Format: a JSON object a line: {"t_ns", "rank", "stream", "text"}. The rank is -1 for what the engine says while it prepares the
+        run.
 Limits: 8 files of 16 MiB; a line over 16 KiB becomes several. A full disk costs lines, which are counted, and never the run.
 """
 

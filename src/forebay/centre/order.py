@@ -58,7 +58,9 @@ def places(spec: Spec, nodes: tuple[Node, ...]) -> tuple[Place, ...]:
         node = by_name.get(share.node)
         if node is None or node.chip != spec.chip:
             known = ", ".join(f"{node.name} ({node.chip})" for node in nodes)
-            raise BadInput("The spec names a node that this engine doesn't have.", asked=f"{share.node} ({spec.chip})", found=known)
+            raise BadInput(
+                "The spec names a node that this engine doesn't have.", asked=f"{share.node} ({spec.chip})", found=known
+            )
         cards = {card.index: card for card in node.cards}
         for local_rank, index in enumerate(share.cards):
             if index not in cards:
@@ -162,7 +164,9 @@ def threads_of(order: Order, place: Place) -> int:
 
 
 # Variables that Python, the loader, torch or its libraries read once, while they are started or imported.
-_READ_AT_IMPORT = re.compile(r"PYTHON(?!UNBUFFERED).*|LD_.*|MALLOC_.*|KMP_.*|GOMP_.*|OMP_(?!NUM_THREADS).*|MKL_(?!NUM_THREADS).*|TORCH_(?!NCCL|DISTRIBUTED|CPP_LOG).*|PYTORCH_.*")
+_READ_AT_IMPORT = re.compile(
+    r"PYTHON(?!UNBUFFERED).*|LD_.*|MALLOC_.*|KMP_.*|GOMP_.*|OMP_(?!NUM_THREADS).*|MKL_(?!NUM_THREADS).*|TORCH_(?!NCCL|DISTRIBUTED|CPP_LOG).*|PYTORCH_.*"
+)
 
 
 def needs_fresh(order: Order) -> bool:
@@ -170,7 +174,17 @@ def needs_fresh(order: Order) -> bool:
     return not order.can_fork or any(_READ_AT_IMPORT.fullmatch(name) for name in order.spec.env)
 
 
-def begin(order: Order, *, start: str, work: str, argv: list[str], python: str, env: dict[str, str], view: dict[str, Any], packages: str | None) -> dict[str, Any]:
+def begin(
+    order: Order,
+    *,
+    start: str,
+    work: str,
+    argv: list[str],
+    python: str,
+    env: dict[str, str],
+    view: dict[str, Any],
+    packages: str | None,
+) -> dict[str, Any]:
     """The packet that begins a run; `job/wire.py` says what its fields mean."""
     return {
         "say": "begin",

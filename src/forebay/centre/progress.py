@@ -1,8 +1,10 @@
 """Read a run's progress out of the lines that it prints anyway.
 
 Asked:  which step, of how many, at which loss and speed?
-Answer: the words that training scripts use: "step 120/500 | loss 2.3141 | 12,345 tok/s", "iter 10: loss 3.2, time 12ms", "epoch 1 step 10 loss=0.5".
-Limits: a line counts only if it names a step or a loss. Nothing is asked of the script, so nothing is known of one that prints nothing.
+Answer: the words that training scripts use: "step 120/500 | loss 2.3141 | 12,345 tok/s", "iter 10: loss 3.2, time 12ms",
+        "epoch 1 step 10 loss=0.5".
+Limits: a line counts only if it names a step or a loss. Nothing is asked of the script, so nothing is known of one that prints
+        nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from forebay.centre.spec import Progress
 
 _NUMBER = r"([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
 _SEPARATOR = r"[\"']?\s*[:=]?\s*\[?\s*"
-_STEP = re.compile(r"\b(?:global[_ ])?(?:step|iter|iteration|it)s?\b" + _SEPARATOR + r"(\d[\d,]*)(?:\s*(?:/|of)\s*(\d[\d,]*))?", re.IGNORECASE)
+_STEP = re.compile(
+    r"\b(?:global[_ ])?(?:step|iter|iteration|it)s?\b" + _SEPARATOR + r"(\d[\d,]*)(?:\s*(?:/|of)\s*(\d[\d,]*))?", re.IGNORECASE
+)
 _LOSS = re.compile(r"(?<![A-Za-z])(?:train(?:ing)?[_ /])?loss\b(?:\s+is)?" + _SEPARATOR + _NUMBER, re.IGNORECASE)
 _SPEED = re.compile(_NUMBER + r"\s*([kKM]?)\s*(?:tok|toks|tokens?)\s*(?:/|per\s+|\s+a\s+)\s*(?:s|sec|second)\b", re.IGNORECASE)
 _NAMED_SPEED = re.compile(r"\b(?:tok(?:en)?s?[_/ ](?:per[_ ])?s(?:ec(?:ond)?)?|tps)\b[\"']?\s*[:=]\s*" + _NUMBER, re.IGNORECASE)

@@ -1,8 +1,8 @@
 """The supervisor of one run.
 
 Asked:  who looks after a run when the agent and the cloud may die?
-Answer: a small process of its own, in its own session. It holds the run's lock for life, lays code and environment out, has the ranks
-        started, writes down what they print, and when they are through sees to it that no process of theirs is left.
+Answer: a small process of its own, in its own session. It holds the run's lock for life, lays code and environment out, has
+        the ranks started, writes down what they print, and when they are through sees to it that no process of theirs is left.
         What it has seen is in status.json at any moment, so whoever comes later needs nobody to ask.
 Limits: it never retries and never chooses. If it is killed, its ranks die with it, and the next look() sweeps up and says "lost".
 
@@ -33,7 +33,7 @@ from forebay.centre.crew import Crew
 from forebay.centre.order import Order
 from forebay.centre.spec import Outcome, Phase, Progress, Seen
 from forebay.errors import ForebayError
-from forebay.units import KIB, NS_PER_S
+from forebay.units import KIB
 
 TICK_S = 2.0  # between two looks at the output folder and two signs of life
 PROGRESS_S = 0.5
@@ -177,10 +177,14 @@ class Supervisor:
         self._finish(ending)
 
     def _prepare(self) -> tuple[str, Path | None, list[str], dict[str, Any]]:
-        """Folders, code, packages. Returns the Python, the packages laid over it, the command, and what of the files a rank must see."""
+        """Folders, code, packages. Returns the Python, the packages laid over it, the command, and what of the files a rank
+        must see.
+        """
         wanted, spec = self.order, self.order.spec
         if self.crew is None:  # it imports while we unpack
-            self.crew = Crew(self.home, wanted.base, wanted.cookie, shim=wanted.shim, torch=wanted.torch, cards=len(wanted.places))
+            self.crew = Crew(
+                self.home, wanted.base, wanted.cookie, shim=wanted.shim, torch=wanted.torch, cards=len(wanted.places)
+            )
         work = layout.work(self.run_dir)
         work.mkdir(mode=0o700)
         isolation.own_folder(layout.temporary(self.run_dir), 0o700, wanted.uid, wanted.gid)
@@ -220,7 +224,14 @@ class Supervisor:
         needed = [(Path(path), False) for path in (*about["prefixes"], *about["path"], about["executable"])]
         view = isolation.view([*needed, (above, True), (self.run_dir, True)], wanted.uid, gids)
         tmp = str(layout.temporary(self.run_dir))
-        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": tmp, "TMPDIR": tmp, "FOREBAY_COOKIE": wanted.cookie, **extra}
+        env = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": tmp,
+            "TMPDIR": tmp,
+            "FOREBAY_COOKIE": wanted.cookie,
+            **extra,
+        }
         single = replace(wanted, places=wanted.places[:1])
         packet = order.begin(single, start="exec", work=str(folder), argv=argv, python="", env=env, view=view, packages=None)
         mine = {"say": "rank", "rank": log.ENGINE, "env": {}, "cores": [], "threads": 1, "cards": 1}
@@ -267,7 +278,9 @@ class Supervisor:
             packages=str(packages) if packages is not None else None,
         )
         self._heed()
-        self._say(replace(self.seen, phase=Phase.RUNNING, running_at_ns=time.time_ns(), carrier=CARRIERS[str(crew.about["carrier"])]))
+        self._say(
+            replace(self.seen, phase=Phase.RUNNING, running_at_ns=time.time_ns(), carrier=CARRIERS[str(crew.about["carrier"])])
+        )
         try:
             pipes = crew.begin(packet, [order.rank_packet(wanted, place) for place in wanted.places])
         except (BrokenPipeError, ConnectionResetError):
@@ -333,7 +346,9 @@ class Supervisor:
         if self.recent and now_s >= self.next_progress_s:
             self.next_progress_s = now_s + PROGRESS_S
             self._note_progress()
-        wake_s = min(self.next_tick_s, self.kill_at_s or self.next_tick_s, self.next_progress_s if self.recent else self.next_tick_s)
+        wake_s = min(
+            self.next_tick_s, self.kill_at_s or self.next_tick_s, self.next_progress_s if self.recent else self.next_tick_s
+        )
         for key, _ in self.selector.select(max(wake_s - now_s, 0)):
             key.data()
         self._write_lines()
@@ -344,7 +359,9 @@ class Supervisor:
         if self.seen.phase is Phase.RUNNING:
             found = self.shelf.scan()
             if found != self.seen.artefacts:
-                self._say(replace(self.seen, artefacts=found, checkpoint_at_ns=artefacts.newest_checkpoint_ns(found, time.time_ns())))
+                self._say(
+                    replace(self.seen, artefacts=found, checkpoint_at_ns=artefacts.newest_checkpoint_ns(found, time.time_ns()))
+                )
 
     def _follow(self, crew: Crew, pipes: Mapping[int, tuple[int, str]]) -> None:
         self.hung_up = False
@@ -361,7 +378,8 @@ class Supervisor:
                 self.hung_up = True
                 self.selector.unregister(crew.socket)
             case {"say": "refused", "reason": reason}:
-                self.refusal = f"The ranks could not be shut in: {reason}. Run the engine as root with CAP_SYS_ADMIN, or open these folders to others (chmod o+x)."
+                hint = "Run the engine as root with CAP_SYS_ADMIN, or open these folders to others (chmod o+x)."
+                self.refusal = f"The ranks could not be shut in: {reason}. {hint}"
             case {"say": "exit", "rank": rank, "code": code}:
                 self.exits[rank] = code
                 if code != 0 and self.first_bad is None:
@@ -405,7 +423,9 @@ class Supervisor:
         found = next((found for line in reversed(self.recent) if (found := progress.read(line)) is not None), None)
         self.recent.clear()
         if found is not None:
-            self._persist(lambda: files.write_json(layout.progress(self.run_dir), codec.encode(replace(found, at_ns=time.time_ns()))))
+            self._persist(
+                lambda: files.write_json(layout.progress(self.run_dir), codec.encode(replace(found, at_ns=time.time_ns())))
+            )
 
     # The wish to stop: a file, for a supervisor that isn't there yet, and a pipe that says "look at the file".
 
@@ -472,7 +492,9 @@ class Supervisor:
         self._persist(lambda: files.overwrite_json(self.lock, body))
 
     def _persist(self, write: Callable[[], None]) -> None:
-        """Write, and on a full disk wait and write again: a run whose state can't be written down must not look ended, or running, when it isn't."""
+        """Write, and on a full disk wait and write again: a run whose state can't be written down must not look ended, or
+        running, when it isn't.
+        """
         while True:
             try:
                 return write()

@@ -10,13 +10,12 @@ import typer
 from forebay.chips import catalogue
 from forebay.chips.chip import Chip
 from forebay.chips.roofline import roofline
-from forebay.cli import show
-from forebay.cli.main import command
+from forebay.cli import out
 from forebay.codec import encode
 from forebay.errors import Unknown, nearest
 from forebay.units import show_bytes, show_bytes_per_s, show_flop_per_s
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _SOFTWARE = {
     "device_type": "torch device",
@@ -35,11 +34,11 @@ _FORMATS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8")
 _EXPECTED = ("fp32", "fp16", "bf16")  # formats whose absence is worth a word
 
 
-@command(app)
+@app.callback(invoke_without_command=True)
 def chips(
     ctx: typer.Context,
     vendor: Annotated[str, typer.Option(help="Only this vendor's chips.", show_default=False)] = "",
-    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """List the chips of the catalogue, or explain one."""
     if ctx.invoked_subcommand:
@@ -50,9 +49,9 @@ def chips(
         hint = ", ".join(nearest(vendor, vendors) or vendors)
         raise Unknown("The catalogue has no chip of that vendor.", asked=vendor, hint=hint)
     if as_json:
-        show.as_json(encode(listed))
+        out.as_json(encode(listed))
         return
-    show.table(
+    out.table(
         ("chip", "vendor", "device", "memory", "bf16 peak", "backend", "CUDA"),
         (
             (
@@ -68,7 +67,7 @@ def chips(
         ),
         right=("memory", "bf16 peak"),
     )
-    show.console.print(
+    out.console.print(
         "\nPeaks are the vendors', dense. -: no trustworthy source. CUDA: its torch keeps the name cuda."
         "\n`forebay chips show NAME` explains a chip and tells where each figure is from."
     )
@@ -77,33 +76,33 @@ def chips(
 @app.command("show")
 def show_one(
     name: Annotated[str, typer.Argument(help="A chip's name, as in `forebay chips`.")],
-    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Explain one chip: its names in software, its figures, their sources, and what is unknown."""
     chip = catalogue.find(name)
     ridges = {f: roof.ridge for f in chip.flop_per_s if (roof := roofline(chip, f))}
     if as_json:
-        show.as_json({"chip": encode(chip), "ridge_flop_per_byte": ridges, "unknown": unknown(chip)})
+        out.as_json({"chip": encode(chip), "ridge_flop_per_byte": ridges, "unknown": unknown(chip)})
         return
     mentioned = list(dict.fromkeys(chip.sources.values()))
 
     def mark(field: str) -> str:
         return f"  [{mentioned.index(chip.sources[field]) + 1}]"
 
-    show.console.print(f"{chip.name}: {chip.title}", style="bold", markup=False)
-    show.console.print(in_words(chip) + "\n", markup=False)
-    show.facts(
+    out.console.print(f"{chip.name}: {chip.title}", style="bold", markup=False)
+    out.console.print(in_words(chip) + "\n", markup=False)
+    out.facts(
         [(title, f"{getattr(chip, key)}{mark(key)}") for key, title in _SOFTWARE.items() if getattr(chip, key)]
         + [(title, unit(getattr(chip, key)) + mark(key)) for key, (title, unit) in _FIGURES.items() if getattr(chip, key)]
         + [(f"peak {f}, dense", _peak(chip, f, ridges) + mark(f"flop_per_s.{f}")) for f in _FORMATS if f in chip.flop_per_s]
     )
     if missing := unknown(chip):
-        show.console.print(f"\nUnknown, for want of a trustworthy source: {', '.join(missing)}.", markup=False)
+        out.console.print(f"\nUnknown, for want of a trustworthy source: {', '.join(missing)}.", markup=False)
     if ridges:
-        show.console.print("\nA computation that does fewer flop per byte than the ridge is limited by memory (roofline).")
-    show.console.print("\nSources")
+        out.console.print("\nA computation that does fewer flop per byte than the ridge is limited by memory (roofline).")
+    out.console.print("\nSources")
     for number, source in enumerate(mentioned, start=1):
-        show.console.print(f"[{number}] {source.where} ({source.date})", markup=False)
+        out.console.print(f"[{number}] {source.where} ({source.date})", markup=False)
 
 
 def in_words(chip: Chip) -> str:

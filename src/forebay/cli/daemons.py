@@ -17,14 +17,22 @@ def start(name: str, folder: Path, argv: list[str]) -> int:
     """Start a Python module as a process of its own session; its output goes to NAME.log and its identity to NAME.pid."""
     with open(folder / f"{name}.log", "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/", close_fds=True
+            [sys.executable, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            close_fds=True,
         )
     (folder / f"{name}.pid").write_text(json.dumps({"pid": process.pid, "started": _started(process.pid)}))
     return process.pid
 
 
 def alive(name: str, folder: Path) -> int | None:
-    """The process id, if the process that NAME.pid names still lives. A number that was given to another process since doesn't count."""
+    """The process id, if the process that NAME.pid names still lives. A number that was given to another process since
+    doesn't count.
+    """
     try:
         known = json.loads((folder / f"{name}.pid").read_text())
     except (FileNotFoundError, ValueError):
@@ -57,7 +65,9 @@ def why_it_ended(name: str, folder: Path) -> ForebayError:
 
 
 def _started(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 when there is none or it is a zombie (proc(5), stat fields 3 and 22)."""
+    """When a process started, in clock ticks since boot; 0 when there is none or it is a zombie (proc(5), stat fields 3 and
+    22).
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -26,12 +26,11 @@ import typer
 from forebay.chips import catalogue
 from forebay.chips.chip import Chip
 from forebay.chips.detect import Found, detect
-from forebay.cli import reach, show
-from forebay.cli.main import command
+from forebay.cli import out, reach
 from forebay.codec import encode
 from forebay.units import GB, GIB, parse_bytes, show_bytes
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 LEAST_MEMORY = 2 * GIB  # a rank with torch imported and a small model
 LEAST_DISK = 5 * GB  # an environment with torch, a bundle and some checkpoints
@@ -74,21 +73,21 @@ class Torch:
     build: str  # whose: "nvidia", "cpu", "metax"; "" when it doesn't say
 
 
-@command(app)
+@app.command()
 def doctor(
     data: Annotated[Path | None, typer.Option(help="Data folder of `forebay up`. Default: FOREBAY_DATA or ~/.forebay.")] = None,
     port: Annotated[int, typer.Option(help="Port of `forebay up`.", min=0, max=65535)] = 7373,
-    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Say what this machine has for Forebay, and what is missing."""
     found = detect()
     checks = examine(found, reach.data_folder(data), port)
     ready = all(check.state is not State.MISSING for check in checks)
     if as_json:
-        show.as_json({"ready": ready, "checks": encode(checks), "nodes": encode(found.nodes), "seen": encode(found.seen)})
+        out.as_json({"ready": ready, "checks": encode(checks), "nodes": encode(found.nodes), "seen": encode(found.seen)})
     else:
-        show.table(("", "check", "found"), ((_sign(check.state), check.name, _told(check)) for check in checks))
-        show.console.print("\nJobs can run here." if ready else "\nJobs can't run here yet: see what is missing above.")
+        out.table(("", "check", "found"), ((_sign(check.state), check.name, _told(check)) for check in checks))
+        out.console.print("\nJobs can run here." if ready else "\nJobs can't run here yet: see what is missing above.")
     raise typer.Exit(0 if ready else 1)
 
 

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import daemons, reach, show
-from forebay.cli.main import command
+from forebay.cli import daemons, out, reach
 from forebay.errors import Unknown
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@command(app)
+@app.command()
 def down(
-    data: Annotated[Path | None, typer.Option(help="Data folder of the cloud to stop. Default: FOREBAY_DATA or ~/.forebay.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder of the cloud to stop. Default: FOREBAY_DATA or ~/.forebay.")
+    ] = None,
     stop_runs: Annotated[bool, typer.Option("--stop-runs", help="Cancel what still runs or waits, first.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Stop what `up` started.
 
@@ -30,11 +31,11 @@ def down(
     live = _live(folder, cancel=stop_runs) if daemons.alive("cloud", folder) else []
     stopped = [name for name in ("agent", "cloud") if daemons.stop(name, folder)]
     if as_json:
-        show.as_json({"stopped": stopped, "runs_going_on": live})
+        out.as_json({"stopped": stopped, "runs_going_on": live})
         return
-    show.console.print(f"Stopped: {', '.join(stopped)}.")
+    out.console.print(f"Stopped: {', '.join(stopped)}.")
     if live:
-        show.console.print(f"Still going on: {', '.join(live)}. `forebay up` finds them again.")
+        out.console.print(f"Still going on: {', '.join(live)}. `forebay up` finds them again.")
 
 
 def _live(folder: Path, *, cancel: bool) -> list[str]:

@@ -7,37 +7,44 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import reach, show
-from forebay.cli.main import command
+from forebay.cli import out, reach
 from forebay.units import NS_PER_S
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@command(app)
+@app.command()
 def jobs(
-    phase: Annotated[str, typer.Option(help="Only these: waiting, starting, running, stopping, succeeded, failed, cancelled.")] = "",
+    phase: Annotated[
+        str, typer.Option(help="Only these: waiting, starting, running, stopping, succeeded, failed, cancelled.")
+    ] = "",
     project: Annotated[str, typer.Option(help="Only of this project.")] = "",
     most: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 30,
     before: Annotated[int, typer.Option(help="The page after: the `place` of the last one shown.", min=0)] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """List jobs, newest first."""
     with reach.client() as cloud:
         listed = cloud.jobs(phase=phase, project=project, before=before, most=most)
     if as_json:
-        show.as_json(listed)
+        out.as_json(listed)
         return
-    show.table(
+    out.table(
         ["job", "name", "project", "state", "cards", "chip", "attempts", "submitted"],
         [
             [
-                job["id"], job["name"], f"{job['organisation']}/{job['project']}", job["phase"], job["cards"],
-                job["chip"] + (" (pretend)" if job["pretend"] else ""), job["attempts"], datetime.fromtimestamp(job["submitted_at_ns"] / NS_PER_S).strftime("%m-%d %H:%M:%S"),
+                job["id"],
+                job["name"],
+                f"{job['organisation']}/{job['project']}",
+                job["phase"],
+                job["cards"],
+                job["chip"] + (" (pretend)" if job["pretend"] else ""),
+                job["attempts"],
+                datetime.fromtimestamp(job["submitted_at_ns"] / NS_PER_S).strftime("%m-%d %H:%M:%S"),
             ]
             for job in listed
         ],
         right=["cards", "attempts"],
-    )  # fmt: skip
+    )
     if len(listed) == most:
-        show.console.print(f"More: forebay jobs --before {listed[-1]['place']}", style="dim")
+        out.console.print(f"More: forebay jobs --before {listed[-1]['place']}", style="dim")

@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import reach, show
+from forebay.cli import out, reach
 from forebay.units import NS_PER_S
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke keys.")
-Json = Annotated[bool, typer.Option("--json", help=show.JSON_HELP)]
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, list and revoke keys.")
+Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 
 
 @app.command()
 def make(
-    project: Annotated[str | None, typer.Argument(help="ORGANISATION/PROJECT; none for an operator's key.", show_default=False)] = None,
+    project: Annotated[
+        str | None, typer.Argument(help="ORGANISATION/PROJECT; none for an operator's key.", show_default=False)
+    ] = None,
     role: Annotated[str, typer.Option(help="operator, member or viewer.")] = "member",
     name: Annotated[str, typer.Option(help="Whose key it is, for people.")] = "",
     expires_in: Annotated[str | None, typer.Option(help="30d, 12h… Default: never.")] = None,
@@ -28,11 +30,14 @@ def make(
         made, secret = cloud.make_key(project, role=role, name=name, expires_in=expires_in)
         kept = reach.keep(cloud.url, secret) if use else None
     if as_json:
-        show.as_json({**made, "secret": secret})
+        out.as_json({**made, "secret": secret})
         return
-    show.console.print(f"key {made['id']} ({made['role']}" + (f" of {project})" if project else ")"))
-    show.console.print(f"secret {secret}", soft_wrap=True)
-    show.console.print(f"kept in {kept}; the next commands use it" if kept else "use it: export FOREBAY_KEY=… or forebay key use SECRET", style="dim")
+    out.console.print(f"key {made['id']} ({made['role']}" + (f" of {project})" if project else ")"))
+    out.console.print(f"secret {secret}", soft_wrap=True)
+    out.console.print(
+        f"kept in {kept}; the next commands use it" if kept else "use it: export FOREBAY_KEY=… or forebay key use SECRET",
+        style="dim",
+    )
 
 
 @app.command()
@@ -44,9 +49,9 @@ def use(secret: Annotated[str, typer.Argument(help="The key's secret.", show_def
         whose = mine.me()
         path = reach.keep(cloud.url, secret)
     if as_json:
-        show.as_json(whose)
+        out.as_json(whose)
     else:
-        show.console.print(f"The next commands use {whose['id']} ({path}).")
+        out.console.print(f"The next commands use {whose['id']} ({path}).")
 
 
 @app.command("list")
@@ -55,16 +60,22 @@ def list_(as_json: Json = False) -> None:
     with reach.client() as cloud:
         keys = cloud.keys()
     if as_json:
-        show.as_json(keys)
+        out.as_json(keys)
         return
     rows = [
         [
-            key["id"], key["role"], f"{key['organisation']}/{key['project']}" if key["organisation"] else "", key["name"],
-            datetime.fromtimestamp(key["expires_at_ns"] / NS_PER_S).strftime("%Y-%m-%d %H:%M") if key["expires_at_ns"] else "never", "revoked" if key["revoked"] else "good",
+            key["id"],
+            key["role"],
+            f"{key['organisation']}/{key['project']}" if key["organisation"] else "",
+            key["name"],
+            datetime.fromtimestamp(key["expires_at_ns"] / NS_PER_S).strftime("%Y-%m-%d %H:%M")
+            if key["expires_at_ns"]
+            else "never",
+            "revoked" if key["revoked"] else "good",
         ]
         for key in keys
-    ]  # fmt: skip
-    show.table(["key", "role", "project", "name", "expires", "state"], rows)
+    ]
+    out.table(["key", "role", "project", "name", "expires", "state"], rows)
 
 
 @app.command()
@@ -73,6 +84,6 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id.", show_default
     with reach.client() as cloud:
         answer = cloud.revoke_key(key)
     if as_json:
-        show.as_json(answer)
+        out.as_json(answer)
     else:
-        show.console.print(f"key {key} is revoked")
+        out.console.print(f"key {key} is revoked")

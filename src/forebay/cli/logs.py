@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from forebay.cli import reach
-from forebay.cli.main import command
 from forebay.cli.run import print_line
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@command(app)
+@app.command()
 def logs(
     job: Annotated[str, typer.Argument(help="The job, or one run of it.", show_default=False)],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,

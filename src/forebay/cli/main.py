@@ -1,21 +1,19 @@
 """The command `forebay`. Each verb is a file beside this one and is imported only when it is used.
 
-`forebay --help` therefore costs little more than Typer itself (benchmarks/cli_start.py), and a verb's file can import what it needs.
-A verb's file holds `app`, a Typer application: with one callback for a plain verb, or with several commands ("org create").
+`forebay --help` therefore costs little more than Typer itself (benchmarks/cli_start.py), and a verb's file can import what
+it needs.
+A verb's file holds `app`, a Typer application: with one command for a plain verb, or with several ("org make").
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-
-Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 # Verb -> what it does, in the order of a newcomer's first day. A test keeps these lines equal to the verbs' own help.
 VERBS: dict[str, str] = {
@@ -98,16 +96,11 @@ def main() -> NoReturn:
     try:
         app()
     except ForebayError as error:
-        from forebay.cli import show
+        from forebay.cli import out
 
-        show.error(error)
+        out.error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `forebay jobs | head`
         sys.stderr.close()
         sys.exit(0)
     sys.exit(0)
-
-
-def command(app: typer.Typer, **settings: Any) -> Callable[[Verb], Verb]:
-    """Decorator for a plain verb: the file's one function is the verb itself."""
-    return app.callback(invoke_without_command=True, **settings)

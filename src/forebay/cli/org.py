@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import reach, show
+from forebay.cli import out, reach
 
-app = typer.Typer(no_args_is_help=True, help="Make and list organisations and their projects.")
-Json = Annotated[bool, typer.Option("--json", help=show.JSON_HELP)]
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make and list organisations and their projects.")
+Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 
 
 @app.command()
@@ -24,9 +24,9 @@ def make(
         made = cloud.make_organisation(name, title)
         made["projects"] = [cloud.make_project(name, each)["name"] for each in project or []]
     if as_json:
-        show.as_json(made)
+        out.as_json(made)
     else:
-        show.console.print(f"organisation {name}" + "".join(f", project {name}/{each}" for each in made["projects"]))
+        out.console.print(f"organisation {name}" + "".join(f", project {name}/{each}" for each in made["projects"]))
 
 
 @app.command()
@@ -40,9 +40,9 @@ def project(
     with reach.client() as cloud:
         made = cloud.make_project(*split_project(name))
     if as_json:
-        show.as_json(made)
+        out.as_json(made)
     else:
-        show.console.print(f"project {name}")
+        out.console.print(f"project {name}")
 
 
 @app.command("list")
@@ -51,6 +51,6 @@ def list_(as_json: Json = False) -> None:
     with reach.client() as cloud:
         found = cloud.organisations()
     if as_json:
-        show.as_json(found)
+        out.as_json(found)
     else:
-        show.table(["organisation", "title", "projects"], [[o["name"], o["title"], ", ".join(o["projects"])] for o in found])
+        out.table(["organisation", "title", "projects"], [[o["name"], o["title"], ", ".join(o["projects"])] for o in found])

@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import reach, show
-from forebay.cli.main import command
+from forebay.cli import out, reach
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 AWAY_S = 60.0  # an agent's request for news hangs at most 20 s
 
 
-@command(app)
-def pool(as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False) -> None:
+@app.command()
+def pool(as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False) -> None:
     """Show centres, nodes and cards: free, busy, pretend."""
     with reach.client() as cloud:
         whole = cloud.pool()
     if as_json:
-        show.as_json(whole)
+        out.as_json(whole)
         return
     rows = []
     for centre in whole["centres"]:
@@ -30,5 +29,5 @@ def pool(as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] =
             holders = ", ".join(sorted({card["held_by"] for card in busy}))
             chip = node["chip"] + (" (pretend)" if node["pretend"] else "")
             rows.append([centre["name"], link, node["name"], chip, len(node["cards"]), len(node["cards"]) - len(busy), holders])
-    show.table(["centre", "agent", "node", "chip", "cards", "free", "held by"], rows, right=["cards", "free"])
-    show.console.print(f"{whole['waiting']} job{'s' if whole['waiting'] != 1 else ''} waiting")
+    out.table(["centre", "agent", "node", "chip", "cards", "free", "held by"], rows, right=["cards", "free"])
+    out.console.print(f"{whole['waiting']} job{'s' if whole['waiting'] != 1 else ''} waiting")

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from forebay.chips import catalogue
-from forebay.cli import show
+from forebay.cli import out
 from forebay.codec import encode
 from forebay.errors import BadInput
 from forebay.porting import report
-from forebay.porting.findings import Findings, Verdict, Fit
+from forebay.porting.findings import Findings, Verdict, Word
 from forebay.porting.scan import scan_script, scan_tree
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -28,7 +28,7 @@ def port(
             "--fail-on", metavar="VERDICT", help="Exit with 1 when a chip gets this or worse: emulated, rewrite, blocked."
         ),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Say what a CUDA-written script needs from a chip, and which chips can run it."""
     level = _level(fail_on)
@@ -36,32 +36,32 @@ def port(
     findings = scan_tree(script) if script.is_dir() else scan_script(script)
     verdicts = report.verdicts(findings, chips)
     if as_json:
-        show.as_json({"findings": encode(findings), "verdicts": encode(verdicts)})
+        out.as_json({"findings": encode(findings), "verdicts": encode(verdicts)})
     else:
         _print(findings, verdicts)
     if level is not None and report.ORDER.index(report.worst(verdicts)) >= report.ORDER.index(level):
         raise typer.Exit(1)
 
 
-def _level(fail_on: str) -> Fit | None:
+def _level(fail_on: str) -> Word | None:
     if fail_on in ("", *(word.value for word in report.ORDER[1:])):
-        return Fit(fail_on) if fail_on else None
+        return Word(fail_on) if fail_on else None
     raise BadInput("That is no verdict to fail on.", asked=f"--fail-on {fail_on}", hint="emulated, rewrite or blocked")
 
 
 def _print(findings: Findings, verdicts: tuple[Verdict, ...]) -> None:
     where = "line" if len(findings.files) == 1 else "place"
     if findings.findings:
-        show.table((where, "found", "what it asks of a chip"), (row[:3] for row in report.rows(findings)), right=("line",))
+        out.table((where, "found", "what it asks of a chip"), (row[:3] for row in report.rows(findings)), right=("line",))
     else:
-        show.console.print("Nothing in it speaks of CUDA.")
+        out.console.print("Nothing in it speaks of CUDA.")
     files = "1 file" if len(findings.files) == 1 else f"{len(findings.files)} files"
     torch = "torch is imported" if findings.imports_torch else "torch is not imported"
-    show.console.print(
+    out.console.print(
         f"\n{files} read, {len(findings.findings)} findings; {torch}; needs: {', '.join(findings.needs) or 'nothing'}.\n"
     )
-    show.table(
+    out.table(
         ("verdict", "chips", "why", "run by us on it"),
         ((word.value, ", ".join(chips), "; ".join(why) or "-", proven) for word, proven, why, chips in report.grouped(verdicts)),
     )
-    show.console.print("\nRead from the text and the catalogue; nothing was run, and the script was not changed.")
+    out.console.print("\nRead from the text and the catalogue; nothing was run, and the script was not changed.")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import reach, show
+from forebay.cli import out, reach
 from forebay.units import show_money
 
-app = typer.Typer(no_args_is_help=True, help="Set and list prices per card-second.")
-Json = Annotated[bool, typer.Option("--json", help=show.JSON_HELP)]
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Set and list prices per card-second.")
+Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 
 
 @app.command("set")
@@ -24,9 +24,9 @@ def set_(
         made = cloud.set_price(chip, price)
         currency = cloud.about()["currency"]
     if as_json:
-        show.as_json(made)
+        out.as_json(made)
     else:
-        show.console.print(f"{chip}: {show_money(made['micro_per_card_s'], currency)} a card-second")
+        out.console.print(f"{chip}: {show_money(made['micro_per_card_s'], currency)} a card-second")
 
 
 @app.command("list")
@@ -35,7 +35,11 @@ def list_(as_json: Json = False) -> None:
     with reach.client() as cloud:
         found = cloud.prices()
     if as_json:
-        show.as_json(found)
+        out.as_json(found)
     else:
         rows = [[p["chip"], show_money(p["micro_per_card_s"]), show_money(3600 * p["micro_per_card_s"])] for p in found["prices"]]
-        show.table(["chip", f"{found['currency']} a card-second", "a card-hour"], rows, right=[f"{found['currency']} a card-second", "a card-hour"])
+        out.table(
+            ["chip", f"{found['currency']} a card-second", "a card-hour"],
+            rows,
+            right=[f"{found['currency']} a card-second", "a card-hour"],
+        )

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import reach, show
+from forebay.cli import out, reach
 from forebay.errors import BadInput
 
-app = typer.Typer(no_args_is_help=True, help="Set and list how many cards an organisation may hold.")
-Json = Annotated[bool, typer.Option("--json", help=show.JSON_HELP)]
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Set and list how many cards an organisation may hold.")
+Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 
 
 @app.command("set")
@@ -26,10 +26,10 @@ def set_(
     with reach.client() as cloud:
         made = cloud.set_quota(organisation, chip, None if cards == "none" else int(cards))
     if as_json:
-        show.as_json(made)
+        out.as_json(made)
     else:
         limit = "no limit" if made["cards"] is None else f"at most {made['cards']} cards at once"
-        show.console.print(f"{organisation}, {chip}: {limit}")
+        out.console.print(f"{organisation}, {chip}: {limit}")
 
 
 @app.command("list")
@@ -38,6 +38,10 @@ def list_(as_json: Json = False) -> None:
     with reach.client() as cloud:
         found = cloud.quotas()
     if as_json:
-        show.as_json(found)
+        out.as_json(found)
     else:
-        show.table(["organisation", "chip", "cards", "held"], [[q["organisation"], q["chip"], q["cards"], q["held"]] for q in found], right=["cards", "held"])
+        out.table(
+            ["organisation", "chip", "cards", "held"],
+            [[q["organisation"], q["chip"], q["cards"], q["held"]] for q in found],
+            right=["cards", "held"],
+        )

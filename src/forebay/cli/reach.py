@@ -33,7 +33,11 @@ def client() -> Any:
     url = os.environ.get("FOREBAY_URL") or kept.get("url") or _read(local / "address")
     key = os.environ.get("FOREBAY_KEY") or kept.get("key") or _read(local / "operator.key")
     if not url:
-        raise Unavailable("I know of no cloud.", found=f"no FOREBAY_URL, no {client_file()}, and none in {local}", hint="`forebay up` starts one on this machine")
+        raise Unavailable(
+            "I know of no cloud.",
+            found=f"no FOREBAY_URL, no {client_file()}, and none in {local}",
+            hint="`forebay up` starts one on this machine",
+        )
     return Client(url, key, patience_s=5.0)
 
 

@@ -11,28 +11,43 @@ from typing import Annotated, Any
 
 import typer
 
-from forebay.cli import reach, show
-from forebay.cli.main import command
+from forebay.cli import out, reach
 from forebay.errors import BadInput, BadScript, RunFailed, nearest
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@command(app, context_settings={"ignore_unknown_options": True})
+@app.command(context_settings={"ignore_unknown_options": True})
 def run(
-    code: Annotated[str, typer.Argument(help="The script, or the folder of code that holds it (then say --entry).", show_default=False)],
-    argv: Annotated[list[str] | None, typer.Argument(metavar="-- ARGS…", help="Everything after -- is the script's own.", show_default=False)] = None,
+    code: Annotated[
+        str, typer.Argument(help="The script, or the folder of code that holds it (then say --entry).", show_default=False)
+    ],
+    argv: Annotated[
+        list[str] | None, typer.Argument(metavar="-- ARGS…", help="Everything after -- is the script's own.", show_default=False)
+    ] = None,
     cards: Annotated[str, typer.Option(help="How many cards: a number, or several to choose from, best first: 8,4.")] = "1",
-    chip: Annotated[str, typer.Option(help="Chips to choose from, best first: ascend-910b,h100-sxm. Default: any that can run it.")] = "",
+    chip: Annotated[
+        str, typer.Option(help="Chips to choose from, best first: ascend-910b,h100-sxm. Default: any that can run it.")
+    ] = "",
     entry: Annotated[str | None, typer.Option(help="The script inside the folder.")] = None,
     name: Annotated[str, typer.Option(help="A name for the job.")] = "",
-    env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the script; NAME alone takes yours.")] = None,
-    data: Annotated[list[str] | None, typer.Option(help="DATASET[:FOLDER]: mount it there in the working folder. Default: data/DATASET.")] = None,
-    input_: Annotated[list[str] | None, typer.Option("--input", help="JOB[:FOLDER]: what that job left, mounted to read. Default: input.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the script; NAME alone takes yours.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="DATASET[:FOLDER]: mount it there in the working folder. Default: data/DATASET.")
+    ] = None,
+    input_: Annotated[
+        list[str] | None, typer.Option("--input", help="JOB[:FOLDER]: what that job left, mounted to read. Default: input.")
+    ] = None,
     output: Annotated[str, typer.Option(help="The folder whose content is kept, and found again by the next attempt.")] = "out",
-    requirements: Annotated[str | None, typer.Option(help="requirements.txt, or a folder of wheels, inside the code folder.")] = None,
+    requirements: Annotated[
+        str | None, typer.Option(help="requirements.txt, or a folder of wheels, inside the code folder.")
+    ] = None,
     time_limit: Annotated[str | None, typer.Option(help="Stop it after 90s, 30m, 12h…")] = None,
-    retries: Annotated[int, typer.Option(help="Attempts after the first, if it is killed or fails after a checkpoint.", min=0, max=100)] = 3,
+    retries: Annotated[
+        int, typer.Option(help="Attempts after the first, if it is killed or fails after a checkpoint.", min=0, max=100)
+    ] = 3,
     grace: Annotated[str, typer.Option(help="Time between SIGTERM and SIGKILL when it is stopped.")] = "10s",
     project: Annotated[str | None, typer.Option(help="ORGANISATION/PROJECT; only an operator must say it.")] = None,
     limit: Annotated[str, typer.Option(help="Largest code archive to send.")] = "256MiB",
@@ -52,14 +67,27 @@ def run(
     entry = _check_code(source, entry)
     with reach.client() as cloud:
         job = cloud.run(
-            source, words, entry=entry, cards=_counts(cards), chips=[part for part in chip.split(",") if part], name=name, env=_variables(env or []),
-            data=dict(_mount(item, "data/") for item in data or []), inputs=dict(_mount(item, "input") for item in input_ or []), output=output,
-            requirements=requirements, time_limit=time_limit, retries=retries, grace_s=_seconds(grace), project=project, limit=limit,
-        )  # fmt: skip
+            source,
+            words,
+            entry=entry,
+            cards=_counts(cards),
+            chips=[part for part in chip.split(",") if part],
+            name=name,
+            env=_variables(env or []),
+            data=dict(_mount(item, "data/") for item in data or []),
+            inputs=dict(_mount(item, "input") for item in input_ or []),
+            output=output,
+            requirements=requirements,
+            time_limit=time_limit,
+            retries=retries,
+            grace_s=_seconds(grace),
+            project=project,
+            limit=limit,
+        )
         if as_json:
-            show.as_json(job)
+            out.as_json(job)
             return
-        show.console.print(f"job {job['id']}")
+        out.console.print(f"job {job['id']}")
         if not detach:
             follow(cloud, job["id"])
 
@@ -73,42 +101,68 @@ def follow(cloud: Any, job: str) -> None:
             print_line(line)
         events.join(5.0)
     except KeyboardInterrupt:
-        show.console.print(f"\nThe job goes on. forebay logs -f {job} follows it, forebay cancel {job} ends it.")
+        out.console.print(f"\nThe job goes on. forebay logs -f {job} follows it, forebay cancel {job} ends it.")
         raise typer.Exit(130) from None
     over = cloud.job(job)
     if over["phase"] != "succeeded":
-        raise RunFailed(f"The job {over['phase']}.", asked=job, found=over["reason"], hint=f"forebay story {job}; forebay logs {job}")
+        raise RunFailed(
+            f"The job {over['phase']}.", asked=job, found=over["reason"], hint=f"forebay story {job}; forebay logs {job}"
+        )
 
 
 def print_line(line: dict[str, Any]) -> None:
     mark = f"[{line['rank']}]" if line["rank"] >= 0 else "[forebay]"
-    show.console.print(f"{mark} {line['text']}", markup=False, soft_wrap=True)
+    out.console.print(f"{mark} {line['text']}", markup=False, soft_wrap=True)
 
 
 def _tell_events(cloud: Any, job: str) -> None:
     for kind, event in cloud.events(job, follow=True):
         if kind == "story":
-            show.console.print(f"· {event['text']}", style="dim", markup=False, soft_wrap=True)
+            out.console.print(f"· {event['text']}", style="dim", markup=False, soft_wrap=True)
 
 
 def _need_dashes(words: list[str]) -> None:
     if words and "--" not in sys.argv:
-        ours = ["--cards", "--chip", "--entry", "--name", "--env", "--data", "--input", "--output", "--requirements", "--time-limit", "--retries", "--project"]
+        ours = [
+            "--cards",
+            "--chip",
+            "--entry",
+            "--name",
+            "--env",
+            "--data",
+            "--input",
+            "--output",
+            "--requirements",
+            "--time-limit",
+            "--retries",
+            "--project",
+        ]
         close = nearest(words[0], ours) if words[0].startswith("-") else []
         raise BadInput(
-            "The script's own arguments come after `--`.", asked=" ".join(words),
+            "The script's own arguments come after `--`.",
+            asked=" ".join(words),
             hint=(f"did you mean {close[0]}? Else: " if close else "") + "forebay run [options] SCRIPT -- " + " ".join(words),
-        )  # fmt: skip
+        )
 
 
 def _check_code(source: Path, entry: str | None) -> str | None:
     """The entry, after looking at what can be seen before anything is sent."""
     if not source.exists():
         there = [path.name for path in source.parent.iterdir()] if source.parent.is_dir() else []
-        raise BadScript("There is no such file or folder.", asked=str(source), found=", ".join(nearest(source.name, there)) or "nothing like it", hint="check the path")
+        raise BadScript(
+            "There is no such file or folder.",
+            asked=str(source),
+            found=", ".join(nearest(source.name, there)) or "nothing like it",
+            hint="check the path",
+        )
     if source.is_dir() and not entry:
         scripts = sorted(path.name for path in source.glob("*.py"))[:5]
-        raise BadInput("A folder needs --entry, the script inside it.", asked=str(source), found=", ".join(scripts) or "no .py at its top", hint="--entry train.py")
+        raise BadInput(
+            "A folder needs --entry, the script inside it.",
+            asked=str(source),
+            found=", ".join(scripts) or "no .py at its top",
+            hint="--entry train.py",
+        )
     script = source / entry if source.is_dir() and entry else source
     if not script.is_file():
         raise BadScript("The folder has no such script.", asked=str(script), hint="--entry is relative to the folder")
@@ -119,7 +173,12 @@ def _check_code(source: Path, entry: str | None) -> str | None:
             ast.parse(script.read_bytes(), str(script))
         except (SyntaxError, ValueError) as error:
             where = f"line {getattr(error, 'lineno', '?')}: {(getattr(error, 'text', '') or '').strip()}"
-            raise BadScript(f"The script doesn't parse: {getattr(error, 'msg', error)}.", asked=str(script), found=where, hint="it must be Python 3") from error
+            raise BadScript(
+                f"The script doesn't parse: {getattr(error, 'msg', error)}.",
+                asked=str(script),
+                found=where,
+                hint="it must be Python 3",
+            ) from error
     return entry
 
 

@@ -1,52 +1,78 @@
-"""Print nouns: tables for people, JSON for programs."""
+"""`forebay show`: one job."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from forebay.errors import ForebayError
+from forebay.cli import out, reach
+from forebay.units import NS_PER_S, show_bytes, show_seconds
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-JSON_HELP = "Print JSON instead of a table."
+app = typer.Typer(add_completion=False)
 
 
-def as_json(value: Any) -> None:
-    """Print plain data as JSON on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = "") -> None:
-    """Print a table. Columns named in `right` are aligned to the right, as numbers are."""
-    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(str(cell) for cell in row))
-    console.print(drawn)
-
-
-def facts(pairs: Iterable[tuple[str, object]]) -> None:
-    """Print "name  value" lines, aligned."""
-    drawn = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    drawn.add_column(style="bold")
-    drawn.add_column(overflow="fold")
-    for name, value in pairs:
-        drawn.add_row(name, str(value))
-    console.print(drawn)
-
-
-def error(problem: ForebayError) -> None:
-    """Print an error on stderr; as JSON too, where the caller asked for JSON."""
-    if "--json" in sys.argv:
-        json.dump({"error": problem.to_json()}, sys.stderr, ensure_ascii=False)
-        sys.stderr.write("\n")
+@app.command()
+def show(
+    job: Annotated[str, typer.Argument(help="The job, or one run of it.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
+) -> None:
+    """Show one job: state, runs, progress, what it left."""
+    with reach.client() as cloud:
+        found = cloud.job(job)
+    if as_json:
+        out.as_json(found)
         return
-    errors.print(f"{problem.kind}: {problem}", markup=False)
+    script = found["script"]
+    out.facts(
+        [
+            ("job", f"{found['id']}  {found['name']}  ({found['organisation']}/{found['project']})"),
+            ("state", found["phase"] + (f": {found['reason']}" if found["reason"] else "")),
+            ("script", " ".join([script["entry"], *script["argv"]])),
+            ("menu", ", or ".join(f"{option['cards']} x {option['chip']}" for option in found["menu"])),
+            ("data", ", ".join(f"{source} at {at}" for at, source in script["mounts"].items()) or "none"),
+            (
+                "submitted",
+                f"{datetime.fromtimestamp(found['submitted_at_ns'] / NS_PER_S):%Y-%m-%d %H:%M:%S} by {found['submitted_by']}",
+            ),
+            ("progress", _progress(found["progress"])),
+        ]
+    )
+    rows = [
+        [
+            run["id"],
+            _cards(run["allocation"]),
+            run["outcome"] or "going on",
+            show_seconds(run["held_ns"] / NS_PER_S) if run["outcome"] else "",
+            run["carrier"],
+            run["reason"],
+        ]
+        for run in found["runs"]
+    ]
+    out.table(["run", "cards", "outcome", "held", "CUDA's words", "why"], rows, right=["held"])
+    if found["artefacts"]:
+        files = [
+            [file["path"], show_bytes(file["size_bytes"]), "checkpoint" if file["is_checkpoint"] else ""]
+            for file in found["artefacts"]
+        ]
+        out.table([f"left in {script['output']}/", "size", ""], files, right=["size"])
+
+
+def _progress(progress: dict[str, Any] | None) -> str:
+    if not progress:
+        return "nothing printed yet that I can read"
+    parts = []
+    if progress["step"] is not None:
+        parts.append(f"step {progress['step']}" + (f" of {progress['of']}" if progress["of"] else ""))
+    if progress["loss"] is not None:
+        parts.append(f"loss {progress['loss']:g}")
+    if progress["tokens_per_s"] is not None:
+        parts.append(f"{progress['tokens_per_s']:,.0f} tokens/s")
+    return ", ".join(parts) or progress["line"]
+
+
+def _cards(allocation: dict[str, Any]) -> str:
+    count = sum(len(part["cards"]) for part in allocation["parts"])
+    nodes = ", ".join(part["node"] for part in allocation["parts"])
+    return f"{count} x {allocation['chip']}" + (" (pretend)" if allocation["pretend"] else "") + f" on {nodes}"

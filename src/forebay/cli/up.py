@@ -12,61 +12,83 @@ from typing import Annotated, Any
 import typer
 
 from forebay.chips.node import Card, Node
-from forebay.cli import daemons, reach, show
-from forebay.cli.main import command
+from forebay.cli import daemons, out, reach
 from forebay.codec import encode
 from forebay.errors import BadInput, Conflict, Unavailable
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 PATIENCE_S = 30.0
 
 
-@command(app)
+@app.command()
 def up(
-    data: Annotated[Path | None, typer.Option(help="Data folder: journal, code, logs, runs. Default: FOREBAY_DATA or ~/.forebay.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder: journal, code, logs, runs. Default: FOREBAY_DATA or ~/.forebay.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on. Beyond this machine only with TLS.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 7373,
-    pretend: Annotated[str, typer.Option(help="Pretend cards to rehearse a mixed pool: CHIP:CARDSxNODES,… as ascend-910b:8x2,h100-sxm:8.")] = "",
+    pretend: Annotated[
+        str, typer.Option(help="Pretend cards to rehearse a mixed pool: CHIP:CARDSxNODES,… as ascend-910b:8x2,h100-sxm:8.")
+    ] = "",
     cpu_cards: Annotated[int | None, typer.Option(help="How many CPU cards, where there is no accelerator.", min=1)] = None,
     base: Annotated[
-        list[str] | None, typer.Option(help="CHIP=PYTHON: the Python whose torch drives that chip; a PYTHON alone serves all. Default: this one.")
+        list[str] | None,
+        typer.Option(help="CHIP=PYTHON: the Python whose torch drives that chip; a PYTHON alone serves all. Default: this one."),
     ] = None,
     currency: Annotated[str, typer.Option(help="Currency of a new cloud's prices.")] = "CNY",
-    trust_all: Annotated[bool, typer.Option("--trust-all", help="Not as root: let several organisations run as one user who trust each other.")] = False,
+    trust_all: Annotated[
+        bool, typer.Option("--trust-all", help="Not as root: let several organisations run as one user who trust each other.")
+    ] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate to serve TLS with.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
-    trusted_network: Annotated[bool, typer.Option("--trusted-network", help="Listen beyond this machine without TLS. Keys travel in the clear.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help=show.JSON_HELP)] = False,
+    trusted_network: Annotated[
+        bool, typer.Option("--trusted-network", help="Listen beyond this machine without TLS. Keys travel in the clear.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Start a cloud and a local centre on this machine.
 
-    The cloud keeps its journal in the data folder and answers on 127.0.0.1; the centre has this machine's cards: every GPU, or CPU cards where there is none.
+    The cloud keeps its journal in the data folder and answers on 127.0.0.1; the centre has this machine's cards: every GPU,
+    or CPU cards where there is none.
     """
     folder = reach.data_folder(data)
     pretended = pretend_nodes(pretend)
     bases = base_environments(base or [])
     if daemons.alive("cloud", folder):
         raise Conflict(
-            "A cloud runs on this data folder already.", asked=str(folder), found=(folder / "address").read_text().strip(), hint="`forebay down` first, or another --data"
+            "A cloud runs on this data folder already.",
+            asked=str(folder),
+            found=(folder / "address").read_text().strip(),
+            hint="`forebay down` first, or another --data",
         )
     start(
-        folder, host=host, port=port, nodes=(*real_nodes(cpu_cards), *pretended), bases=bases, currency=currency, trust_all=trust_all,
-        tls=(tls_cert, tls_key) if tls_cert and tls_key else None, trusted_network=trusted_network,
-    )  # fmt: skip
+        folder,
+        host=host,
+        port=port,
+        nodes=(*real_nodes(cpu_cards), *pretended),
+        bases=bases,
+        currency=currency,
+        trust_all=trust_all,
+        tls=(tls_cert, tls_key) if tls_cert and tls_key else None,
+        trusted_network=trusted_network,
+    )
     address = (folder / "address").read_text().strip()
     nodes: list[dict[str, Any]] = [node for centre in _pool(folder)["centres"] for node in centre["nodes"]]
     if as_json:
-        show.as_json({"url": address, "data": str(folder), "operator_key_file": str(folder / "operator.key"), "nodes": nodes})
+        out.as_json({"url": address, "data": str(folder), "operator_key_file": str(folder / "operator.key"), "nodes": nodes})
         return
-    show.facts(
+    out.facts(
         [
             ("cloud", address),
             ("data", folder),
             ("operator's key", f"{folder / 'operator.key'} (used by itself on this machine)"),
-            *((str(node["name"]), f"{len(node['cards'])} x {node['chip']}" + (" (pretend)" if node["pretend"] else "")) for node in nodes),
+            *(
+                (str(node["name"]), f"{len(node['cards'])} x {node['chip']}" + (" (pretend)" if node["pretend"] else ""))
+                for node in nodes
+            ),
         ]
     )
-    show.console.print("Next: forebay org make acme --project research, then forebay key make acme/research --use")
+    out.console.print("Next: forebay org make acme --project research, then forebay key make acme/research --use")
 
 
 def start(
@@ -85,7 +107,9 @@ def start(
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o711)
     except OSError as error:
-        raise Unavailable("The data folder can't be made.", asked=str(folder), found=error.strerror or str(error), hint="another --data") from error
+        raise Unavailable(
+            "The data folder can't be made.", asked=str(folder), found=error.strerror or str(error), hint="another --data"
+        ) from error
     home = folder / "centre"
     home.mkdir(exist_ok=True, mode=0o711)
     (home / "nodes.json").write_text(json.dumps(encode(nodes)))
@@ -102,7 +126,9 @@ def start(
                 if not daemons.alive(name, folder):
                     raise daemons.why_it_ended(name, folder)
             if time.monotonic() > until:
-                raise Unavailable("The cloud didn't come up in time.", found=f"see {folder}/cloud.log and agent.log", hint="forebay doctor")
+                raise Unavailable(
+                    "The cloud didn't come up in time.", found=f"see {folder}/cloud.log and agent.log", hint="forebay doctor"
+                )
             time.sleep(0.03)
     except BaseException:
         daemons.stop("agent", folder)
@@ -112,7 +138,16 @@ def start(
 
 def start_agent(folder: Path, bases: dict[str, Path], *, trust_all: bool) -> None:
     home = folder / "centre"
-    agent = ["-m", "forebay.centre.agent", "--home", str(home), "--cloud", str(folder / "address"), "--token-file", str(folder / "centre.token")]
+    agent = [
+        "-m",
+        "forebay.centre.agent",
+        "--home",
+        str(home),
+        "--cloud",
+        str(folder / "address"),
+        "--token-file",
+        str(folder / "centre.token"),
+    ]
     agent += ["--nodes", str(home / "nodes.json")]
     for chip, python in bases.items():
         agent += ["--base", f"{chip}={python}"]
@@ -138,11 +173,13 @@ def real_nodes(cpu_cards: int | None) -> tuple[Node, ...]:
 
     found = detect.detect()
     for note in found.notes:
-        show.console.print(f"note: {note}", style="dim")
+        out.console.print(f"note: {note}", style="dim")
     if not cpu_cards:
         return found.nodes
     if any(node.chip != "cpu" for node in found.nodes):
-        raise BadInput("This machine has accelerators, so it has no CPU cards.", asked=f"--cpu-cards {cpu_cards}", hint="leave it out")
+        raise BadInput(
+            "This machine has accelerators, so it has no CPU cards.", asked=f"--cpu-cards {cpu_cards}", hint="leave it out"
+        )
     return tuple(replace(node, cards=detect.cpu_cards(cpu_cards)) for node in found.nodes)
 
 
@@ -154,11 +191,17 @@ def pretend_nodes(text: str) -> tuple[Node, ...]:
     for item in filter(None, (part.strip() for part in text.split(","))):
         shape = re.fullmatch(r"([a-z0-9.-]+):([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", item)
         if not shape:
-            raise BadInput("That is no list of pretend cards.", asked=item, hint="CHIP:CARDS or CHIP:CARDSxNODES, as ascend-910b:8x2")
+            raise BadInput(
+                "That is no list of pretend cards.", asked=item, hint="CHIP:CARDS or CHIP:CARDSxNODES, as ascend-910b:8x2"
+            )
         chip, cards, hosts = find(shape[1]).name, int(shape[2]), int(shape[3] or 1)
         for number in range(1, hosts + 1):
             name = f"pretend-{chip}-{number}"
-            nodes.append(Node(name=name, chip=chip, cards=tuple(Card(index=i) for i in range(cards)), island=f"pretend-{chip}", pretend=True))
+            nodes.append(
+                Node(
+                    name=name, chip=chip, cards=tuple(Card(index=i) for i in range(cards)), island=f"pretend-{chip}", pretend=True
+                )
+            )
     return tuple(nodes)
 
 
@@ -171,6 +214,8 @@ def base_environments(asked: list[str]) -> dict[str, Path]:
         chip, equals, python = item.partition("=")
         path = Path(python if equals else chip).expanduser().absolute()
         if not path.is_file():
-            raise BadInput("There is no Python there.", asked=item, found=f"{path} is no file", hint="--base cpu=/opt/torch/bin/python")
+            raise BadInput(
+                "There is no Python there.", asked=item, found=f"{path} is no file", hint="--base cpu=/opt/torch/bin/python"
+            )
         bases[chip if equals else "*"] = path
     return bases

@@ -30,7 +30,11 @@ class Who:
 
     def must_operate(self) -> None:
         if not self.is_operator:
-            raise Refused("Only an operator may do that.", found=f"this key is a {self.key.role.value}'s", hint="ask the operator of the cloud")
+            raise Refused(
+                "Only an operator may do that.",
+                found=f"this key is a {self.key.role.value}'s",
+                hint="ask the operator of the cloud",
+            )
 
     def must_write(self) -> None:
         if self.key.role is Role.VIEWER:
@@ -39,12 +43,15 @@ class Who:
     def place(self, state: State, organisation: str | None, project: str | None) -> tuple[str, str]:
         """The organisation and project that a request works in. Members have theirs; an operator must say which."""
         if not self.is_operator:
-            if (organisation or self.key.organisation) != self.key.organisation or (project or self.key.project) != self.key.project:
+            if (organisation or self.key.organisation) != self.key.organisation or (
+                project or self.key.project
+            ) != self.key.project:
                 raise Unknown("There is no such organisation or project.", asked=f"{organisation}/{project}")
             return self.key.organisation, self.key.project
         if not organisation or not project:
             raise BadInput(
-                "An operator's key belongs to no project.", hint="say --project ORGANISATION/PROJECT, or use a member's key (`forebay key make`)"
+                "An operator's key belongs to no project.",
+                hint="say --project ORGANISATION/PROJECT, or use a member's key (`forebay key make`)",
             )
         if f"{organisation}/{project}" not in state.t.projects:
             raise Unknown("There is no such project.", asked=f"{organisation}/{project}", hint="`forebay org list` shows them")
@@ -65,7 +72,11 @@ def who(state: State, authorization: str | None, now_ns: int) -> Who:
         raise BadKey("This needs a key.", found="none in the request", hint="set FOREBAY_KEY, or `forebay key use`")
     key = state.t.keys.get(state.keys_by_hash.get(sha256_of(secret.strip()), ""))
     if key is None or not key.good_at(now_ns):
-        raise BadKey("The key is not valid.", found="it is unknown, expired or revoked", hint="ask your operator for a new one (`forebay key make`)")
+        raise BadKey(
+            "The key is not valid.",
+            found="it is unknown, expired or revoked",
+            hint="ask your operator for a new one (`forebay key make`)",
+        )
     return Who(key)
 
 

@@ -110,7 +110,9 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
 
 @router.post("/runs/{run}/log")
 async def add_log(run: str, request: Request, desk: At, centre: Centre, offset: Annotated[int, Query(ge=0)]) -> Body:
-    """More of what a run printed, from a byte offset on. 409, with the true size as `found`, when the offset isn't the log's end."""
+    """More of what a run printed, from a byte offset on. 409, with the true size as `found`, when the offset isn't the log's
+    end.
+    """
     if not _is_ours(desk.loop.state, centre, run):
         raise Unknown("There is no such run at this centre.", asked=run)
     size = desk.store.add_log(run, offset, await request.body())
@@ -166,9 +168,17 @@ def _facts(state: State, now_ns: int, centre: str, seen: Seen) -> tuple[e.Event 
     if seen.phase is Where.ENDED:
         outcome = seen.outcome or Outcome.LOST
         return e.Ended(
-            at_ns=now_ns, by=by, run=run.id, outcome=outcome.value, held_ns=seen.held_ns, lost_ns=_lost_ns(seen, outcome),
-            exit_code=seen.exit_code, reason=seen.reason, checkpointed=seen.checkpoint_at_ns > seen.started_at_ns, artefacts=len(seen.artefacts),
-        ), {}  # fmt: skip
+            at_ns=now_ns,
+            by=by,
+            run=run.id,
+            outcome=outcome.value,
+            held_ns=seen.held_ns,
+            lost_ns=_lost_ns(seen, outcome),
+            exit_code=seen.exit_code,
+            reason=seen.reason,
+            checkpointed=seen.checkpoint_at_ns > seen.started_at_ns,
+            artefacts=len(seen.artefacts),
+        ), {}
     if seen.phase is Where.RUNNING and not run.running_at_ns:
         return e.Started(at_ns=now_ns, by=by, run=run.id, carrier=seen.carrier), {}
     return None, {}
@@ -179,7 +189,9 @@ def _told(centre: str, seen: Seen, state: State, now_ns: int) -> tuple[e.Event |
 
 
 def _lost_ns(seen: Seen, outcome: Outcome) -> int:
-    """The end of a run whose work was not kept: after its newest checkpoint, or all of it when it made none. Nothing of a success is lost."""
+    """The end of a run whose work was not kept: after its newest checkpoint, or all of it when it made none. Nothing of a
+    success is lost.
+    """
     if outcome is Outcome.SUCCEEDED:
         return 0
     since = max(seen.checkpoint_at_ns, seen.started_at_ns)

@@ -1,4 +1,5 @@
-"""The API, version 1: what tenants and operators ask of the cloud. Centres speak through `agents.py`, followers through `streams.py`.
+"""The API, version 1: what tenants and operators ask of the cloud. Centres speak through `agents.py`, followers through
+`streams.py`.
 
 Each write may carry an `Idempotency-Key`: the same key and body again get the same answer, also after a restart.
 Each handler checks who asks, builds one fact, and hands it to the loop; it never changes anything itself.
@@ -116,7 +117,10 @@ async def make_organisation(asked: wire.OrganisationAsked, desk: At, by: By, onc
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
         if asked.name in state.t.organisations:
             raise Conflict("There is an organisation of that name already.", asked=asked.name, hint="`forebay org list`")
-        return e.OrganisationMade(at_ns=now_ns, by=by.key.id, name=asked.name, title=asked.title), {"name": asked.name, "title": asked.title}
+        return e.OrganisationMade(at_ns=now_ns, by=by.key.id, name=asked.name, title=asked.title), {
+            "name": asked.name,
+            "title": asked.title,
+        }
 
     return await _write(desk, by, once, "organisation", asked.model_dump(), make)
 
@@ -128,7 +132,9 @@ async def make_project(organisation: str, asked: wire.ProjectAsked, desk: At, by
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
         _known_organisation(state, organisation)
         if f"{organisation}/{asked.name}" in state.t.projects:
-            raise Conflict("There is a project of that name already.", asked=f"{organisation}/{asked.name}", hint="`forebay org list`")
+            raise Conflict(
+                "There is a project of that name already.", asked=f"{organisation}/{asked.name}", hint="`forebay org list`"
+            )
         fact = e.ProjectMade(at_ns=now_ns, by=by.key.id, organisation=organisation, name=asked.name)
         return fact, {"organisation": organisation, "name": asked.name}
 
@@ -156,7 +162,13 @@ async def make_key(asked: wire.KeyAsked, desk: At, by: By, once: OnceKey = None)
             raise Conflict("There is a key with that secret already.", hint="make a new secret")
         expires = now_ns + int(asked.expires_in_s * NS_PER_S) if asked.expires_in_s else None
         key = Key(
-            id=key_id, secret_sha256=asked.secret_sha256, role=role, organisation=organisation, project=project, name=asked.name, expires_at_ns=expires
+            id=key_id,
+            secret_sha256=asked.secret_sha256,
+            role=role,
+            organisation=organisation,
+            project=project,
+            name=asked.name,
+            expires_at_ns=expires,
         )
         return e.KeyMade(at_ns=now_ns, by=by.key.id, key=key), _shown_key(key)
 
@@ -274,8 +286,12 @@ async def make_version(
     whole = _manifest(manifest)
     absent = desk.store.chunks(home).missing(whole)
     if absent:
-        raise Conflict("The cloud doesn't have all chunks of this version.", found=f"{len(absent)} are missing", hint="send them first")
-    desk.store.keep_manifest(home, dataset.version(dataset.DataSet(organisation=home, name=name), whole, created_ns=0).id, manifest)
+        raise Conflict(
+            "The cloud doesn't have all chunks of this version.", found=f"{len(absent)} are missing", hint="send them first"
+        )
+    desk.store.keep_manifest(
+        home, dataset.version(dataset.DataSet(organisation=home, name=name), whole, created_ns=0).id, manifest
+    )
 
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
         version = dataset.version(dataset.DataSet(organisation=home, name=name), whole, created_ns=now_ns)
@@ -283,9 +299,15 @@ async def make_version(
         if known:
             return None, encode(known)
         fact = e.VersionMade(
-            at_ns=now_ns, by=by.key.id, organisation=home, dataset=name, version=version.id, manifest=version.manifest,
-            size_bytes=version.size_bytes, files=version.files,
-        )  # fmt: skip
+            at_ns=now_ns,
+            by=by.key.id,
+            organisation=home,
+            dataset=name,
+            version=version.id,
+            manifest=version.manifest,
+            size_bytes=version.size_bytes,
+            files=version.files,
+        )
         return fact, {key: value for key, value in e.to_json(fact).items() if key not in ("at_ns", "by")} | {"made_at_ns": now_ns}
 
     return await _write(desk, by, once, f"version {name}", whole.id, make)
@@ -308,13 +330,24 @@ async def submit(asked: wire.JobAsked, desk: At, by: By, once: OnceKey = None) -
 
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
         job = Job(
-            id=job_id, organisation=organisation, project=project, name=asked.name or Path(asked.entry).stem,
-            menu=menu(state, judged, asked.chips, asked.cards), time_limit_s=asked.time_limit_s, retries=asked.retries, grace_s=asked.grace_s,
+            id=job_id,
+            organisation=organisation,
+            project=project,
+            name=asked.name or Path(asked.entry).stem,
+            menu=menu(state, judged, asked.chips, asked.cards),
+            time_limit_s=asked.time_limit_s,
+            retries=asked.retries,
+            grace_s=asked.grace_s,
             script=Script(
-                bundle=asked.bundle, entry=asked.entry, argv=tuple(asked.argv), env=asked.env, output=asked.output, requirements=asked.requirements,
+                bundle=asked.bundle,
+                entry=asked.entry,
+                argv=tuple(asked.argv),
+                env=asked.env,
+                output=asked.output,
+                requirements=asked.requirements,
                 mounts={mount.at: _mount(state, organisation, mount) for mount in asked.mounts},
             ),
-        )  # fmt: skip
+        )
         admit(state, job)
         return e.Submitted(at_ns=now_ns, by=by.key.id, job=job), {"id": job_id, "name": job.name, "menu": encode(job.menu)}
 
@@ -381,11 +414,21 @@ def pool(desk: At, by: By) -> Body:
         heard = desk_heard(desk, centre.name)
         nodes = [
             {
-                "name": node.name, "chip": node.chip, "pretend": node.pretend, "island": node.island,
-                "cards": [{"index": card.index, "cores": list(card.cores), "held_by": _holder(state, by, centre.name, node.name, card.index)} for card in node.cards],
+                "name": node.name,
+                "chip": node.chip,
+                "pretend": node.pretend,
+                "island": node.island,
+                "cards": [
+                    {
+                        "index": card.index,
+                        "cores": list(card.cores),
+                        "held_by": _holder(state, by, centre.name, node.name, card.index),
+                    }
+                    for card in node.cards
+                ],
             }
             for node in centre.nodes
-        ]  # fmt: skip
+        ]
         centres.append({"name": centre.name, "heard_s_ago": None if heard is None else round(now - heard, 1), "nodes": nodes})
     return {"centres": centres, "waiting": state.waiting}
 
@@ -441,7 +484,14 @@ def shown_event(state: State, seq: int, event: e.Event) -> Body:
     body = e.to_json(event)
     if isinstance(event, e.Submitted) and body["job"]["script"]:
         body["job"]["script"]["env"] = sorted(body["job"]["script"]["env"])
-    return {"seq": seq, "at_ns": event.at_ns, "by": event.by, "kind": type(event).__name__, "text": tell(event, state), "body": body}
+    return {
+        "seq": seq,
+        "at_ns": event.at_ns,
+        "by": event.by,
+        "kind": type(event).__name__,
+        "text": tell(event, state),
+        "body": body,
+    }
 
 
 def _shown_key(key: Key) -> Body:
@@ -506,7 +556,9 @@ async def _body(request: Request, limit: int, what: str) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise BadInput(f"That is too large for {what}.", found=f"more than {limit // MIB} MiB", hint=f"at most {limit // MIB} MiB")
+            raise BadInput(
+                f"That is too large for {what}.", found=f"more than {limit // MIB} MiB", hint=f"at most {limit // MIB} MiB"
+            )
         parts.append(part)
     return b"".join(parts)
 
@@ -527,7 +579,9 @@ def application(loop: Loop, store: Store) -> FastAPI:
         running.cancel()
         desk.reader.close()
 
-    app = FastAPI(title="Forebay", version=__version__, lifespan=lifespan, openapi_url="/api/v1/openapi.json", docs_url="/api/v1/docs")
+    app = FastAPI(
+        title="Forebay", version=__version__, lifespan=lifespan, openapi_url="/api/v1/openapi.json", docs_url="/api/v1/docs"
+    )
     app.state.desk = desk
     app.include_router(router)
     app.include_router(agents.router)
@@ -547,11 +601,19 @@ async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    problem = BadInput(f"{where or 'the request'}: {first['msg']}", asked=f"{first.get('input')!r:.100}", hint="the API is described at /api/v1/docs")
+    problem = BadInput(
+        f"{where or 'the request'}: {first['msg']}",
+        asked=f"{first.get('input')!r:.100}",
+        hint="the API is described at /api/v1/docs",
+    )
     return JSONResponse({"error": problem.to_json()}, status_code=422)
 
 
 async def _tell_http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    problem = Unknown("There is nothing at this address.", hint="the API is described at /api/v1/docs") if error.status_code == 404 else BadInput(str(error.detail))
+    problem = (
+        Unknown("There is nothing at this address.", hint="the API is described at /api/v1/docs")
+        if error.status_code == 404
+        else BadInput(str(error.detail))
+    )
     return JSONResponse({"error": problem.to_json()}, status_code=error.status_code)

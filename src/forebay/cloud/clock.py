@@ -1,7 +1,8 @@
 """The cloud's clock: wall time that never goes back and never jumps while the process lives.
 
 Asked:  what time does the journal write, if somebody sets the machine's clock?
-Answer: the wall clock is read once, at the start, and counted on by the monotonic clock. If it stood before the journal's last line,
+Answer: the wall clock is read once, at the start, and counted on by the monotonic clock. If it stood before the journal's
+        last line,
         time goes on from that line. A difference from the wall clock of more than `TOLERATED_S` is told, once each time it grows.
 Limits: after a restart the cloud believes the wall clock again, unless it lies before the last line.
 """
@@ -33,4 +34,7 @@ class Clock:
             return ""
         self._told_s = abs(apart_s) + TOLERATED_S
         direction = "ahead of" if apart_s > 0 else "behind"
-        return f"the machine's clock jumped: it is now {show_seconds(abs(apart_s))} {direction} the cloud's, which goes on evenly until a restart"
+        return (
+            f"the machine's clock jumped: it is now {show_seconds(abs(apart_s))} {direction} the cloud's, "
+            "which goes on evenly until a restart"
+        )

@@ -1,7 +1,8 @@
 """The journal: every event, in order, in SQL; with the views that listings read.
 
 Asked:  what survives `kill -9` and a power cut?
-Answer: all that was acknowledged. Events of one batch, the rows of the job listing that they change, and the answers to be repeated for the same
+Answer: all that was acknowledged. Events of one batch, the rows of the job listing that they change, and the answers to be
+        repeated for the same
         idempotency key are written in one transaction (SQLite: write-ahead log, synchronous=FULL); only then is anybody answered.
         A restart reads the newest snapshot and folds the events after it.
 Limits: one cloud process a journal, held by a lock on the data folder.
@@ -68,7 +69,9 @@ ANSWERS = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("at_ns", sa.BigInteger, nullable=False),
 )
-SNAPSHOTS = sa.Table("snapshots", _meta, sa.Column("seq", sa.Integer, primary_key=True), sa.Column("body", sa.Text, nullable=False))
+SNAPSHOTS = sa.Table(
+    "snapshots", _meta, sa.Column("seq", sa.Integer, primary_key=True), sa.Column("body", sa.Text, nullable=False)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,9 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path) -> Journal:
-        """Open or make the journal in a data folder. Conflict when another cloud holds it, Refused when a newer Forebay wrote it."""
+        """Open or make the journal in a data folder. Conflict when another cloud holds it, Refused when a newer Forebay
+        wrote it.
+        """
         lock = _lock(folder)
         try:
             engine = sa.create_engine(f"sqlite:///{folder / 'journal.sqlite'}", connect_args={"check_same_thread": False})
@@ -114,7 +119,9 @@ class Journal:
             state = State(decode(Tables, json.loads(newest.body))) if newest else State()
             self.seq = newest.seq if newest else 0
             self._since_snapshot = 0
-            lines = db.execute(sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body).where(EVENTS.c.seq > self.seq).order_by(EVENTS.c.seq))
+            lines = db.execute(
+                sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body).where(EVENTS.c.seq > self.seq).order_by(EVENTS.c.seq)
+            )
             for seq, kind, body in lines:
                 state.fold(e.from_json(kind, json.loads(body)))
                 self.seq = seq
@@ -140,17 +147,24 @@ class Journal:
                     db.execute(sa.insert(EVENTS), rows)
                 if listing:
                     statement = upsert(JOBS)
-                    db.execute(statement.on_conflict_do_update(index_elements=["id"], set_=dict(statement.excluded.items())), listing)
+                    db.execute(
+                        statement.on_conflict_do_update(index_elements=["id"], set_=dict(statement.excluded.items())), listing
+                    )
                 if answers:
                     db.execute(
                         sa.insert(ANSWERS),
-                        [{"request": a.request, "fingerprint": a.fingerprint, "body": _dumps(a.body), "at_ns": now_ns} for a in answers],
+                        [
+                            {"request": a.request, "fingerprint": a.fingerprint, "body": _dumps(a.body), "at_ns": now_ns}
+                            for a in answers
+                        ],
                     )
                 if self._since_snapshot + len(rows) >= SNAPSHOT_EVERY:
                     self._snapshot(db, self.seq + len(rows), state)
         except (OperationalError, DatabaseError) as error:
             raise Unavailable(
-                "The journal can't be written, so nothing of this was done.", found=str(error.orig), hint="free disk space, then try again"
+                "The journal can't be written, so nothing of this was done.",
+                found=str(error.orig),
+                hint="free disk space, then try again",
             ) from error
         self.seq += len(rows)
         self._since_snapshot = 0 if self._since_snapshot + len(rows) >= SNAPSHOT_EVERY else self._since_snapshot + len(rows)
@@ -165,7 +179,9 @@ class Journal:
         with self._engine.begin() as db:
             db.execute(sa.delete(ANSWERS).where(ANSWERS.c.at_ns < now_ns - int(ANSWERS_KEPT_S * NS_PER_S)))
 
-    def jobs(self, *, organisation: str = "", project: str = "", phase: str = "", before: int = 0, most: int = 100) -> list[dict[str, Any]]:
+    def jobs(
+        self, *, organisation: str = "", project: str = "", phase: str = "", before: int = 0, most: int = 100
+    ) -> list[dict[str, Any]]:
         """Rows of the listing, newest first. `before` is the `place` of the last row of the page before."""
         query = sa.select(JOBS).order_by(JOBS.c.place.desc()).limit(most)
         for column, value in ((JOBS.c.organisation, organisation), (JOBS.c.project, project), (JOBS.c.phase, phase)):
@@ -178,7 +194,11 @@ class Journal:
 
     def story(self, job: str, after: int = 0) -> list[tuple[int, e.Event]]:
         """The events of a job after a line of the journal, in order."""
-        query = sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body).where(EVENTS.c.job == job, EVENTS.c.seq > after).order_by(EVENTS.c.seq)
+        query = (
+            sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body)
+            .where(EVENTS.c.job == job, EVENTS.c.seq > after)
+            .order_by(EVENTS.c.seq)
+        )
         with self._engine.connect() as db:
             return [(seq, e.from_json(kind, json.loads(body))) for seq, kind, body in db.execute(query)]
 
@@ -214,11 +234,20 @@ def _listed(state: State, job_id: str) -> dict[str, Any]:
     job = standing.job
     run = state.t.runs[standing.runs[-1]] if standing.runs else None
     return {
-        "id": job.id, "place": standing.order, "organisation": job.organisation, "project": job.project, "name": job.name,
-        "phase": standing.phase.value, "chip": run.allocation.chip if run else " or ".join(dict.fromkeys(o.chip for o in job.menu)),
-        "cards": run.allocation.cards if run else job.menu[0].cards, "pretend": bool(run and run.allocation.pretend),
-        "attempts": len(standing.runs), "submitted_at_ns": standing.submitted_at_ns, "ended_at_ns": standing.ended_at_ns, "reason": standing.reason,
-    }  # fmt: skip
+        "id": job.id,
+        "place": standing.order,
+        "organisation": job.organisation,
+        "project": job.project,
+        "name": job.name,
+        "phase": standing.phase.value,
+        "chip": run.allocation.chip if run else " or ".join(dict.fromkeys(o.chip for o in job.menu)),
+        "cards": run.allocation.cards if run else job.menu[0].cards,
+        "pretend": bool(run and run.allocation.pretend),
+        "attempts": len(standing.runs),
+        "submitted_at_ns": standing.submitted_at_ns,
+        "ended_at_ns": standing.ended_at_ns,
+        "reason": standing.reason,
+    }
 
 
 def _lock(folder: Path) -> int:
@@ -229,7 +258,9 @@ def _lock(folder: Path) -> int:
     except BlockingIOError:
         os.close(lock)
         raise Conflict(
-            "Another cloud already works on this data folder.", asked=str(folder), hint="`forebay down` first, or another --data folder"
+            "Another cloud already works on this data folder.",
+            asked=str(folder),
+            hint="`forebay down` first, or another --data folder",
         ) from None
     return lock
 
@@ -248,7 +279,10 @@ def _check_version(engine: sa.Engine, folder: Path) -> None:
                 db.execute(sa.insert(META), [{"name": "schema", "value": str(SCHEMA)}])
     except DatabaseError as error:
         raise Unavailable(
-            "The journal can't be opened.", asked=str(folder / "journal.sqlite"), found=str(error.orig), hint="is the disk full, or the file damaged?"
+            "The journal can't be opened.",
+            asked=str(folder / "journal.sqlite"),
+            found=str(error.orig),
+            hint="is the disk full, or the file damaged?",
         ) from error
     if found is not None and int(found) > SCHEMA:
         raise Refused(

@@ -1,16 +1,19 @@
 """The cloud's loop: facts come in, the core decides, the journal is written, then everybody is told.
 
 Asked:  in what order do things happen, and when is somebody answered?
-Answer: one task takes what has come in, lets the core fold and decide it one by one, writes the whole batch in one transaction, and only
+Answer: one task takes what has come in, lets the core fold and decide it one by one, writes the whole batch in one
+        transaction, and only
         then answers and publishes. While the disk is busy the next batch gathers: that is the group commit.
         No `if` about jobs lives here.
-Limits: between deciding and the end of the write, listings may show a batch that is not yet safe; actions are published only after it.
+Limits: between deciding and the end of the write, listings may show a batch that is not yet safe; actions are published only
+        after it.
         If the write fails the batch is refused and the state is read again from the journal.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -33,7 +36,9 @@ MOST_IN_A_BATCH = 512
 
 Body = dict[str, Any]
 Make = Callable[[State, int], tuple["e.Event | None", Body]]
-"""Checks a request against the state and gives the fact with its time, and the answer. No fact: nothing changes. Raises ForebayError."""
+"""Checks a request against the state and gives the fact with its time, and the answer. No fact: nothing changes. Raises
+ForebayError.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,10 @@ class Loop:
         self.state = journal.load()
         self.clock = Clock(self.state.t.last_at_ns)
         if self.clock.behind_ns:
-            log.warning("the machine's clock stands %.0f s before the journal's last line; time goes on from that line", self.clock.behind_ns / 1e9)
+            log.warning(
+                "the machine's clock stands %.0f s before the journal's last line; time goes on from that line",
+                self.clock.behind_ns / 1e9,
+            )
         self.wanted: dict[str, Run] = {run: self.state.t.runs[run] for run in self.state.live}
         self.wanted_version = 0  # grows whenever `wanted` changes: agents wait for that
         self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
@@ -80,10 +88,8 @@ class Loop:
     async def changed(self, timeout_s: float) -> None:
         """Wait until something has been published, or the time is up."""
         event = self._changed
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), timeout_s)
-        except TimeoutError:
-            pass
 
     def wake(self) -> None:
         """Let those who wait in `changed` look again. For what isn't in the journal: log lines and progress."""
@@ -133,7 +139,9 @@ class Loop:
         except Exception as error:
             if not isinstance(error, ForebayError):
                 log.exception("a batch of %d was refused", len(batch))
-                error = Unavailable("The cloud met an error of its own, so nothing of this was done.", found=repr(error), hint="tell the operator")
+                error = Unavailable(
+                    "The cloud met an error of its own, so nothing of this was done.", found=repr(error), hint="tell the operator"
+                )
             self.state = self.journal.load()
             for ask in batch:
                 _give(ask, error)
@@ -152,7 +160,11 @@ class Loop:
         if known is None:
             return None
         if known.fingerprint != ask.request.fingerprint:
-            raise Conflict("This idempotency key was used before, for another request.", asked=ask.request.id, hint="a new key for each new request")
+            raise Conflict(
+                "This idempotency key was used before, for another request.",
+                asked=ask.request.id,
+                hint="a new key for each new request",
+            )
         return known.body
 
     def _publish(self, lines: list[e.Event]) -> None:

@@ -1,9 +1,11 @@
 """Make the menu of a script: which chips can run it, in which counts.
 
 Asked:  a tenant's program and what they said (--cards, --chip); the chips that the pool has. What may the scheduler choose from?
-Answer: the chips that the report on the program allows, times the counts. A chip that was asked for by name and can't run it is refused
+Answer: the chips that the report on the program allows, times the counts. A chip that was asked for by name and can't run it
+        is refused
         with the report's reason; chips that nobody named are only taken where real cards are.
-Limits: programs are read in a worker process, because they are a stranger's text; what was read is remembered by bundle and entry.
+Limits: programs are read in a worker process, because they are a stranger's text; what was read is remembered by bundle and
+        entry.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from forebay.cloud.core.job import Option
 from forebay.cloud.core.state import State
 from forebay.data.bundle import unpack
 from forebay.errors import BadInput, BadScript, DoesNotFit, nearest
-from forebay.porting.findings import Verdict, Word
+from forebay.porting.findings import Verdict
 from forebay.porting.report import verdicts
 from forebay.porting.scan import scan_script
 from forebay.units import MIB
 
 LARGEST_CODE_BYTES = 1024 * MIB  # unpacked
-GOOD = (Word.RUNS, Word.EMULATED)
+GOOD = ("runs", "emulated")
 
 
 class Reader:
@@ -65,21 +67,32 @@ def _named(state: State, chip: str, judged: dict[str, Verdict]) -> bool:
         there = ", ".join(f"{n} x {name}" for name, n in sorted(state.total.items())) or "no cards at all"
         close = nearest(chip, list(state.total))
         raise DoesNotFit(
-            f"No centre has {chip}.", asked=chip, found=f"the pool has {there}", hint=f"--chip {close[0]}" if close else "`forebay pool`"
+            f"No centre has {chip}.",
+            asked=chip,
+            found=f"the pool has {there}",
+            hint=f"--chip {close[0]}" if close else "`forebay pool`",
         )
     verdict = judged.get(chip)
-    if verdict and verdict.verdict not in GOOD and _real(state, chip):
-        raise BadScript(f"The script doesn't run on {chip} as it is.", asked=chip, found="; ".join(verdict.why), hint=f"forebay port SCRIPT --to {chip}")
+    if verdict and verdict.verdict.value not in GOOD and _real(state, chip):
+        raise BadScript(
+            f"The script doesn't run on {chip} as it is.",
+            asked=chip,
+            found="; ".join(verdict.why),
+            hint=f"forebay port SCRIPT --to {chip}",
+        )
     return True
 
 
 def _any(state: State, judged: dict[str, Verdict]) -> list[str]:
-    good = [chip for chip in sorted(state.total) if _real(state, chip) and (not judged or judged[chip].verdict in GOOD)]
+    good = [chip for chip in sorted(state.total) if _real(state, chip) and (not judged or judged[chip].verdict.value in GOOD)]
     if not good:
-        why = "; ".join(f"{chip}: {'; '.join(judged[chip].why)}" for chip in sorted(state.total) if chip in judged) or "the pool has no real card"
+        why = (
+            "; ".join(f"{chip}: {'; '.join(judged[chip].why)}" for chip in sorted(state.total) if chip in judged)
+            or "the pool has no real card"
+        )
         raise DoesNotFit("No chip of the pool can run this.", found=why, hint="name a pretend chip with --chip to rehearse")
     # A chip that runs it as it is comes before one that emulates it.
-    return sorted(good, key=lambda chip: (bool(judged) and judged[chip].verdict is not Word.RUNS, chip))
+    return sorted(good, key=lambda chip: (bool(judged) and judged[chip].verdict.value != "runs", chip))
 
 
 def _real(state: State, chip: str) -> bool:
@@ -87,7 +100,9 @@ def _real(state: State, chip: str) -> bool:
 
 
 def _read(archive: str, entry: str) -> dict[str, Verdict] | BadScript:
-    """In the worker: the verdicts for a program, or why it can't be read. Programs that aren't Python need nothing of a chip that we know."""
+    """In the worker: the verdicts for a program, or why it can't be read. Programs that aren't Python need nothing of a chip
+    that we know.
+    """
     with tempfile.TemporaryDirectory(prefix="forebay-read-") as folder:
         code = Path(folder) / "code"
         try:
@@ -96,7 +111,9 @@ def _read(archive: str, entry: str) -> dict[str, Verdict] | BadScript:
             if not script.is_file():
                 names = [str(path.relative_to(code)) for path in code.rglob("*") if path.is_file()]
                 close = ", ".join(nearest(entry, names)) or ", ".join(names[:5])
-                raise BadScript("The code folder has no such file.", asked=entry, found=close, hint="name the script as it is in the folder")
+                raise BadScript(
+                    "The code folder has no such file.", asked=entry, found=close, hint="name the script as it is in the folder"
+                )
             if script.suffix != ".py":
                 return {}
             return {verdict.chip: verdict for verdict in verdicts(scan_script(script), load().values())}

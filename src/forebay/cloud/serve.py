@@ -1,7 +1,9 @@
 """The cloud's process: `python -m forebay.cloud.serve --data DIR --port N`.
 
-Opens the journal, makes what a new cloud needs (its currency, an operator's key, the local centre's token), and serves the API until SIGTERM.
-The operator's secret is written to DIR/operator.key and the local centre's to DIR/centre.token, readable by the owner only; the journal
+Opens the journal, makes what a new cloud needs (its currency, an operator's key, the local centre's token), and serves the
+API until SIGTERM.
+The operator's secret is written to DIR/operator.key and the local centre's to DIR/centre.token, readable by the owner only;
+the journal
 has their hashes.
 """
 
@@ -55,9 +57,14 @@ def serve(asked: argparse.Namespace) -> None:
         begin(loop, data, asked.currency)
         app = application(loop, Store(data))
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on",
-            ssl_certfile=asked.tls_cert if tls else None, ssl_keyfile=asked.tls_key if tls else None,
-        )  # fmt: skip
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=2,
+            lifespan="on",
+            ssl_certfile=asked.tls_cert if tls else None,
+            ssl_keyfile=asked.tls_key if tls else None,
+        )
         port = listening.getsockname()[1]
         (data / "address").write_text(f"{'https' if tls else 'http'}://{asked.host}:{port}\n")
         uvicorn.Server(config).run(sockets=[listening])
@@ -70,9 +77,11 @@ def refuse_open_door(host: str, *, tls: bool, trusted_network: bool) -> None:
     if host in ("127.0.0.1", "::1", "localhost") or tls or trusted_network:
         return
     raise Refused(
-        "Beyond this machine the cloud listens only with TLS.", asked=f"--host {host}", found="no certificate",
+        "Beyond this machine the cloud listens only with TLS.",
+        asked=f"--host {host}",
+        found="no certificate",
         hint="--tls-cert FILE --tls-key FILE; or --trusted-network if something in front of it encrypts",
-    )  # fmt: skip
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -87,7 +96,12 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         if isinstance(error, socket.gaierror):
             raise BadInput("There is no such address on this machine.", asked=host, found=str(error)) from error
-        raise Conflict(f"Port {port} can't be opened.", asked=f"{host}:{port}", found=os.strerror(error.errno or 0), hint="another --port, or 0 for any") from error
+        raise Conflict(
+            f"Port {port} can't be opened.",
+            asked=f"{host}:{port}",
+            found=os.strerror(error.errno or 0),
+            hint="another --port, or 0 for any",
+        ) from error
     return listening
 
 
@@ -99,7 +113,11 @@ def begin(loop: Loop, data: Path, currency: str) -> None:
     operator, token = "fb_" + secrets.token_urlsafe(24), "fc_" + secrets.token_urlsafe(24)
     facts = [
         e.CloudMade(at_ns=now_ns, by="forebay", currency=currency, version=__version__),
-        e.KeyMade(at_ns=now_ns, by="forebay", key=Key(id="k-operator", secret_sha256=sha256_of(operator), role=Role.OPERATOR, name="made by `forebay up`")),
+        e.KeyMade(
+            at_ns=now_ns,
+            by="forebay",
+            key=Key(id="k-operator", secret_sha256=sha256_of(operator), role=Role.OPERATOR, name="made by `forebay up`"),
+        ),
         e.CentreMade(at_ns=now_ns, by="forebay", name=LOCAL_CENTRE, token_sha256=sha256_of(token)),
     ]
     # The secrets first: a cloud whose journal knows a key that nobody has could never be used.
@@ -122,7 +140,9 @@ def write_secret(path: Path, secret: str) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m forebay.cloud.serve", description="The cloud's process. `forebay up` starts it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m forebay.cloud.serve", description="The cloud's process. `forebay up` starts it."
+    )
     parser.add_argument("--data", required=True, help="data folder: journal, code, logs")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)

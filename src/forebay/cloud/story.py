@@ -31,7 +31,9 @@ def tell(event: e.Event, state: State) -> str:
         case e.StopAsked():
             return f"asked to stop within {show_seconds(event.grace_s)}: {event.reason}"
         case e.Ended():
-            lost = f", of which {show_seconds(event.lost_ns / NS_PER_S)} after the last checkpoint are lost" if event.lost_ns else ""
+            lost = (
+                f", of which {show_seconds(event.lost_ns / NS_PER_S)} after the last checkpoint are lost" if event.lost_ns else ""
+            )
             why = f" ({event.reason})" if event.reason else ""
             return f"{event.outcome}{why}; its cards were held for {show_seconds(event.held_ns / NS_PER_S)}{lost}"
         case e.Requeued():
@@ -47,6 +49,8 @@ def tell(event: e.Event, state: State) -> str:
 
 
 def _cards(allocation: Allocation) -> str:
-    where = "; ".join(f"{part.node} card{'s' if len(part.cards) > 1 else ''} {', '.join(map(str, part.cards))}" for part in allocation.parts)
+    where = "; ".join(
+        f"{part.node} card{'s' if len(part.cards) > 1 else ''} {', '.join(map(str, part.cards))}" for part in allocation.parts
+    )
     pretend = " (pretend)" if allocation.pretend else ""
     return f"{allocation.cards} x {allocation.chip}{pretend} at {allocation.centre}: {where}"

@@ -1,6 +1,7 @@
 """Follow a job live, as server-sent events: what it prints, and what happens to it.
 
-Every event has an id; a client that was cut off goes on with `Last-Event-ID` and misses nothing. The stream ends with `event: end`.
+Every event has an id; a client that was cut off goes on with `Last-Event-ID` and misses nothing. The stream ends with
+`event: end`.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ async def _events(desk: Any, job: str, follow: bool, last_id: str | None) -> Asy
     while True:
         standing = desk.state.t.jobs[job]
         done = standing.phase.over
-        for seq, event in desk.loop.journal.story(job, after=seq):
+        for at, event in desk.loop.journal.story(job, after=seq):
+            seq = at
             yield _event("story", shown_event(desk.state, seq, event), str(seq))
         progress = desk.store.progress.get(standing.runs[-1]) if standing.runs else None
         if progress and progress != told:
@@ -101,4 +103,6 @@ def _event(kind: str, body: Any, event_id: str = "") -> str:
 
 
 def _stream(lines: AsyncIterator[str]) -> StreamingResponse:
-    return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return StreamingResponse(
+        lines, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )

@@ -24,7 +24,7 @@ def main() -> None:
 
     from forebay.job import confine
 
-    given = dict(zip(arguments[0:8:2], arguments[1:8:2]))
+    given = {arguments[i]: arguments[i + 1] for i in range(0, 8, 2)}
     confine.die_with(int(given["--parent"]))
     sock = socket.socket(fileno=int(given["--wire"]))
     os.set_inheritable(sock.fileno(), False)

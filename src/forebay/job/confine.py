@@ -1,8 +1,10 @@
 """Shut a process in: a view of the files of its own, another user, no way back. Linux calls, by ctypes.
 
-Asked:  how does a rank run as its organisation's user when Python itself lies in a folder that this user may not enter, such as /root?
+Asked:  how does a rank run as its organisation's user when Python itself lies in a folder that this user may not enter, such
+        as /root?
 Answer: in a mount namespace of its own. Each folder that bars the way is covered with an empty one, in which only the paths that
-        the run needs appear again, at the same names. What else lies there is hidden. `centre/isolation.py` decides what; here it is done.
+        the run needs appear again, at the same names. What else lies there is hidden. `centre/isolation.py` decides what; here
+        it is done.
 Limits: Linux. Needs CAP_SYS_ADMIN where something must be covered.
 """
 
@@ -12,7 +14,8 @@ import ctypes
 import os
 import signal
 import stat
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT = 0x1, 0x2, 0x4, 0x20  # linux/mount.h
@@ -23,7 +26,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
 
-def enter(view: Dict[str, Any]) -> None:
+def enter(view: dict[str, Any]) -> None:
     """Take on a view: {"covers": [folder], "binds": [[path, may be written]], "links": [[path, target]]}, parents first.
 
     Raises OSError with the step that failed.
@@ -33,7 +36,7 @@ def enter(view: Dict[str, Any]) -> None:
     _check(_libc.unshare(_CLONE_NEWNS), "unshare the mount namespace")
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     # Held open from before the covering: afterwards the names lead nowhere, the descriptors still do.
-    held: List[Tuple[str, bool, int]] = [(path, write, os.open(path, os.O_PATH)) for path, write in view["binds"]]
+    held: list[tuple[str, bool, int]] = [(path, write, os.open(path, os.O_PATH)) for path, write in view["binds"]]
     for cover in view["covers"]:
         _mount("tmpfs", cover, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=1m")
     for path, target in view["links"]:
@@ -42,7 +45,7 @@ def enter(view: Dict[str, Any]) -> None:
             os.symlink(target, path)
     for path, write, descriptor in held:
         _make_place(path, stat.S_ISDIR(os.fstat(descriptor).st_mode))
-        _mount("/proc/self/fd/%d" % descriptor, path, None, _MS_BIND | _MS_REC)
+        _mount(f"/proc/self/fd/{descriptor}", path, None, _MS_BIND | _MS_REC)
         if not write:
             _mount("none", path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _locked_flags(path))
         os.close(descriptor)
@@ -66,7 +69,7 @@ def _make_place(path: str, folder: bool) -> None:
         os.umask(old)
 
 
-def become(uid: Optional[int], gid: Optional[int], groups: Sequence[int], parent: int) -> None:
+def become(uid: int | None, gid: int | None, groups: Sequence[int], parent: int) -> None:
     """Become the organisation's user, for good, and die with the parent. Without a uid: only the latter."""
     if uid is not None and gid is not None:
         os.setgroups(list(groups))
@@ -84,7 +87,7 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _mount(source: str, target: str, kind: Optional[str], flags: int, data: Optional[str] = None) -> None:
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind, data)]
     _check(_libc.mount(encoded[0], encoded[1], encoded[2], flags, encoded[3]), "mount on " + target)
 

@@ -1,10 +1,11 @@
 """The parent of the ranks.
 
 Asked:  who starts the ranks of a run, so that the start costs no import, and a rank's end is known at once?
-Answer: one process that imports torch while it waits, and forks a rank a card when it is told to. It watches its children and passes on signals.
-        Programs that don't want torch are started by the same process without the import, so there is one way in.
-Limits: forks only while it has a single thread and the chip's driver is untouched; otherwise each rank is a new interpreter ("fresh").
-        It starts one run in its life.
+Answer: one process that imports torch while it waits, and forks a rank a card when it is told to. It watches its children and
+        passes on signals. Programs that don't want torch are started by the same process without the import, so there is one
+        way in.
+Limits: forks only while it has a single thread and the chip's driver is untouched; otherwise each rank is a new interpreter
+        ("fresh"). It starts one run in its life.
 """
 
 from __future__ import annotations
@@ -16,16 +17,25 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 from forebay.errors import ForebayError
 from forebay.job import confine, keeper, rank
 from forebay.job.wire import Begin, Rank, read, receive, send
 
 # What training scripts import as a rule; each costs a rank nothing when the parent has it.
-_IMPORTED = ("torch", "torch.distributed", "torch.nn.parallel", "torch.optim", "torch.utils.data", "torch.amp", "torch.distributed.rendezvous")
+_IMPORTED = (
+    "torch",
+    "torch.distributed",
+    "torch.nn.parallel",
+    "torch.optim",
+    "torch.utils.data",
+    "torch.amp",
+    "torch.distributed.rendezvous",
+)
 
 Script = Callable[[], None]
 
@@ -63,7 +73,7 @@ class Torch:
         gc.collect()
         gc.freeze()  # so that collections in the ranks leave the shared pages alone
 
-    def environment(self, cards: int) -> Dict[str, str]:
+    def environment(self, cards: int) -> dict[str, str]:
         """The variables by which new interpreters, the rank's own children among them, find the carrier."""
         if self.carrier is None:
             return {}
@@ -72,14 +82,14 @@ class Torch:
         return loader.child_environment(self.carrier, cards)
 
 
-def serve(sock: socket.socket, torch: Torch) -> Optional[Script]:
+def serve(sock: socket.socket, torch: Torch) -> Script | None:
     """Wait for a run, start it, see it end. In a forked rank it returns what the rank has to do; in the parent, None."""
     send(sock, {"say": "ready", **_about(), "carrier": torch.kind, "why": torch.why})
     packet, _ = receive(sock)
     if packet is None:
         return None
     begin = read(Begin, packet)
-    places: List[Tuple[Rank, List[int]]] = []
+    places: list[tuple[Rank, list[int]]] = []
     for _ in range(begin.ranks):
         packet, streams = receive(sock, descriptors=2)
         if packet is None:
@@ -88,15 +98,16 @@ def serve(sock: socket.socket, torch: Torch) -> Optional[Script]:
     try:
         confine.enter(begin.view)
     except OSError as error:
-        covers = ", ".join(begin.view.get("covers", ())) or "nothing"
-        send(sock, {"say": "refused", "reason": "%s: %s (folders in the way of the organisation's user: %s)" % (error.filename, error.strerror, covers)})
+        covers = ", ".join(begin.view["covers"])
+        reason = f"{error.filename}: {error.strerror} (folders in the way of the organisation's user: {covers})"
+        send(sock, {"say": "refused", "reason": reason})
         return None
     if begin.start == "fork" and (len(os.listdir("/proc/self/task")) > 1 or _shadows(begin.packages)):
         begin = replace(begin, start="fresh")
     return _Family(sock, begin, torch).start(places)
 
 
-def _about() -> Dict[str, Any]:
+def _about() -> dict[str, Any]:
     return {
         "executable": sys.executable,
         "prefixes": sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}),
@@ -124,11 +135,11 @@ class _Family:
         self.begin = begin
         self.torch = torch
         self.pid = os.getpid()
-        self.ranks: Dict[int, int] = {}  # pid -> rank
+        self.ranks: dict[int, int] = {}  # pid -> rank
         self.keeper = 0
         self.woken, self.wake = os.pipe()
 
-    def start(self, places: List[Tuple[Rank, List[int]]]) -> Optional[Script]:
+    def start(self, places: list[tuple[Rank, list[int]]]) -> Script | None:
         os.set_blocking(self.wake, False)
         signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -139,7 +150,8 @@ class _Family:
             sys.stderr.flush()
             pid = os.fork()
             if pid == 0:
-                self.sock.detach()  # closed with the other descriptors in `settle`, not later under a number that is the script's by then
+                # `settle` closes it with the other descriptors; the object must not, later, close what has its number by then.
+                self.sock.detach()
                 return _born(self.begin, mine, streams, {**self.begin.env, **mine.env, **where}, self.torch, self.pid)
             self.ranks[pid] = mine.rank
         for _, streams in places:
@@ -168,11 +180,11 @@ class _Family:
     def _watch(self) -> None:
         """Until every rank has ended and the supervisor has hung up."""
         while True:
-            ready, _, _ = select.select([self.sock, self.woken], [], [])
+            ready, _, _ = select.select([self.sock.fileno(), self.woken], [], [])
             if self.woken in ready:
                 os.read(self.woken, 4096)
                 self._reap()
-            if self.sock in ready:
+            if self.sock.fileno() in ready:
                 packet, _ = receive(self.sock)
                 if packet is None:
                     break
@@ -196,7 +208,7 @@ class _Family:
                 send(self.sock, {"say": "exit", "rank": self.ranks.pop(pid), "code": code})
 
 
-def _born(begin: Begin, mine: Rank, streams: List[int], env: Dict[str, str], torch: Torch, parent: int) -> Script:
+def _born(begin: Begin, mine: Rank, streams: list[int], env: dict[str, str], torch: Torch, parent: int) -> Script:
     """In the new rank: take its place, then say what is left to do once our own functions have returned."""
     try:
         rank.settle(begin, mine, streams, parent)
@@ -208,13 +220,15 @@ def _born(begin: Begin, mine: Rank, streams: List[int], env: Dict[str, str], tor
             rank.execute([begin.python, os.path.join(os.path.dirname(__file__), "__main__.py"), *opening, *begin.argv], env)
         rank.take_over(env, mine.threads, mine.cards, begin.packages, begin.python)
     except BaseException as error:
-        os.write(2, ("the rank could not be set up: %r\n" % error).encode())
+        os.write(2, f"the rank could not be set up: {error!r}\n".encode())
         os._exit(125)
     return lambda: rank.run_script(begin.entry, begin.argv, ours())
 
 
-def _layered(wrapper: Dict[str, str], carrier: Dict[str, str], ours: Dict[str, str]) -> Dict[str, str]:
-    """What a base's wrapper script set stays, the carrier's boot folder comes before the tenant's own, and the rest is the launcher's."""
+def _layered(wrapper: dict[str, str], carrier: dict[str, str], ours: dict[str, str]) -> dict[str, str]:
+    """What a base's wrapper script set stays, the carrier's boot folder comes before the tenant's own, and the rest is the
+    launcher's.
+    """
     folders = [env["PYTHONPATH"] for env in (carrier, ours if "PYTHONPATH" in ours else wrapper) if env.get("PYTHONPATH")]
     env = {**wrapper, **carrier, **ours}
     if folders:
@@ -222,7 +236,7 @@ def _layered(wrapper: Dict[str, str], carrier: Dict[str, str], ours: Dict[str, s
     return env
 
 
-def _shadows(packages: Optional[str]) -> bool:
+def _shadows(packages: str | None) -> bool:
     """True where the tenant brings another copy of a module that the parent has imported already."""
     if packages is None:
         return False

@@ -1,9 +1,11 @@
 """What a rank does between its birth and the tenant's first line, and what it does about the last.
 
-Asked:  how does a script that is started by fork, out of a process that has imported torch, notice no difference from `python script.py`?
-Answer: it is the real `__main__`, with its own arguments, path, variables, user, cores and streams; and when it is through, the rank
-        returns from all our functions, so that the interpreter itself joins threads, runs atexit, flushes and exits.
-Limits: variables that torch or libgomp read while they are imported come too late after a fork; see `needs_fresh` in centre/order.py.
+Asked:  how does a script that is started by fork, out of a process that has imported torch, notice no difference from `python
+        script.py`?
+Answer: it is the real `__main__`, with its own arguments, path, variables, user, cores and streams; and when it is through,
+        the rank returns from all our functions, so that the interpreter itself joins threads, runs atexit, flushes and exits.
+Limits: variables that torch or libgomp read while they are imported come too late after a fork; see `needs_fresh` in
+        centre/order.py.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import signal
 import site
 import sys
 import types
-from typing import Any, Dict, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from forebay.job import confine
 from forebay.job.wire import Begin, Rank
@@ -42,12 +45,12 @@ def settle(begin: Begin, mine: Rank, streams: Sequence[int], parent: int) -> Non
     os.chdir(begin.work)
 
 
-def execute(argv: List[str], env: Dict[str, str]) -> None:
+def execute(argv: list[str], env: dict[str, str]) -> None:
     """Become the program. Says why on stderr when that is not possible."""
     try:
         os.execvpe(argv[0], argv, env)
     except OSError as error:
-        os.write(2, ("%s: can't be started: %s\n" % (argv[0], error.strerror)).encode())
+        os.write(2, f"{argv[0]}: can't be started: {error.strerror}\n".encode())
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
@@ -58,7 +61,7 @@ def open_streams() -> None:
             stream.reconfigure(line_buffering=True)
 
 
-def take_over(env: Dict[str, str], threads: int, cards: int, packages: Optional[str], python: str) -> None:
+def take_over(env: dict[str, str], threads: int, cards: int, packages: str | None, python: str) -> None:
     """Make the forked interpreter this rank's own: variables, randomness, packages, threads, cards."""
     os.environ.clear()
     os.environ.update(env)
@@ -81,7 +84,9 @@ def lay_over(packages: str) -> None:
     before = list(sys.path)
     site.addsitedir(packages)
     added = [path for path in sys.path if path not in before]
-    first = next((i for i, path in enumerate(before) if path.rstrip("/").endswith(("site-packages", "dist-packages"))), len(before))
+    first = next(
+        (i for i, path in enumerate(before) if path.rstrip("/").endswith(("site-packages", "dist-packages"))), len(before)
+    )
     sys.path[:] = before[:first] + added + before[first:]
     sys.prefix = sys.exec_prefix = os.path.dirname(os.path.dirname(os.path.dirname(packages)))
 
@@ -93,7 +98,7 @@ def set_cards(cards: int) -> None:
         load.set_cards(cards)
 
 
-def run_script(entry: str, argv: List[str], ours: str) -> None:
+def run_script(entry: str, argv: list[str], ours: str) -> None:
     """Run the script as `__main__`. Returns when its last line is done; leaves by SystemExit as the script wills it.
 
     `ours` is the folder by which our own modules were found: it goes to the end of the path, behind all that the tenant has.
@@ -136,4 +141,4 @@ def _report(error: BaseException, path: str) -> int:
     return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
-_kept_alive: List[Any] = []  # the module that was `__main__` before: its functions are still on the stack
+_kept_alive: list[Any] = []  # the module that was `__main__` before: its functions are still on the stack

@@ -21,7 +21,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass, fields
-from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar
+from typing import Any, TypeVar
 
 PACKET = 1 << 20
 T = TypeVar("T")
@@ -32,18 +32,18 @@ class Begin:
     """What the ranks of one run share. It says how to start them, never for whom."""
 
     ranks: int
-    start: str  # "fork": out of this process, which has torch; "fresh": a new Python with our opening; "exec": the program as it is
+    start: str  # "fork": out of this process, which has torch; "fresh": a new Python with our opening; "exec": argv as it is
     work: str  # the folder they start in
     entry: str  # script, relative to work; for "exec" unused
-    argv: List[str]  # of the script; for "exec" the whole command
+    argv: list[str]  # of the script; for "exec" the whole command
     python: str  # the interpreter that the script and its children see as sys.executable
-    env: Dict[str, str]
+    env: dict[str, str]
     store: bool  # keep a rendezvous store outside the ranks
-    view: Dict[str, Any]  # see confine.enter; empty: the machine as it is
-    uid: Optional[int] = None
-    gid: Optional[int] = None
-    groups: Tuple[int, ...] = ()
-    packages: Optional[str] = None  # the tenant's own site-packages, laid over the base's
+    view: dict[str, Any]  # see confine.enter; empty: the machine as it is
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] = ()
+    packages: str | None = None  # the tenant's own site-packages, laid over the base's
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,22 @@ class Rank:
     """One rank's own part."""
 
     rank: int
-    env: Dict[str, str]
-    cores: List[int]  # bound to these; empty: not bound
+    env: dict[str, str]
+    cores: list[int]  # bound to these; empty: not bound
     threads: int
     cards: int  # how many cards the script sees
 
 
-def read(cls: Type[T], packet: Dict[str, Any]) -> T:
+def read(cls: type[T], packet: dict[str, Any]) -> T:
     """The noun in a packet."""
     return cls(**{field.name: packet[field.name] for field in fields(cls) if field.name in packet})  # type: ignore[arg-type]
 
 
-def send(sock: socket.socket, packet: Dict[str, Any]) -> None:
+def send(sock: socket.socket, packet: dict[str, Any]) -> None:
     sock.send(json.dumps(packet).encode())
 
 
-def receive(sock: socket.socket, descriptors: int = 0) -> Tuple[Optional[Dict[str, Any]], List[int]]:
+def receive(sock: socket.socket, descriptors: int = 0) -> tuple[dict[str, Any] | None, list[int]]:
     """The next packet and the descriptors on it; None when the other side has gone."""
     size = array.array("i").itemsize
     try:

@@ -30,7 +30,7 @@ class Findings:
     needs: tuple[str, ...]  # "a device", "torch.distributed", and number formats: "bf16", "fp8", "fp64", "tf32"
 
 
-class Fit(enum.Enum):
+class Word(enum.Enum):
     """How well a script fits a chip, best first."""
 
     RUNS = "runs"  # as it is
@@ -44,6 +44,6 @@ class Verdict:
     """What becomes of a script on one chip, and why. Read from the text; nothing was run for it."""
 
     chip: str
-    verdict: Fit
+    verdict: Word
     why: tuple[str, ...]  # the reasons for the word, with lines; then what else is good to know
     proven: str  # on which cards this project has run such scripts: "never", or what was run

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from forebay.chips.chip import Chip
-from forebay.porting.findings import Finding, Findings, Verdict, Fit
+from forebay.porting.findings import Finding, Findings, Verdict, Word
 from forebay.porting.rules import RULES
 
-ORDER = tuple(Fit)  # best first
+ORDER = tuple(Word)  # best first
 NEVER = "never"
 PROVEN: Mapping[str, str] = {"cpu": "by this release's tests, under the simulated device"}
 OWN_NAME = (
@@ -29,8 +29,8 @@ def verdicts(findings: Findings, chips: Iterable[Chip]) -> tuple[Verdict, ...]:
     return tuple(_verdict(findings, chip) for chip in chips)
 
 
-def worst(found: Iterable[Verdict]) -> Fit:
-    return max((verdict.verdict for verdict in found), key=ORDER.index, default=Fit.RUNS)
+def worst(found: Iterable[Verdict]) -> Word:
+    return max((verdict.verdict for verdict in found), key=ORDER.index, default=Word.RUNS)
 
 
 def rows(findings: Findings) -> list[tuple[str, str, str, str]]:
@@ -39,9 +39,9 @@ def rows(findings: Findings) -> list[tuple[str, str, str, str]]:
     return [(f"{f.line}" if one else f"{f.file}:{f.line}", f.what, f.meaning, f.excerpt) for f in findings.findings]
 
 
-def grouped(found: Iterable[Verdict]) -> list[tuple[Fit, str, tuple[str, ...], tuple[str, ...]]]:
+def grouped(found: Iterable[Verdict]) -> list[tuple[Word, str, tuple[str, ...], tuple[str, ...]]]:
     """Chips with the same verdict for the same reasons together: verdict, proven, reasons, chips."""
-    groups: dict[tuple[Fit, str, tuple[str, ...]], list[str]] = {}
+    groups: dict[tuple[Word, str, tuple[str, ...]], list[str]] = {}
     for verdict in found:
         groups.setdefault((verdict.verdict, verdict.proven, verdict.why), []).append(verdict.chip)
     ordered = sorted(groups.items(), key=lambda item: ORDER.index(item[0][0]))
@@ -52,23 +52,23 @@ def _verdict(findings: Findings, chip: Chip) -> Verdict:
     proven = PROVEN.get(chip.name, NEVER)
     if "a device" not in findings.needs:
         why = "it names no device: it would run on the host's processor and leave the card idle"
-        return Verdict(chip=chip.name, verdict=Fit.RUNS, why=(why,), proven=proven)
+        return Verdict(chip=chip.name, verdict=Word.RUNS, why=(why,), proven=proven)
     judged = [(_becomes(finding, chip), finding) for finding in findings.findings]
     word = max((word for word, _ in judged), key=ORDER.index)
-    reasons = [] if word is Fit.RUNS else _reasons([finding for becomes, finding in judged if becomes is word])
+    reasons = [] if word is Word.RUNS else _reasons([finding for becomes, finding in judged if becomes is word])
     if chip.device_type != "cpu" and not chip.speaks_cuda:
-        word = max(word, Fit.REWRITE, key=ORDER.index)
+        word = max(word, Word.REWRITE, key=ORDER.index)
         reasons.insert(0, OWN_NAME)
     return Verdict(chip=chip.name, verdict=word, why=tuple(reasons + _notes(findings, chip)), proven=proven)
 
 
-def _becomes(finding: Finding, chip: Chip) -> Fit:
+def _becomes(finding: Finding, chip: Chip) -> Word:
     rule = RULES[finding.rule]
     if chip.device_type == "cpu":
         return rule.cpu
     if not chip.speaks_cuda:
         return rule.own
-    return Fit.RUNS if chip.vendor == "nvidia" else rule.kin
+    return Word.RUNS if chip.vendor == "nvidia" else rule.kin
 
 
 def _reasons(findings: list[Finding]) -> list[str]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from forebay.porting.findings import Fit
+from forebay.porting.findings import Word
 
-RUNS, EMULATED, REWRITE, BLOCKED = Fit.RUNS, Fit.EMULATED, Fit.REWRITE, Fit.BLOCKED
+RUNS, EMULATED, REWRITE, BLOCKED = Word.RUNS, Word.EMULATED, Word.REWRITE, Word.BLOCKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Rule:
 
     key: str
     meaning: str
-    kin: Fit
-    cpu: Fit
-    own: Fit
+    kin: Word
+    cpu: Word
+    own: Word
     names_device: bool = True  # it speaks of a cuda device; without one of these a script leaves the card idle
 
 

@@ -48,7 +48,11 @@ def test_the_second_line_of_the_menu_is_taken_when_the_first_is_busy():
 def test_a_quota_holds_back_its_own_organisation_only():
     state = pool(node("n", "cpu", 4))
     replay(state, e.QuotaSet(at_ns=0, by="op", organisation="acme", chip="cpu", cards=2))
-    facts = [submitted(0, job("a", ("cpu", 2))), submitted(1, job("b", ("cpu", 1))), submitted(2, job("c", ("cpu", 2), organisation="other"))]
+    facts = [
+        submitted(0, job("a", ("cpu", 2))),
+        submitted(1, job("b", ("cpu", 1))),
+        submitted(2, job("c", ("cpu", 2), organisation="other")),
+    ]
     assert launches(replay(state, *facts)) == ["a-1", "c-1"]
     assert launches(replay(state, ended(3, "a-1"))) == ["b-1"]
 
@@ -167,10 +171,14 @@ def test_the_end_of_a_run_that_is_told_twice_is_folded_once_by_the_edge():
 # Laws.
 
 CHIPS = ("cpu", "h100-sxm")
-a_job = st.tuples(st.sampled_from(("acme", "other")), st.lists(st.tuples(st.sampled_from(CHIPS), st.integers(1, 4)), min_size=1, max_size=2))
+a_job = st.tuples(
+    st.sampled_from(("acme", "other")), st.lists(st.tuples(st.sampled_from(CHIPS), st.integers(1, 4)), min_size=1, max_size=2)
+)
 a_step = st.one_of(
     st.tuples(st.just("submit"), a_job),
-    st.tuples(st.just("end"), st.tuples(st.integers(0, 99), st.sampled_from(("succeeded", "failed", "lost", "stopped", "unprepared")))),
+    st.tuples(
+        st.just("end"), st.tuples(st.integers(0, 99), st.sampled_from(("succeeded", "failed", "lost", "stopped", "unprepared")))
+    ),
     st.tuples(st.just("cancel"), st.integers(0, 99)),
     st.tuples(st.just("quota"), st.integers(0, 6)),
     st.tuples(st.just("tick"), st.integers(1, 400)),
@@ -212,7 +220,9 @@ def _check(state: State) -> None:
     assert waiting == state.waiting == sum(s.phase is Phase.WAITING for s in state.t.jobs.values())
     for standing in state.t.jobs.values():
         going_on = [run for run in standing.runs if not state.t.runs[run].outcome]
-        assert len(going_on) == (0 if standing.phase.over or standing.phase is Phase.WAITING else 1), "at most one run of a job at a time"
+        assert len(going_on) == (0 if standing.phase.over or standing.phase is Phase.WAITING else 1), (
+            "at most one run of a job at a time"
+        )
 
 
 @settings(max_examples=150, deadline=None)

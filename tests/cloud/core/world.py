@@ -23,11 +23,20 @@ def pool(*nodes: Node) -> State:
     return state
 
 
-def job(name: str, *menu: tuple[str, int], organisation: str = "acme", retries: int = 3, time_limit_s: float | None = None) -> Job:
+def job(
+    name: str, *menu: tuple[str, int], organisation: str = "acme", retries: int = 3, time_limit_s: float | None = None
+) -> Job:
     options = tuple(Option(chip=chip, cards=cards) for chip, cards in menu)
     script = Script(bundle="b", entry="train.py")
     return Job(
-        id=name, organisation=organisation, project="p", name=name, menu=options, script=script, retries=retries, time_limit_s=time_limit_s
+        id=name,
+        organisation=organisation,
+        project="p",
+        name=name,
+        menu=options,
+        script=script,
+        retries=retries,
+        time_limit_s=time_limit_s,
     )
 
 
@@ -36,7 +45,9 @@ def submitted(at_s: float, asked: Job) -> e.Submitted:
 
 
 def ended(at_s: float, run: str, outcome: str = "succeeded", **more: object) -> e.Ended:
-    return e.Ended(at_ns=int(at_s * S), by="centre here", run=run, outcome=outcome, held_ns=int(more.pop("held_s", 1) * S), **more)  # type: ignore[arg-type, call-overload, operator]
+    return e.Ended(
+        at_ns=int(at_s * S), by="centre here", run=run, outcome=outcome, held_ns=int(more.pop("held_s", 1) * S), **more
+    )  # type: ignore[arg-type, call-overload, operator]
 
 
 def replay(state: State, *facts: e.Event) -> list[e.Event]:

@@ -2,12 +2,16 @@
 
     decisions = decide(state, fact)
 
-The fact and then every decision are folded into `state` as they are made; the caller writes all of them to the journal before it acts
+The fact and then every decision are folded into `state` as they are made; the caller writes all of them to the journal
+before it acts
 on any. Called with the same state and fact it decides the same: there is no clock, no dice and no I/O here.
 
-Policy: first come, first served, by chip. A job takes the first option of its menu whose cards are free. A job that waits for cards of a chip holds
-back later jobs that want that chip, so small jobs never starve a wide one; a job that waits for its organisation's quota, or for its next
-try, holds back nobody but its own lane. No backfill, no preemption, no shares: they come with the scheduler proper (docs/decisions/0004).
+Policy: first come, first served, by chip. A job takes the first option of its menu whose cards are free. A job that waits
+        for cards of a chip holds
+back later jobs that want that chip, so small jobs never starve a wide one; a job that waits for its organisation's quota, or
+for its next
+try, holds back nobody but its own lane. No backfill, no preemption, no shares: they come with the scheduler proper
+(docs/decisions/0004).
 """
 
 from __future__ import annotations
@@ -100,9 +104,16 @@ def _waits_for(state: State, job: Job) -> set[str]:
 def _launch(state: State, standing: Standing, allocation: Allocation, now_ns: int) -> e.Launched:
     attempt = len(standing.runs) + 1
     return e.Launched(
-        at_ns=now_ns, by="forebay", run=f"{standing.job.id}-{attempt}", job=standing.job.id, attempt=attempt, allocation=allocation,
-        price_micro_per_card_s=state.price(allocation.chip), free_cards=state.free_cards(allocation.chip), waiting=state.waiting,
-    )  # fmt: skip
+        at_ns=now_ns,
+        by="forebay",
+        run=f"{standing.job.id}-{attempt}",
+        job=standing.job.id,
+        attempt=attempt,
+        allocation=allocation,
+        price_micro_per_card_s=state.price(allocation.chip),
+        free_cards=state.free_cards(allocation.chip),
+        waiting=state.waiting,
+    )
 
 
 # Ending.
@@ -155,7 +166,9 @@ def _cancel(state: State, fact: e.Cancelled, job_id: str) -> list[e.Event]:
         return [_made(state, e.Finished(at_ns=fact.at_ns, by="forebay", job=job_id, phase=Phase.CANCELLED.value, reason=reason))]
     run = state.live_run(job_id)
     if run and not run.stop:
-        return [_made(state, e.StopAsked(at_ns=fact.at_ns, by="forebay", run=run.id, reason=reason, grace_s=standing.job.grace_s))]
+        return [
+            _made(state, e.StopAsked(at_ns=fact.at_ns, by="forebay", run=run.id, reason=reason, grace_s=standing.job.grace_s))
+        ]
     return []
 
 
@@ -169,5 +182,7 @@ def _overdue(state: State, now_ns: int) -> list[e.Event]:
             continue
         if now_ns - run.running_at_ns > job.time_limit_s * NS_PER_S:
             reason = f"its time limit of {show_seconds(job.time_limit_s)} passed"
-            decisions.append(_made(state, e.StopAsked(at_ns=now_ns, by="forebay", run=run_id, reason=reason, grace_s=job.grace_s)))
+            decisions.append(
+                _made(state, e.StopAsked(at_ns=now_ns, by="forebay", run=run_id, reason=reason, grace_s=job.grace_s))
+            )
     return decisions

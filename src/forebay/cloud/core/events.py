@@ -189,10 +189,26 @@ class Tick(Event):
 KINDS: Mapping[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
-        CloudMade, OrganisationMade, ProjectMade, KeyMade, KeyRevoked, PriceSet, QuotaSet, CentreMade, VersionMade,
-        Submitted, Cancelled, NodesSeen, Started, Ended, Launched, StopAsked, Requeued, Finished,
+        CloudMade,
+        OrganisationMade,
+        ProjectMade,
+        KeyMade,
+        KeyRevoked,
+        PriceSet,
+        QuotaSet,
+        CentreMade,
+        VersionMade,
+        Submitted,
+        Cancelled,
+        NodesSeen,
+        Started,
+        Ended,
+        Launched,
+        StopAsked,
+        Requeued,
+        Finished,
     )
-}  # fmt: skip
+}
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -205,5 +221,7 @@ def from_json(kind: str, body: Mapping[str, Any]) -> Event:
     from forebay.errors import BadInput
 
     if kind not in KINDS:
-        raise BadInput("The journal has an event that this Forebay doesn't know.", found=kind, hint="use the newer Forebay that wrote it")
+        raise BadInput(
+            "The journal has an event that this Forebay doesn't know.", found=kind, hint="use the newer Forebay that wrote it"
+        )
     return decode(KINDS[kind], dict(body))

@@ -28,7 +28,9 @@ class Script:
     entry: str
     argv: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    mounts: Mapping[str, str] = field(default_factory=dict)  # where in the working folder -> "data:stdlib@3f2a…" or "output:j4k7q2"
+    mounts: Mapping[str, str] = field(
+        default_factory=dict
+    )  # where in the working folder -> "data:stdlib@3f2a…" or "output:j4k7q2"
     output: str = "out"
     requirements: str | None = None
 

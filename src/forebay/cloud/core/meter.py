@@ -1,7 +1,8 @@
 """Usage and bills: folds over what was held.
 
 Asked:  who held which cards for how long, and what does it cost?
-Answer: a run's cost is cards x seconds held x the price at its launch. The seconds were measured by the engine's monotonic clock, from the
+Answer: a run's cost is cards x seconds held x the price at its launch. The seconds were measured by the engine's monotonic
+        clock, from the
         moment the cards were taken to the moment the last process was gone; never told by the job.
 Limits: a run that still goes on is counted up to `now`, by the cloud's clock, and marked as open.
 """
@@ -18,7 +19,9 @@ from forebay.units import NS_PER_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one run held. `lost_ns` is the part of it whose work was not kept: after the newest checkpoint of a run that failed."""
+    """What one run held. `lost_ns` is the part of it whose work was not kept: after the newest checkpoint of a run that
+    failed.
+    """
 
     organisation: str
     project: str
@@ -65,10 +68,20 @@ def usage(state: State, run: Run, now_ns: int) -> Usage:
     job = state.t.jobs[run.job].job
     going_on = not run.outcome
     return Usage(
-        organisation=job.organisation, project=job.project, job=job.id, job_name=job.name, run=run.id, chip=run.allocation.chip,
-        pretend=run.allocation.pretend, cards=run.allocation.cards, held_ns=max(0, now_ns - run.launched_at_ns) if going_on else run.held_ns,
-        lost_ns=run.lost_ns, price_micro_per_card_s=run.price_micro_per_card_s, outcome=run.outcome or "going on", open=going_on,
-    )  # fmt: skip
+        organisation=job.organisation,
+        project=job.project,
+        job=job.id,
+        job_name=job.name,
+        run=run.id,
+        chip=run.allocation.chip,
+        pretend=run.allocation.pretend,
+        cards=run.allocation.cards,
+        held_ns=max(0, now_ns - run.launched_at_ns) if going_on else run.held_ns,
+        lost_ns=run.lost_ns,
+        price_micro_per_card_s=run.price_micro_per_card_s,
+        outcome=run.outcome or "going on",
+        open=going_on,
+    )
 
 
 def bill(state: State, now_ns: int, *, organisation: str = "", project: str = "", job: str = "") -> Bill:
@@ -86,9 +99,11 @@ def bill(state: State, now_ns: int, *, organisation: str = "", project: str = ""
 def total(lines: Iterable[Usage], *, organisation: str, currency: str) -> Bill:
     lines = tuple(lines)
     return Bill(
-        organisation=organisation, currency=currency, lines=lines,
+        organisation=organisation,
+        currency=currency,
+        lines=lines,
         card_ns=sum(line.card_ns for line in lines),
         lost_card_ns=sum(line.cards * line.lost_ns for line in lines),
         cost_micro=sum(line.cost_micro for line in lines),
         lost_micro=sum(line.lost_micro for line in lines),
-    )  # fmt: skip
+    )

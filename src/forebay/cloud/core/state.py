@@ -3,7 +3,8 @@
 Asked:  what is true now, given everything that happened?
 Answer: `State.fold(event)`, once an event, in the journal's order. It decides nothing and can't fail on an event that the core or
         the API let through, so a restart only has to fold the journal again (or a snapshot and the lines after it).
-Shape:  the tables hold frozen nouns and are what a snapshot keeps; the indexes beside them are derived, and exist so that an event
+Shape:  the tables hold frozen nouns and are what a snapshot keeps; the indexes beside them are derived, and exist so that an
+        event
         costs the same whether ten jobs are known or ten thousand.
 """
 
@@ -149,9 +150,14 @@ class State:
                     t.quotas[f"{organisation}/{chip}"] = Quota(organisation=organisation, chip=chip, cards=cards)
             case e.VersionMade():
                 t.versions[f"{event.organisation}/{event.version}"] = VersionKept(
-                    organisation=event.organisation, dataset=event.dataset, version=event.version, manifest=event.manifest,
-                    size_bytes=event.size_bytes, files=event.files, made_at_ns=event.at_ns,
-                )  # fmt: skip
+                    organisation=event.organisation,
+                    dataset=event.dataset,
+                    version=event.version,
+                    manifest=event.manifest,
+                    size_bytes=event.size_bytes,
+                    files=event.files,
+                    made_at_ns=event.at_ns,
+                )
             case e.OrganisationMade(name=name, title=title):
                 t.organisations[name] = Organisation(name=name, title=title)
             case e.ProjectMade(organisation=organisation, name=name):
@@ -185,9 +191,13 @@ class State:
         self._leave(event.job)
         standing = self.t.jobs[event.job]
         self.t.runs[event.run] = Run(
-            id=event.run, job=event.job, attempt=event.attempt, allocation=event.allocation,
-            price_micro_per_card_s=event.price_micro_per_card_s, launched_at_ns=event.at_ns,
-        )  # fmt: skip
+            id=event.run,
+            job=event.job,
+            attempt=event.attempt,
+            allocation=event.allocation,
+            price_micro_per_card_s=event.price_micro_per_card_s,
+            launched_at_ns=event.at_ns,
+        )
         self._stand(event.job, phase=Phase.STARTING, runs=(*standing.runs, event.run), reason="")
         self.live[event.run] = None
         self._take(event.allocation, event.run, standing.job.organisation)
@@ -195,9 +205,15 @@ class State:
     def _end(self, event: e.Ended) -> None:
         run = self.t.runs[event.run]
         self.t.runs[event.run] = replace(
-            run, ended_at_ns=event.at_ns, outcome=event.outcome, exit_code=event.exit_code, reason=event.reason,
-            held_ns=event.held_ns, lost_ns=event.lost_ns, artefacts=event.artefacts,
-        )  # fmt: skip
+            run,
+            ended_at_ns=event.at_ns,
+            outcome=event.outcome,
+            exit_code=event.exit_code,
+            reason=event.reason,
+            held_ns=event.held_ns,
+            lost_ns=event.lost_ns,
+            artefacts=event.artefacts,
+        )
         del self.live[event.run]
         self._give_back(run.allocation, self.t.jobs[run.job].job.organisation)
 

@@ -471,7 +471,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   }
   each_recurrent(impl);
 
-  const c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
+  c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
   for (const c10::OperatorName& op : dispatcher.getAllOpNames()) {
     if (op.name.rfind("aten::", 0) != 0) {
       continue;

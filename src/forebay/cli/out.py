@@ -1,0 +1,52 @@
+"""Print nouns: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from forebay.errors import ForebayError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+JSON_HELP = "Print JSON instead of a table."
+
+
+def as_json(value: Any) -> None:
+    """Print plain data as JSON on stdout."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = "") -> None:
+    """Print a table. Columns named in `right` are aligned to the right, as numbers are."""
+    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(str(cell) for cell in row))
+    console.print(drawn)
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print "name  value" lines, aligned."""
+    drawn = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn.add_column(style="bold")
+    drawn.add_column(overflow="fold")
+    for name, value in pairs:
+        drawn.add_row(name, str(value))
+    console.print(drawn)
+
+
+def error(problem: ForebayError) -> None:
+    """Print an error on stderr; as JSON too, where the caller asked for JSON."""
+    if "--json" in sys.argv:
+        json.dump({"error": problem.to_json()}, sys.stderr, ensure_ascii=False)
+        sys.stderr.write("\n")
+        return
+    errors.print(f"{problem.kind}: {problem}", markup=False)
