@@ -21,6 +21,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,13 @@ from forebay import __version__
 from forebay.codec import encode
 from forebay.data.bundle import pack
 from forebay.data.dataset import pieces, scan
+from forebay.data.manifest import Manifest
+from forebay.data.store import pack_chunks
 from forebay.errors import BadInput, ForebayError, Unavailable, from_json
 from forebay.units import MIB, parse_bytes, parse_money, parse_seconds
 
 CODE_LIMIT_BYTES = 256 * MIB
+MESSAGE_BYTES = 8 * MIB  # of chunks in one request, about
 PATIENCE_S = 20.0  # for a cloud that doesn't answer: it may be starting again
 
 Body = dict[str, Any]
@@ -126,21 +130,25 @@ class Client:
         return self._list("/data", "versions")
 
     def make_data(
-        self, name: str, folder: Path | str, *, include: Sequence[str] = ("**",), project: str | None = None, said: Said = _silent
+        self,
+        name: str,
+        folder: Path | str,
+        *,
+        include: Sequence[str] = ("**",),
+        exclude: Sequence[str] = (),
+        project: str | None = None,
+        said: Said = _silent,
     ) -> Body:
         """Make a version of a data set out of a folder's files. Only chunks that the cloud doesn't have are sent."""
         root = Path(folder)
-        manifest = scan(root, tuple(include), progress=lambda files, _: said("reading", files, 0))
+        manifest = scan(root, tuple(include), lambda files, _: said("reading", files, 0), exclude=tuple(exclude))
         where = _organisation(project)
         body = encode(manifest)
         missing = set(self._post("/data/missing", body, where)["missing"])
-        for done, file in enumerate(manifest.files, 1):
-            if any(chunk.sha256 in missing for chunk in file.chunks):
-                with open(root / file.path, "rb") as content:
-                    for chunk, piece in zip(file.chunks, pieces(content), strict=False):
-                        if chunk.sha256 in missing:
-                            self._send(f"/data/chunks/{chunk.sha256}", piece, where)
-                            missing.discard(chunk.sha256)
+        for done, message in _messages(root, manifest, missing):
+            if message:
+                post = partial(self._http.post, "/data/chunks", content=pack_chunks(message), params=where, timeout=300.0)
+                self._patiently(post)
             said("sending", done, len(manifest.files))
         return self._write("PUT", f"/data/sets/{name}", body, where)
 
@@ -330,6 +338,24 @@ class Client:
             if not follow:
                 return
             time.sleep(0.2)
+
+
+def _messages(root: Path, manifest: Manifest, missing: set[str]) -> Iterator[tuple[int, dict[str, bytes]]]:
+    """The missing chunks of a folder, gathered into messages of a bearable size, each with the count of files done."""
+    left, message, size = set(missing), dict[str, bytes](), 0
+    for done, file in enumerate(manifest.files, 1):
+        if left.isdisjoint(chunk.sha256 for chunk in file.chunks):
+            continue
+        with open(root / file.path, "rb") as content:
+            for chunk, piece in zip(file.chunks, pieces(content), strict=False):
+                if chunk.sha256 in left:
+                    left.discard(chunk.sha256)
+                    message[chunk.sha256] = piece
+                    size += len(piece)
+                if size >= MESSAGE_BYTES:
+                    yield done, message
+                    message, size = {}, 0
+    yield len(manifest.files), message
 
 
 def _parse(lines: Iterator[str]) -> Iterator[tuple[str, str, Body]]:

@@ -280,6 +280,7 @@ def test_a_missing_bundle_and_a_damaged_one_are_named(centre: Centre) -> None:
     assert "damaged" in centre.end(centre.engine.launch(replace(spec, name="d-1"))).reason
 
 
+@pytest.mark.slow
 def test_an_idle_engine_with_a_standby_uses_no_processor(centre: Centre) -> None:
     engine = centre.open(standby=True)
     try:

@@ -90,8 +90,6 @@ def test_a_forked_script_is_the_true_main(warm: Centre) -> None:
     [
         ("sys.exit(7)", 7, []),
         ("sys.exit('no data')", 1, ["no data"]),
-        ("os._exit(9)", 9, []),
-        ("os.kill(os.getpid(), 6)", -6, []),
     ],
 )
 def test_a_forked_scripts_exit_is_its_own(centre: Centre, last: str, code: int, said: list[str]) -> None:

@@ -18,7 +18,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from forebay.centre.spec import Handle, Outcome, Phase, Seen, Spec
 from forebay.chips.node import Node
 from forebay.codec import decode, encode
 from forebay.data.manifest import Manifest, check
-from forebay.data.store import ChunkStore
+from forebay.data.store import ChunkStore, unpack_chunks
 from forebay.errors import ForebayError, Unavailable, from_json
 
 log = logging.getLogger("forebay.agent")
@@ -42,6 +42,7 @@ LOOK_S = 0.2  # between two looks at runs that go on
 REST_S = 1.0  # when nothing goes on
 WAIT_S = 20.0  # how long a request for news may hang at the cloud
 LONGEST_PAUSE_S = 5.0
+MOST_CHUNKS = 4096  # asked for at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,11 @@ class Link:
         check(manifest)
         return manifest
 
-    def fetch(self, path: str) -> bytes:
-        response = self._answer("GET", path)
-        return response.content
+    def chunks(self, run: str, version: str, wanted: Sequence[str]) -> bytes:
+        return self._answer("POST", f"/chunks/{run}/{version}", json=list(wanted)).content
+
+    def bundle(self, run: str) -> bytes:
+        return self._answer("GET", f"/bundles/{run}").content
 
     def _ask(self, method: str, path: str, **what: Any) -> Any:
         return self._answer(method, path, **what).json()
@@ -217,7 +220,7 @@ class Agent:
         if not archive.exists():
             archive.parent.mkdir(parents=True, exist_ok=True)
             draft = archive.with_suffix(f".draft-{spec.name}")
-            draft.write_bytes(self._link.fetch(f"/bundles/{spec.name}"))
+            draft.write_bytes(self._link.bundle(spec.name))
             draft.rename(archive)
         for mount in spec.mounts:
             if mount.kind == "data":
@@ -229,8 +232,9 @@ class Agent:
             return
         manifest = self._link.manifest(spec.name, version)
         chunks = ChunkStore(self._home / "store" / "chunks" / layout.name(spec.organisation))
-        for sha256 in chunks.missing(manifest):
-            chunks.put(self._link.fetch(f"/chunks/{spec.name}/{version}/{sha256}"), sha256)
+        while missing := chunks.missing(manifest):
+            for sha256, content in unpack_chunks(self._link.chunks(spec.name, version, missing[:MOST_CHUNKS])):
+                chunks.put(content, sha256)
         chunks.materialise(manifest, tree)
 
     # Telling.

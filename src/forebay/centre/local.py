@@ -113,33 +113,23 @@ class Local:
         child = self._supervisors.get(handle)
         alive = child is not None and child.poll() is None
         seen = self._status(run_dir)
-        if seen is not None and seen.phase is Phase.ENDED:
-            return seen
+        if alive or (seen is not None and seen.phase is Phase.ENDED):
+            return seen or _preparing(run_dir)
         lock = supervisor.take_lock(run_dir)
-        if lock is None:
+        if lock is None:  # its supervisor is none of our children, and lives
             return self._status(run_dir) or _preparing(run_dir)
         try:
             seen = self._status(run_dir)  # it may have ended between our two looks
-            if seen is not None and seen.phase is Phase.ENDED:
-                return seen
-            if seen is None and alive:
-                return _preparing(run_dir)
             if seen is not None:
-                return _sweep(run_dir, lock, seen)
+                return seen if seen.phase is Phase.ENDED else _sweep(run_dir, lock, seen)
+            if child is not None and handle not in self._handed:
+                return _sweep(run_dir, lock, _preparing(run_dir))
         finally:
             os.close(lock)
-        with self._guard:
-            if handle in self._handed or child is None:
-                self._handed.discard(handle)
-                self._start(handle)
-                return _preparing(run_dir)
-        lock = supervisor.take_lock(run_dir)
-        if lock is None:
-            return self._status(run_dir) or _preparing(run_dir)
-        try:
-            return self._status(run_dir) or _sweep(run_dir, lock, _preparing(run_dir))
-        finally:
-            os.close(lock)
+        with self._guard:  # nobody has begun it: we have just taken it up, or the standby died with it in its hands
+            self._handed.discard(handle)
+            self._start(handle)
+        return _preparing(run_dir)
 
     def stop(self, handle: Handle, grace_s: float) -> None:
         run_dir = self._known(handle)

@@ -76,18 +76,26 @@ def wait_for_a_run(agent: socket.socket, crew: Crew) -> Path | None:
 
 def attend(run_dir: Path, crew: Crew | None) -> None:
     """Carry one run out, from the lock to the last process. Does nothing when it is another's, or over."""
-    lock = take_lock(run_dir)
+    lock = wait_for_lock(run_dir)
     if lock is None:
-        if crew is not None:
-            crew.hang_up()
-        return
-    if files.read_json(layout.status(run_dir)) is not None:  # somebody began it and died: that is for look() to say
-        os.close(lock)
         if crew is not None:
             crew.hang_up()
         return
     wanted = codec.decode(Order, files.read_json(layout.spec(run_dir)), strict=False)
     Supervisor(run_dir, wanted, lock, crew).carry_out()
+
+
+def wait_for_lock(run_dir: Path) -> int | None:
+    """The lock of a run that nobody has begun. None when somebody has: he is at it, or he died, and that is for look() to say."""
+    while True:
+        lock = take_lock(run_dir)
+        if layout.status(run_dir).exists():
+            if lock is not None:
+                os.close(lock)
+            return None
+        if lock is not None:
+            return lock
+        time.sleep(0.005)  # a look() holds it for a moment, or another supervisor that is about to write the status
 
 
 def take_lock(run_dir: Path) -> int | None:

@@ -23,6 +23,7 @@ def make(
     include: Annotated[
         list[str] | None, typer.Option(help="Only files whose path matches, as '*.py' or 'docs/**'. May be said several times.")
     ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave these files or folders out, as 'tests'.")] = None,
     project: Annotated[str | None, typer.Option(help="ORGANISATION/PROJECT; only an operator must say it.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -36,6 +37,7 @@ def make(
             name,
             folder,
             include=include or ["**"],
+            exclude=exclude or [],
             project=project,
             said=lambda what, done, of: bar.update(task, description=what, completed=done, total=of or None),
         )

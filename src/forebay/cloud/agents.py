@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 
 from forebay import __version__
 from forebay.centre.spec import Outcome, Progress, Seen
@@ -25,12 +25,17 @@ from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body, Loop
 from forebay.cloud.specs import spec_of
 from forebay.codec import decode, encode
+from forebay.data.manifest import Manifest
+from forebay.data.store import ChunkStore, pack_chunks
 from forebay.errors import Unknown
+from forebay.units import MIB
 
 if TYPE_CHECKING:
     from forebay.cloud.api import Desk
 
 router = APIRouter(prefix="/api/v1/agent", tags=["centres"])
+
+MESSAGE_BYTES = 8 * MIB  # of chunks in one answer, about
 
 _heard: WeakKeyDictionary[Loop, dict[str, float]] = WeakKeyDictionary()  # centre -> monotonic seconds
 
@@ -133,10 +138,28 @@ async def manifest(run: str, version: str, desk: At, centre: Centre) -> Any:
     return desk.store.manifest(_mounted(desk.loop.state, centre, run, version), version)
 
 
-@router.get("/chunks/{run}/{version}/{sha256}")
-async def chunk(run: str, version: str, sha256: str, desk: At, centre: Centre) -> FileResponse:
+@router.post("/chunks/{run}/{version}")
+async def chunks(run: str, version: str, wanted: list[str], desk: At, centre: Centre) -> Response:
+    """Chunks of a version that a run mounts, by hash: as many of the wanted ones, in order, as make one message."""
     organisation = _mounted(desk.loop.state, centre, run, version)
-    return FileResponse(desk.store.chunks(organisation).path(sha256))
+    listed = decode(Manifest, desk.store.manifest(organisation, version)).chunks()
+    unknown = [sha256 for sha256 in wanted if sha256 not in listed]
+    if unknown:
+        raise Unknown("This version has no such chunk.", asked=unknown[0])
+    message = await asyncio.to_thread(_message, desk.store.chunks(organisation), wanted)
+    return Response(message, media_type="application/octet-stream")
+
+
+def _message(store: ChunkStore, wanted: list[str]) -> bytes:
+    message: dict[str, bytes] = {}
+    size = 0
+    for sha256 in wanted:
+        with store.open(sha256) as chunk:
+            message[sha256] = chunk.read()
+        size += len(message[sha256])
+        if size >= MESSAGE_BYTES:
+            break
+    return pack_chunks(message)
 
 
 def _is_ours(state: State, centre: str, run_id: str) -> bool:

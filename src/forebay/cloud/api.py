@@ -7,6 +7,7 @@ Each handler checks who asks, builds one fact, and hands it to the loop; it neve
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -37,6 +38,7 @@ from forebay.cloud.story import tell
 from forebay.codec import decode, encode
 from forebay.data import dataset
 from forebay.data.manifest import Manifest, check
+from forebay.data.store import ChunkStore, unpack_chunks
 from forebay.errors import BadInput, Conflict, ForebayError, Unknown
 from forebay.units import MIB, NS_PER_S
 
@@ -267,13 +269,13 @@ async def missing_chunks(manifest: dict[str, Any], desk: At, by: By, organisatio
     return {"missing": desk.store.chunks(home).missing(_manifest(manifest))}
 
 
-@router.put("/data/chunks/{sha256}", tags=["data"], status_code=201)
-async def put_chunk(sha256: wire.Sha256, request: Request, desk: At, by: By, organisation: wire.Name | None = None) -> Body:
+@router.post("/data/chunks", tags=["data"], status_code=201)
+async def put_chunks(request: Request, desk: At, by: By, organisation: wire.Name | None = None) -> Body:
+    """Chunks, several in one message (`data/store.py` says how). Each is checked against its hash."""
     by.must_write()
     home = _home(desk.state, by, organisation)
-    body = await _body(request, CHUNK_LIMIT_BYTES, "a chunk")
-    desk.store.chunks(home).put(body, sha256)
-    return {"sha256": sha256}
+    message = await _body(request, CHUNK_LIMIT_BYTES, "a message of chunks")
+    return {"kept": await asyncio.to_thread(_keep_chunks, desk.store.chunks(home), message)}
 
 
 @router.put("/data/sets/{name}", tags=["data"], status_code=201)
@@ -544,6 +546,14 @@ def _refuse_reserved(env: dict[str, str]) -> None:
             raise BadInput("That variable is set by the launcher.", asked=name, hint="choose another name")
 
 
+def _keep_chunks(store: ChunkStore, message: bytes) -> int:
+    kept = 0
+    for sha256, content in unpack_chunks(message):
+        store.put(content, sha256)
+        kept += 1
+    return kept
+
+
 def _manifest(body: dict[str, Any]) -> Manifest:
     manifest = decode(Manifest, body)
     check(manifest)
@@ -572,8 +582,6 @@ def application(loop: Loop, store: Store) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        import asyncio
-
         running = asyncio.create_task(loop.run())
         yield
         running.cancel()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -64,13 +64,18 @@ def version(dataset: DataSet, manifest: Manifest, *, created_ns: int) -> Version
     )
 
 
-def scan(folder: Path, patterns: tuple[str, ...] = ("**",), progress: Progress | None = None) -> Manifest:
-    """The manifest of a folder's files whose relative path one of the patterns matches ("*.py", "docs/**")."""
+def scan(
+    folder: Path, patterns: tuple[str, ...] = ("**",), progress: Progress | None = None, *, exclude: tuple[str, ...] = ()
+) -> Manifest:
+    """The manifest of a folder's files whose relative path one of the patterns matches ("*.py", "docs/**").
+
+    What a pattern of `exclude` matches, a file or a whole folder, is left out.
+    """
     if not folder.is_dir():
-        raise Unknown(f"{folder}: there is no such folder.", hint="a folder of files; see forebay data create --help")
+        raise Unknown(f"{folder}: there is no such folder.", hint="a folder of files; see forebay data make --help")
     wanted = [glob(pattern) for pattern in patterns]
     files, size = [], 0
-    for path in _paths(folder, ""):
+    for path in _paths(folder, "", [glob(pattern.rstrip("/")) for pattern in exclude]):
         if not any(pattern.fullmatch(path) for pattern in wanted):
             continue
         files.append(_file(folder, path))
@@ -88,14 +93,16 @@ def pieces(file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def _paths(root: Path, folder: str) -> Iterator[str]:
+def _paths(root: Path, folder: str, barred: Sequence[re.Pattern[str]]) -> Iterator[str]:
     try:
         entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
     except OSError as error:
         raise BadInput(f"{root / folder} can't be read.", found=error.strerror or str(error)) from None
     for entry in entries:
+        if any(pattern.fullmatch(folder + entry.name) for pattern in barred):
+            continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _paths(root, folder + entry.name + "/")
+            yield from _paths(root, folder + entry.name + "/", barred)
         elif entry.is_file() or not os.path.exists(entry.path):  # a link to nowhere is named when it is read, if it is wanted
             yield folder + entry.name
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -23,6 +25,28 @@ from forebay.errors import BadInput, Unavailable, Unknown
 from forebay.units import MIB
 
 _BLOCK = MIB
+
+
+def pack_chunks(chunks: Mapping[str, bytes]) -> bytes:
+    """Several chunks as one message: a line of JSON, [[hash, size], …], then their bytes. For many small files at a time."""
+    head = json.dumps([[sha256, len(content)] for sha256, content in chunks.items()])
+    return b"".join([head.encode(), b"\n", *chunks.values()])
+
+
+def unpack_chunks(message: bytes) -> Iterator[tuple[str, bytes]]:
+    """The chunks of a message, each with the hash that it claims; `put` checks it. The message may come from anyone."""
+    head, newline, rest = message.partition(b"\n")
+    try:
+        listed = [(str(sha256), int(size)) for sha256, size in json.loads(head)]
+    except (ValueError, TypeError):
+        raise BadInput("That is no message of chunks.", found=f"{head[:60]!r}") from None
+    sizes = [size for _, size in listed]
+    if not newline or min(sizes, default=0) < 0 or sum(sizes) != len(rest):
+        raise BadInput("The message's chunks don't add up.", asked=f"{sum(sizes)} bytes", found=f"{len(rest)}")
+    at = 0
+    for sha256, size in listed:
+        yield sha256, rest[at : at + size]
+        at += size
 
 
 class ChunkStore:

@@ -1,4 +1,4 @@
 """Run a script that was written for CUDA on a machine without a GPU, unchanged.
 
-    carrier.choose -> load.install -> the script's own `import torch`
+carrier.choose -> load.install -> the script's own `import torch`
 """

@@ -12,7 +12,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import List
 
 from forebay.errors import BadScript, ForebayError
 from forebay.porting.shim import load
@@ -20,7 +19,7 @@ from forebay.porting.shim.build import build
 from forebay.porting.shim.carrier import choose
 
 
-def main(words: List[str]) -> int:
+def main(words: list[str]) -> int:
     try:
         return _build(words[1:]) if words[:1] == ["build"] else _run(words)
     except ForebayError as error:
@@ -28,14 +27,14 @@ def main(words: List[str]) -> int:
         return error.exit_code
 
 
-def _build(words: List[str]) -> int:
+def _build(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m forebay.porting.shim build", description="compile the simulated device")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where it is kept (default: %(default)s)")
     print(build(parser.parse_args(words).cache, _say))
     return 0
 
 
-def _run(words: List[str]) -> int:
+def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m forebay.porting.shim", description="run a script written for CUDA")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where it is kept (default: %(default)s)")
     parser.add_argument("--cards", type=int, default=1, help="cards that torch.cuda shows (default: 1)")

@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from forebay.errors import ForebayError, Unavailable
 
@@ -52,7 +53,7 @@ class Torch(NamedTuple):
     cuda: bool  # built for CUDA or ROCm
 
     @property
-    def release(self) -> Tuple[int, int]:
+    def release(self) -> tuple[int, int]:
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
 
@@ -197,7 +198,7 @@ def _compile_into(library: Path, torch: Torch, compiler: Compiler, say: Callable
     say(f"compiled in {time.monotonic() - start:.0f} s: {library}")
 
 
-def _compile_command(torch: Torch, compiler: Compiler, source: str, folder: Path) -> List[str]:
+def _compile_command(torch: Torch, compiler: Compiler, source: str, folder: Path) -> list[str]:
     major, minor = torch.release
     include = torch.folder / "include"
     return [
@@ -217,7 +218,7 @@ def _compile_command(torch: Torch, compiler: Compiler, source: str, folder: Path
     ]
 
 
-def _link_command(torch: Torch, compiler: Compiler, folder: Path, draft: Path) -> List[str]:
+def _link_command(torch: Torch, compiler: Compiler, folder: Path, draft: Path) -> list[str]:
     objects = [str(folder / (source + ".o")) for source in SOURCES]
     libraries = [f"-l{name}" for name in LINKED]
     return [compiler.path, "-shared", "-o", str(draft), *objects, f"-L{torch.folder / 'lib'}", *libraries]
@@ -228,10 +229,10 @@ def _string_abi(torch: Torch) -> int:
     return int(b"__cxx1112basic_string" in (torch.folder / "lib" / "libc10.so").read_bytes())
 
 
-def _run_all(commands: List[List[str]], at_once: int, say: Callable[[str], None]) -> None:
+def _run_all(commands: list[list[str]], at_once: int, say: Callable[[str], None]) -> None:
     """Run compiler calls, `at_once` of them at a time. The first that fails ends the rest."""
     waiting = list(commands)
-    running: List[Tuple[List[str], Any, Any]] = []
+    running: list[tuple[list[str], Any, Any]] = []
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -258,5 +259,5 @@ def _run_all(commands: List[List[str]], at_once: int, say: Callable[[str], None]
             words.close()
 
 
-def _first_errors(text: str) -> Optional[str]:
+def _first_errors(text: str) -> str | None:
     return "\n".join([line for line in text.splitlines() if "error" in line][:5]) or None

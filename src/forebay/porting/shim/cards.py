@@ -12,7 +12,7 @@ import os
 import resource
 import threading
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple
 
 MOST = 64
 NAME = {"simulated": "Forebay simulated CUDA device (CPU)", "mapped": "Forebay mapped CUDA device (CPU)"}
@@ -87,7 +87,7 @@ class Cards:
     def set_stream(self, card: int, stream: int) -> None:
         raise NotImplementedError
 
-    def operators(self) -> Dict[str, int]:
+    def operators(self) -> dict[str, int]:
         """How often each operator was carried."""
         return {}
 
@@ -146,7 +146,7 @@ class Simulated(Cards):
     def set_stream(self, card: int, stream: int) -> None:
         self._library.forebay_set_stream(self.checked(card), ctypes.c_int64(stream))
 
-    def operators(self) -> Dict[str, int]:
+    def operators(self) -> dict[str, int]:
         size = 1 << 16
         while True:
             text = ctypes.create_string_buffer(size)
@@ -172,7 +172,7 @@ class Mapped(Cards):
     def __init__(self, cards: int) -> None:
         super().__init__(cards)
         self._here = threading.local()
-        self._streams: List[int] = [0] * MOST
+        self._streams: list[int] = [0] * MOST
 
     def current(self) -> int:
         return int(getattr(self._here, "card", 0))

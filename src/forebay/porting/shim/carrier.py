@@ -10,9 +10,10 @@ Limits: a GPU is seen by its driver's files, without importing torch; whether it
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any
 
 from forebay.errors import BadInput, ForebayError
 from forebay.porting.shim.build import build, find_torch
@@ -30,13 +31,13 @@ class Carrier:
 
     kind: str  # "native", "simulated" or "mapped"
     why: str
-    library: Optional[Path] = None  # the compiled device; only when simulated
+    library: Path | None = None  # the compiled device; only when simulated
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or (self.kind == "simulated") != (self.library is not None):
             raise BadInput("A carrier is native, simulated (with a library) or mapped.", found=f"{self.kind}, {self.library}")
 
-    def to_json(self) -> Dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "why": self.why, "library": str(self.library) if self.library else None}
 
     @classmethod

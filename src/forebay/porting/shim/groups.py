@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Callable
+from typing import Any
 
 from forebay.porting.shim.journal import note
 
@@ -24,9 +25,7 @@ def carry_nccl(c10d: Any) -> None:
 
 def _gloo_named_nccl(c10d: Any, real: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(real)
-    def _new_process_group_helper(
-        group_size: int, group_rank: int, ranks: Any, backend: Any, *args: Any, **kwargs: Any
-    ) -> Any:
+    def _new_process_group_helper(group_size: int, group_rank: int, ranks: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         asked = str(backend)
         if "nccl" not in asked and asked != c10d.Backend.UNDEFINED:
             return real(group_size, group_rank, ranks, backend, *args, **kwargs)

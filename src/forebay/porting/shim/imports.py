@@ -11,8 +11,9 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import sys
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any
 
 Act = Callable[[Any], None]  # it gets the module
 
@@ -23,14 +24,14 @@ def _nothing(module: Any) -> None:
 
 class Watch(importlib.abc.MetaPathFinder):
     def __init__(self) -> None:
-        self._acts: Dict[str, Tuple[Act, Act]] = {}
+        self._acts: dict[str, tuple[Act, Act]] = {}
 
     def on(self, name: str, *, before: Act = _nothing, after: Act = _nothing) -> None:
         self._acts[name] = (before, after)
 
     def find_spec(
-        self, name: str, path: Optional[Sequence[str]], target: Optional[ModuleType] = None
-    ) -> Optional[importlib.machinery.ModuleSpec]:
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if name not in self._acts:
             return None
         before, after = self._acts.pop(name)

@@ -11,14 +11,15 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, TypeVar
+from typing import Any, TypeVar
 
 CLASSES = ("exact", "emulated", "no-op", "refused")
 PLACE = "FOREBAY_SHIM_REPORT"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-uses: Dict[str, Dict[str, Any]] = {}
+uses: dict[str, dict[str, Any]] = {}
 
 
 def note(name: str, kind: str) -> None:
@@ -43,7 +44,7 @@ def noted(name: str, kind: str) -> Callable[[Function], Function]:
     return around
 
 
-def write(report: Dict[str, Any]) -> None:
+def write(report: dict[str, Any]) -> None:
     """Write the report where the environment says. Ranks share the name: each adds its process id."""
     place = os.environ.get(PLACE)
     if not place:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from forebay.porting.shim.cards import Cards, Simulated
 from forebay.porting.shim.journal import note
@@ -85,6 +86,6 @@ def _eager(real: Callable[..., Any]) -> Callable[..., Any]:
             return model
         from torch._dynamo.eval_frame import OptimizedModule, _NullDecorator
 
-        return OptimizedModule(model, _NullDecorator())
+        return OptimizedModule(model, _NullDecorator())  # type: ignore[arg-type]
 
     return compile

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
 from forebay.porting.shim import groups, imports, journal, lies, mapped, torch_c
@@ -26,9 +26,9 @@ from forebay.porting.shim.carrier import Carrier
 VARIABLE = "FOREBAY_SHIM"
 BOOT = Path(__file__).resolve().parent / "boot"
 
-_carrier: Optional[Carrier] = None
-_cards: Optional[Cards] = None
-_wanted: Dict[str, int] = {"cards": 1, "memory_limit": 0}
+_carrier: Carrier | None = None
+_cards: Cards | None = None
+_wanted: dict[str, int] = {"cards": 1, "memory_limit": 0}
 
 
 def install(carrier: Carrier, *, cards: int) -> None:
@@ -77,7 +77,7 @@ def set_memory_limit(limit: int) -> None:
         _cards.set_memory_limit(limit)
 
 
-def child_environment(carrier: Carrier, cards: int) -> Dict[str, str]:
+def child_environment(carrier: Carrier, cards: int) -> dict[str, str]:
     """The variables with which a Python process, and each that it starts, has this carrier."""
     if carrier.kind == "native":
         return {}
@@ -102,7 +102,7 @@ def install_from_environment() -> None:
     set_memory_limit(limit)
 
 
-def report() -> Dict[str, Any]:
+def report() -> dict[str, Any]:
     """Which carrier a run had and what it used of it."""
     if _carrier is None:
         return {"carrier": None}

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import Any, Callable, List
+from collections.abc import Callable
+from typing import Any
 
 from forebay.porting.shim.journal import note
 
-LIMITS: List[str] = [
+LIMITS: list[str] = [
     "tensors say device cpu and is_cuda False; comparing their device with cuda fails",
     "tensors of host and card mix without an error, and numpy() works on both",
     "autocast follows the CPU's list of operators, not CUDA's: result types differ for some",
@@ -23,8 +24,6 @@ LIMITS: List[str] = [
     "memory figures are the process's; a memory limit isn't held to",
     "each torch call costs one to two microseconds more",
 ]
-
-MOVES = ("to", "cuda")
 
 
 def apply(torch: Any) -> None:
@@ -56,8 +55,6 @@ def _mode(torch: Any) -> Any:
             kwargs = kwargs or {}
             if function in copies:
                 return self.move(function, args, kwargs)
-            if function is tensor.record_stream:
-                return None
             if function is tensor.pin_memory:
                 note("Tensor.pin_memory", "no-op")
                 return args[0]
@@ -91,6 +88,9 @@ def _mode(torch: Any) -> Any:
 
 
 def _classes(torch: Any) -> None:
+    torch.Tensor.record_stream = lambda self, stream: note("Tensor.record_stream", "no-op")  # it refuses a stream of ours
+    torch.UntypedStorage.cuda = lambda self, device=None, non_blocking=False: self
+    torch.TypedStorage.cuda = lambda self, device=None, non_blocking=False: self
     _first_argument(torch, torch.autocast, "device_type", "torch.autocast")
     torch.Generator = _host_generator(torch)
     ddp = torch.nn.parallel.DistributedDataParallel
@@ -105,7 +105,6 @@ def _classes(torch: Any) -> None:
     module = torch.nn.Module
     module.cuda = _module_cuda
     torch.set_default_device = _default_device(torch, torch.set_default_device)
-    torch._C._set_default_device = getattr(torch._C, "_set_default_device", None)
 
 
 def _module_cuda(self: Any, device: Any = None) -> Any:

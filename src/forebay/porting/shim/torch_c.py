@@ -13,7 +13,8 @@ import enum
 import itertools
 import os
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 from forebay.porting.shim.cards import NAME, Cards, Simulated
 from forebay.porting.shim.journal import note, noted
@@ -36,7 +37,7 @@ def fill(torch_c: Any, cards: Cards) -> None:
 # ---------------------------------------------------------------- functions
 
 
-def _functions(cards: Cards) -> Dict[str, Any]:
+def _functions(cards: Cards) -> dict[str, Any]:
     return {
         **_device_functions(cards),
         **_memory_functions(cards),
@@ -60,7 +61,7 @@ def _functions(cards: Cards) -> Dict[str, Any]:
     }
 
 
-def _device_functions(cards: Cards) -> Dict[str, Any]:
+def _device_functions(cards: Cards) -> dict[str, Any]:
     sync_debug = [0]
 
     @noted("torch.cuda initialisation", "emulated")
@@ -69,7 +70,7 @@ def _device_functions(cards: Cards) -> Dict[str, Any]:
 
         if cards.count() == 0:
             raise RuntimeError("No CUDA GPUs are available")
-        torch.cuda._get_device_properties = properties  # as the CUDA build's own start does
+        setattr(torch.cuda, "_get_device_properties", properties)  # noqa: B010  # as the CUDA build's own start does
         torch.cuda.default_generators = tuple(_default_generator(cards, card) for card in range(cards.count()))
 
     @noted("torch.cuda.set_device", "exact")
@@ -89,7 +90,7 @@ def _device_functions(cards: Cards) -> Dict[str, Any]:
         time.sleep(cycles / 1.41e9)  # an A100's boost clock, by NVIDIA's data sheet of 2020
 
     @noted("torch.cuda.get_device_properties", "emulated")
-    def properties(card: Optional[int] = None) -> Any:
+    def properties(card: int | None = None) -> Any:
         return _CudaDeviceProperties(cards, cards.checked(cards.current() if card is None else int(card)))
 
     return {
@@ -117,11 +118,11 @@ def _default_generator(cards: Cards, card: int) -> Any:
     return torch.default_generator  # mapped: one generator serves host and cards
 
 
-def _memory_functions(cards: Cards) -> Dict[str, Any]:
-    fraction: Dict[int, float] = {}
+def _memory_functions(cards: Cards) -> dict[str, Any]:
+    fraction: dict[int, float] = {}
 
     @noted("torch.cuda memory figures", "emulated")
-    def memory_stats(card: int) -> Dict[str, Any]:
+    def memory_stats(card: int) -> dict[str, Any]:
         return _memory_stats(cards, card)
 
     @noted("torch.cuda.reset_peak_memory_stats", "emulated")
@@ -153,11 +154,11 @@ def _memory_functions(cards: Cards) -> Dict[str, Any]:
     }
 
 
-def _memory_stats(cards: Cards, card: int) -> Dict[str, Any]:
+def _memory_stats(cards: Cards, card: int) -> dict[str, Any]:
     """In the form of CUDA's caching allocator, as if every block came from its large pool."""
     m = cards.memory(card)
 
-    def pools(current: int, peak: int, ever: int, freed: int) -> Dict[str, Dict[str, int]]:
+    def pools(current: int, peak: int, ever: int, freed: int) -> dict[str, dict[str, int]]:
         full = {"current": current, "peak": peak, "allocated": ever, "freed": freed}
         return {"all": full, "large_pool": dict(full), "small_pool": dict.fromkeys(full, 0)}
 
@@ -186,12 +187,12 @@ def _memory_stats(cards: Cards, card: int) -> Dict[str, Any]:
     }
 
 
-def _stream_functions(cards: Cards) -> Dict[str, Any]:
-    def current_stream(card: int) -> Tuple[int, int, int]:
+def _stream_functions(cards: Cards) -> dict[str, Any]:
+    def current_stream(card: int) -> tuple[int, int, int]:
         card = cards.current() if card < 0 else card
         return cards.stream(card), card, CUDA
 
-    def default_stream(card: int) -> Tuple[int, int, int]:
+    def default_stream(card: int) -> tuple[int, int, int]:
         return 0, cards.checked(cards.current() if card < 0 else card), CUDA
 
     @noted("torch.cuda.set_stream", "exact")
@@ -208,7 +209,7 @@ def _stream_functions(cards: Cards) -> Dict[str, Any]:
     }
 
 
-def _copies_between_cards() -> Dict[str, Any]:
+def _copies_between_cards() -> dict[str, Any]:
     """What torch.nn.DataParallel calls: plain copies."""
 
     @noted("torch.nn.parallel.comm", "exact")
@@ -217,7 +218,7 @@ def _copies_between_cards() -> Dict[str, Any]:
         return [chunk.to(f"cuda:{card}", copy=True) for chunk, card in zip(chunks, devices)]
 
     @noted("torch.nn.parallel.comm", "exact")
-    def gather(tensors: Any, dim: int, destination: Optional[int] = None) -> Any:
+    def gather(tensors: Any, dim: int, destination: int | None = None) -> Any:
         import torch
 
         place = "cpu" if destination == -1 else "cuda" if destination is None else f"cuda:{destination}"
@@ -312,14 +313,18 @@ def _cudart(cards: Cards) -> Any:
             return "no error" if code == 0 else f"error {int(code)}"
 
         @staticmethod
-        def cudaMemGetInfo(card: int) -> Tuple[int, int]:
+        def cudaMemGetInfo(card: int) -> tuple[int, int]:
             note("torch.cuda.mem_get_info", "emulated")
             total = cards.total_memory()
             return max(0, total - cards.memory(card).held), total
 
-        cudaProfilerStart = staticmethod(lambda: note("torch.cuda.profiler", "no-op") or 0)
+        @staticmethod
+        def cudaProfilerStart() -> int:
+            note("torch.cuda.profiler", "no-op")
+            return 0
+
         cudaProfilerStop = staticmethod(lambda: 0)
-        cudaHostRegister = staticmethod(lambda address, size, flags: note("cudaHostRegister", "no-op") or 0)
+        cudaHostRegister = staticmethod(lambda address, size, flags: 0)
         cudaHostUnregister = staticmethod(lambda address: 0)
 
     CudaRuntime.cudaError = cudaError  # type: ignore[attr-defined]
@@ -327,7 +332,7 @@ def _cudart(cards: Cards) -> Any:
     return CudaRuntime
 
 
-def _classes(torch_c: Any, cards: Cards) -> Dict[str, Any]:
+def _classes(torch_c: Any, cards: Cards) -> dict[str, Any]:
     streams = _torch_streams(torch_c, cards) if isinstance(cards, Simulated) else _plain_streams(cards)
     return {"_CudaDeviceProperties": _CudaDeviceProperties, **streams}
 
@@ -336,7 +341,7 @@ class _HostClock:
     """Timing by the host's clock: work is done when its call returns, so the moment of the record is its end."""
 
     enable_timing: bool
-    moment: Optional[int]
+    moment: int | None
 
     def record(self, stream: Any = None) -> None:
         self.moment = time.perf_counter_ns()
@@ -349,7 +354,7 @@ class _HostClock:
         return float(end.moment - self.moment) / 1e6
 
 
-def _torch_streams(torch_c: Any, cards: Cards) -> Dict[str, Any]:
+def _torch_streams(torch_c: Any, cards: Cards) -> dict[str, Any]:
     """Streams and events over torch's own, which ask our guard: they pass wherever a torch.Stream is asked for."""
 
     class _CudaStreamBase(torch_c.Stream):  # type: ignore[name-defined,misc]
@@ -371,7 +376,7 @@ def _torch_streams(torch_c: Any, cards: Cards) -> Dict[str, Any]:
             return 0
 
         @staticmethod
-        def priority_range() -> Tuple[int, int]:
+        def priority_range() -> tuple[int, int]:
             return 0, -5
 
     class _CudaEventBase(_HostClock, torch_c.Event):  # type: ignore[name-defined,misc]
@@ -395,7 +400,7 @@ def _torch_streams(torch_c: Any, cards: Cards) -> Dict[str, Any]:
     return {"_CudaStreamBase": _CudaStreamBase, "_CudaEventBase": _CudaEventBase}
 
 
-def _plain_streams(cards: Cards) -> Dict[str, Any]:
+def _plain_streams(cards: Cards) -> dict[str, Any]:
     """For the mapped carrier, where torch knows no such device: a stream is a number, an event the host's clock."""
     numbers = itertools.count(1)
 
@@ -481,7 +486,7 @@ def refusal(name: str, why: str) -> Callable[..., Any]:
     return refuse
 
 
-def _refusals() -> Dict[str, Any]:
+def _refusals() -> dict[str, Any]:
     graphs = "nothing is queued here that could be captured and played again; run the captured part as it is"
 
     class _CUDAGraph:

@@ -27,7 +27,7 @@ def same(make, *inputs, tolerance=1e-6):
     torch.manual_seed(3)
     on_host, on_card = both(make, *inputs)
     assert len(on_host) == len(on_card)
-    for one, other in zip(on_host, on_card):
+    for one, other in zip(on_host, on_card, strict=True):
         torch.testing.assert_close(other, one, rtol=tolerance, atol=tolerance)
 
 
@@ -36,7 +36,10 @@ def linear_layers_agree():
 
 
 def convolutions_agree():
-    same(lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)), torch.randn(2, 3, 8, 8))
+    same(
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)),
+        torch.randn(2, 3, 8, 8),
+    )
     same(lambda: nn.Conv1d(3, 6, 3, groups=3), torch.randn(2, 3, 9))
     same(lambda: nn.Conv3d(2, 4, 3), torch.randn(1, 2, 5, 5, 5))
     same(lambda: nn.ConvTranspose2d(3, 4, 3, stride=2), torch.randn(2, 3, 5, 5))
@@ -213,7 +216,7 @@ def a_training_run_has_the_losses_of_the_cpu():
             loss.backward()
             optimizer.step()
             losses[device].append(loss.item())
-    assert max(abs(a - b) for a, b in zip(losses["cpu"], losses["cuda"])) < 1e-5
+    assert max(abs(a - b) for a, b in zip(losses["cpu"], losses["cuda"], strict=True)) < 1e-5
     assert losses["cuda"][-1] < losses["cuda"][0]
 
 

@@ -58,7 +58,7 @@ def a_tensor_that_is_there_already_stays_the_same_object():
 def cards_are_distinct():
     x = torch.ones(2, device="cuda:1")
     assert (x.device.index, (x * 2).device.index) == (1, 1)
-    with pytest.raises(RuntimeError, match="same device.*cuda:0 and cuda:1|same device.*cuda:1 and cuda:0"):
+    with pytest.raises(RuntimeError, match=r"same device.*cuda:(0 and cuda:1|1 and cuda:0)"):
         x + torch.ones(2, device="cuda:0")
 
 
@@ -69,7 +69,12 @@ def a_card_that_is_not_there_is_refused():
 
 def host_and_card_do_not_mix():
     x = torch.ones(2, device="cuda")
-    for act in (lambda: x + torch.ones(2), lambda: torch.ones(2) + x, lambda: torch.ones(2, 2) @ x, lambda: torch.cat([x, torch.ones(2)])):
+    for act in (
+        lambda: x + torch.ones(2),
+        lambda: torch.ones(2) + x,
+        lambda: torch.ones(2, 2) @ x,
+        lambda: torch.cat([x, torch.ones(2)]),
+    ):
         with pytest.raises(RuntimeError, match="same device"):
             act()
 
@@ -134,8 +139,7 @@ def versions_and_flags_answer():
     torch.set_float32_matmul_precision("high")
     assert torch.backends.cuda.matmul.allow_tf32
     torch.set_float32_matmul_precision("highest")
-    with torch.backends.cuda.sdp_kernel(enable_flash=False) if hasattr(torch.backends.cuda, "sdp_kernel") else torch.no_grad():
-        pass
+    torch.backends.cuda.enable_flash_sdp(True)
 
 
 def views_share_memory():
@@ -172,7 +176,7 @@ def the_accelerator_api_agrees():
 
 
 def sparse_results_are_refused_in_plain_words():
-    with pytest.raises(RuntimeError, match="strided tensors only|not carried|SparseC"):
+    with pytest.raises(RuntimeError, match="carries strided tensors only"):
         torch.eye(3, device="cuda").to_sparse()
 
 

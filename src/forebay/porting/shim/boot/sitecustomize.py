@@ -12,7 +12,7 @@ import sys
 _here = os.path.dirname(os.path.abspath(__file__))
 
 
-def _install():
+def _install() -> None:
     source = os.path.abspath(os.path.join(_here, "..", "..", "..", ".."))
     sys.path.insert(0, source)  # the job's own Python may not have forebay; it needs only these files
     try:
@@ -27,7 +27,7 @@ def _install():
         sys.path.remove(source)
 
 
-def _run_hidden():
+def _run_hidden() -> None:
     places = [place for place in sys.path if os.path.abspath(place or os.curdir) != _here]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", places)
     if spec is not None and spec.loader is not None:
