@@ -73,9 +73,10 @@ class Link:
         runs = [Wanted(decode(Spec, run["spec"], strict=False), run["stop"], run["grace_s"]) for run in body["runs"]]
         return body["version"], {run.spec.name: run for run in runs}
 
-    def report(self, seen: list[Seen], progress: Mapping[str, Any]) -> list[str]:
-        gone: list[str] = self._ask("POST", "/report", json={"seen": encode(seen), "progress": dict(progress)})["gone"]
-        return gone
+    def report(self, seen: list[Seen], progress: Mapping[str, Any]) -> tuple[int, list[str]]:
+        """Returns the version of `wanted` that knows of this, and which of our runs the cloud doesn't want."""
+        body = self._ask("POST", "/report", json={"seen": encode(seen), "progress": dict(progress)})
+        return body["version"], body["gone"]
 
     def log(self, run: str, offset: int, body: bytes) -> None:
         self._ask("POST", f"/runs/{run}/log", params={"offset": offset}, content=body)
@@ -113,7 +114,9 @@ class Agent:
         self._home = home
         self._engine = engine
         self._link = link
+        self._guard = threading.Lock()  # over the next two
         self._wanted: dict[str, Wanted] | None = None  # None: the cloud hasn't said yet
+        self._told_version = -1  # what the cloud knew when we last told it something; older news would start an ended run again
         self._news = threading.Event()
         self._over = threading.Event()
         self._fetching: dict[str, Future[None]] = {}
@@ -131,7 +134,7 @@ class Agent:
             try:
                 busy = self._turn()
                 pause_s = LOOK_S if busy else REST_S
-            except Unavailable as error:
+            except (ForebayError, OSError) as error:  # the link is broken, a disk is full: nothing that ends runs or us
                 pause_s = min(max(2 * pause_s, 0.5), LONGEST_PAUSE_S)
                 log.warning("%s; trying again in %.1f s", str(error).replace("\n", " "), pause_s)
             self._news.wait(pause_s)
@@ -148,10 +151,15 @@ class Agent:
         while not self._over.is_set():
             try:
                 if not met:
+                    with self._guard:
+                        self._told_version = -1  # it may be another cloud, whose journal is younger
                     self._link.hello(self._engine.nodes())
                     met = True
-                version, self._wanted = self._link.wanted(version)
+                version, wanted = self._link.wanted(version)
                 pause_s = 0.2
+                with self._guard:
+                    if version >= self._told_version:
+                        self._wanted = wanted
                 self._news.set()
             except ForebayError as error:
                 log.warning("%s", str(error).replace("\n", " "))
@@ -181,6 +189,7 @@ class Agent:
         if run in self._never_started:
             return
         if want.stop:
+            self._fetching.pop(run, None)
             self._never_started[run] = _unstarted(run, Outcome.STOPPED, want.stop)
             return
         fetching = self._fetching.get(run)
@@ -188,7 +197,7 @@ class Agent:
             if self._is_here(want.spec):
                 self._launch(want.spec)
             else:
-                self._fetching[run] = self._fetchers.submit(self._fetch, want.spec)
+                self._fetching[run] = self._fetchers.submit(self._fetch_calmly, want.spec)
                 self._fetching[run].add_done_callback(lambda _: self._news.set())
             return
         if not fetching.done():
@@ -197,7 +206,7 @@ class Agent:
         problem = fetching.exception()
         if problem is None:
             self._launch(want.spec)
-        elif isinstance(problem, Unavailable):
+        elif isinstance(problem, (Unavailable, OSError)):
             log.warning("%s: fetching failed and is tried again: %s", run, str(problem).replace("\n", " "))
         else:
             self._never_started[run] = _unstarted(run, Outcome.UNPREPARED, f"its code or data could not be fetched: {problem}")
@@ -213,6 +222,14 @@ class Agent:
         return layout.bundle(self._home, spec.bundle).exists() and all(
             layout.data(self._home, spec.organisation, version).exists() for version in versions
         )
+
+    def _fetch_calmly(self, spec: Spec) -> None:
+        """Fetch; after a failure that may pass, wait a moment, since the next attempt begins as soon as this one is over."""
+        try:
+            self._fetch(spec)
+        except (Unavailable, OSError):
+            self._over.wait(REST_S)
+            raise
 
     def _fetch(self, spec: Spec) -> None:
         """Bring a run's code and data here. Complete files only; what is here already isn't fetched again."""
@@ -235,6 +252,7 @@ class Agent:
         while missing := chunks.missing(manifest):
             for sha256, content in unpack_chunks(self._link.chunks(spec.name, version, missing[:MOST_CHUNKS])):
                 chunks.put(content, sha256)
+        self._engine.data_folder(spec.organisation)  # closed to everybody else before anything lies in it
         chunks.materialise(manifest, tree)
 
     # Telling.
@@ -253,11 +271,15 @@ class Agent:
                 progress[run] = self._progress[run] = now
         if not news and not progress:
             return
-        gone = self._link.report(list(news.values()), {run: encode(value) for run, value in progress.items()})
+        version, gone = self._link.report(list(news.values()), {run: encode(value) for run, value in progress.items()})
+        over = [run for run, seen in news.items() if seen.phase is Phase.ENDED]
+        with self._guard:
+            self._told_version = max(self._told_version, version)
+            self._wanted = {run: want for run, want in (self._wanted or {}).items() if run not in over}
         for run, seen in news.items():
             self._reported[run] = seen
-            if seen.phase is Phase.ENDED:
-                self._drop(run, handles)
+        for run in over:
+            self._drop(run, handles)
         for run in gone:
             if run in handles and run not in self._stopping:
                 log.warning("%s is not wanted by the cloud and is stopped", run)
@@ -268,8 +290,6 @@ class Agent:
         """The cloud has journaled the end of this run."""
         if run in handles:
             self._engine.forget(handles[run])
-        if self._wanted is not None:
-            self._wanted.pop(run, None)
         for known in (self._reported, self._progress, self._never_started):
             known.pop(run, None)
         self._stopping.discard(run)

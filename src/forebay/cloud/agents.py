@@ -91,7 +91,9 @@ async def wanted(desk: At, centre: Centre, after: int = -1, wait_s: Annotated[fl
 
 @router.post("/report")
 async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
-    """What an agent sees of its runs. Answers which of them the cloud doesn't want any more."""
+    """What an agent sees of its runs. Answers which of them the cloud doesn't want any more, and since which version of
+    `wanted` it knows all this: an older answer to `wanted` may still name runs that have ended.
+    """
     gone, news = [], []
     for item in body.get("seen", []):
         seen = decode(Seen, item, at="seen", strict=False)
@@ -110,7 +112,7 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
             desk.store.progress[run] = decode(Progress, progress, at="progress", strict=False)
     if body.get("progress"):
         desk.loop.wake()
-    return {"gone": gone}
+    return {"gone": gone, "version": desk.loop.wanted_version}
 
 
 @router.post("/runs/{run}/log")

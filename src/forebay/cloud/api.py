@@ -2,7 +2,8 @@
 `streams.py`.
 
 Each write may carry an `Idempotency-Key`: the same key and body again get the same answer, also after a restart.
-Each handler checks who asks, builds one fact, and hands it to the loop; it never changes anything itself.
+Each handler checks who asks, builds one fact, and hands it to the loop; it never changes anything itself. Handlers that walk
+the tables are coroutines, so that they run between two events and never while one is folded.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from forebay.codec import decode, encode
 from forebay.data import dataset
 from forebay.data.manifest import Manifest, check
 from forebay.data.store import ChunkStore, unpack_chunks
-from forebay.errors import BadInput, Conflict, ForebayError, Unknown
+from forebay.errors import BadInput, Conflict, ForebayError, Unavailable, Unknown
 from forebay.units import MIB, NS_PER_S
 
 BUNDLE_LIMIT_BYTES = 256 * MIB
@@ -63,13 +64,13 @@ class Desk:
         return self.loop.state
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
 
 
-def who_of(request: Request, authorization: Annotated[str | None, Header()] = None) -> Who:
-    desk = desk_of(request)
+async def who_of(request: Request, authorization: Annotated[str | None, Header()] = None) -> Who:
+    desk: Desk = request.app.state.desk
     return access.who(desk.state, authorization, desk.loop.clock.now_ns())
 
 
@@ -86,13 +87,13 @@ async def _write(desk: Desk, by: Who, once: str | None, what: str, body: Any, ma
 
 
 @router.get("/", tags=["cloud"])
-def about(desk: At) -> Body:
+async def about(desk: At) -> Body:
     """What this is: answers without a key, so that a client can tell that it found a cloud."""
     return {"forebay": __version__, "currency": desk.state.t.currency, "time_ns": desk.loop.clock.now_ns()}
 
 
 @router.get("/me", tags=["cloud"])
-def me(by: By) -> Body:
+async def me(by: By) -> Body:
     """Whose key this is."""
     return _shown_key(by.key)
 
@@ -101,7 +102,7 @@ def me(by: By) -> Body:
 
 
 @router.get("/organisations", tags=["tenants"])
-def organisations(desk: At, by: By) -> Body:
+async def organisations(desk: At, by: By) -> Body:
     t = desk.state.t
     return {
         "organisations": [
@@ -144,7 +145,7 @@ async def make_project(organisation: str, asked: wire.ProjectAsked, desk: At, by
 
 
 @router.get("/keys", tags=["tenants"])
-def keys(desk: At, by: By) -> Body:
+async def keys(desk: At, by: By) -> Body:
     return {"keys": [_shown_key(key) for key in desk.state.t.keys.values() if by.sees(key.organisation)]}
 
 
@@ -194,7 +195,7 @@ async def revoke_key(key_id: str, desk: At, by: By, once: OnceKey = None) -> Bod
 
 
 @router.get("/prices", tags=["tenants"])
-def prices(desk: At, by: By) -> Body:
+async def prices(desk: At, by: By) -> Body:
     return {"currency": desk.state.t.currency, "prices": encode(tuple(desk.state.t.prices.values()))}
 
 
@@ -212,7 +213,7 @@ async def set_price(chip: str, asked: wire.PriceAsked, desk: At, by: By, once: O
 
 
 @router.get("/quotas", tags=["tenants"])
-def quotas(desk: At, by: By) -> Body:
+async def quotas(desk: At, by: By) -> Body:
     state = desk.state
     return {
         "quotas": [
@@ -257,7 +258,7 @@ async def put_bundle(sha256: wire.Sha256, request: Request, desk: At, by: By, or
 
 
 @router.get("/data", tags=["data"])
-def data_sets(desk: At, by: By) -> Body:
+async def data_sets(desk: At, by: By) -> Body:
     return {"versions": [encode(v) for v in desk.state.t.versions.values() if by.sees(v.organisation)]}
 
 
@@ -374,7 +375,7 @@ def jobs(
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"])
-def job(job_id: str, desk: At, by: By) -> Body:
+async def job(job_id: str, desk: At, by: By) -> Body:
     standing = by.job(desk.state, job_id)
     return shown_job(desk, standing)
 
@@ -407,7 +408,7 @@ def story(job_id: str, desk: At, by: By) -> Body:
 
 
 @router.get("/pool", tags=["pool"])
-def pool(desk: At, by: By) -> Body:
+async def pool(desk: At, by: By) -> Body:
     """Centres, nodes and cards. Whose run holds a card is told to its own organisation and to operators only."""
     state = desk.state
     now = time.monotonic()
@@ -440,7 +441,7 @@ def desk_heard(desk: Desk, centre: str) -> float | None:
 
 
 @router.get("/bill", tags=["pool"])
-def get_bill(desk: At, by: By, organisation: str = "", project: str = "", job: str = "") -> Body:
+async def get_bill(desk: At, by: By, organisation: str = "", project: str = "", job: str = "") -> Body:
     """What was held and what it costs, a line a run."""
     mine = organisation if by.is_operator else by.key.organisation
     if not by.sees(organisation or mine):
@@ -530,7 +531,7 @@ def _home(state: State, by: Who, organisation: str | None) -> str:
 def _mount(state: State, organisation: str, mount: wire.MountAsked) -> str:
     """What a mount means, checked. A data set without a version is its newest."""
     if mount.kind == "output":
-        standing = state.t.jobs.get(mount.source) or state.t.jobs.get(mount.source.rpartition("-")[0])
+        standing = state.standing(mount.source)
         if standing is None or standing.job.organisation != organisation:
             raise Unknown("There is no such job.", asked=mount.source, hint="`forebay jobs` lists yours")
         return f"output:{standing.job.id}"
@@ -588,7 +589,12 @@ def application(loop: Loop, store: Store) -> FastAPI:
         desk.reader.close()
 
     app = FastAPI(
-        title="Forebay", version=__version__, lifespan=lifespan, openapi_url="/api/v1/openapi.json", docs_url="/api/v1/docs"
+        title="Forebay",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url="/api/v1/docs",
+        redirect_slashes=False,
     )
     app.state.desk = desk
     app.include_router(router)
@@ -597,12 +603,29 @@ def application(loop: Loop, store: Store) -> FastAPI:
     app.add_exception_handler(ForebayError, _tell_error)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(OSError, _tell_os_error)
+    app.add_exception_handler(Exception, _tell_bug)
     return app
 
 
 async def _tell_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ForebayError)
     return JSONResponse({"error": error.to_json()}, status_code=error.http_status)
+
+
+async def _tell_os_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    problem = Unavailable(
+        "The cloud's disk can't be used, so this was not done.",
+        found=error.strerror or str(error),
+        hint="tell the operator; then try again",
+    )
+    return JSONResponse({"error": problem.to_json()}, status_code=problem.http_status)
+
+
+async def _tell_bug(_: Request, error: Exception) -> JSONResponse:
+    problem = ForebayError("The cloud met an error of its own.", found=type(error).__name__, hint="tell the operator: see cloud.log")
+    return JSONResponse({"error": problem.to_json()}, status_code=problem.http_status)
 
 
 async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:

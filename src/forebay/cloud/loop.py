@@ -74,7 +74,9 @@ class Loop:
                 self.clock.behind_ns / 1e9,
             )
         self.wanted: dict[str, Run] = {run: self.state.t.runs[run] for run in self.state.live}
-        self.wanted_version = 0  # grows whenever `wanted` changes: agents wait for that
+        # The journal's line of its last change: agents wait for a newer one. A line, and not a count from zero, so that it
+        # only grows over restarts too, and an agent can tell an answer that has been overtaken.
+        self.wanted_version = journal.seq
         self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
         self._changed = asyncio.Event()
         journal.drop_old_answers(self.clock.now_ns())
@@ -114,7 +116,10 @@ class Loop:
             complaint = self.clock.complaint()
             if complaint:
                 log.warning(complaint)
-            await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay"), {}))
+            try:
+                await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay"), {}))
+            except ForebayError as error:  # what was due can't be journaled now; the next tick decides it again
+                log.warning("%s", str(error).replace("\n", " "))
 
     async def _take(self, batch: list[_Ask]) -> None:
         lines: list[e.Event] = []
@@ -172,10 +177,10 @@ class Loop:
             match event:
                 case e.Launched(run=run) | e.StopAsked(run=run) if run in self.state.live:
                     self.wanted[run] = self.state.t.runs[run]
-                    self.wanted_version += 1
+                    self.wanted_version = self.journal.seq
                 case e.Ended(run=run):
                     self.wanted.pop(run, None)
-                    self.wanted_version += 1
+                    self.wanted_version = self.journal.seq
         self.wake()
 
 

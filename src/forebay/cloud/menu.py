@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from forebay.chips.catalogue import find, load
 from forebay.cloud.core.job import Option
 from forebay.cloud.core.state import State
 from forebay.data.bundle import unpack
-from forebay.errors import BadInput, BadScript, DoesNotFit, nearest
+from forebay.errors import BadInput, BadScript, DoesNotFit, Unavailable, nearest
 from forebay.porting.findings import Verdict
 from forebay.porting.report import verdicts
 from forebay.porting.scan import scan_script
@@ -42,9 +46,20 @@ class Reader:
         """What each chip of the catalogue would make of the program `entry` in a packed folder. Raises BadScript."""
         key = (archive.name, entry)
         if key not in self._known:
-            if self._worker is None:
-                self._worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-            found = await asyncio.get_running_loop().run_in_executor(self._worker, _read, str(archive), entry)
+            worker = self._worker = self._worker or ProcessPoolExecutor(
+                1, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_with_the_cloud
+            )
+            try:
+                found = await asyncio.get_running_loop().run_in_executor(worker, _read, str(archive), entry)
+            except BrokenProcessPool:
+                if self._worker is worker:
+                    self._worker = None  # the next program gets a new one
+                raise Unavailable(
+                    "The process that reads programs died.",
+                    asked=entry,
+                    found="killed, or out of memory",
+                    hint="try again; if it happens again, tell the operator",
+                ) from None
             if isinstance(found, BadScript):
                 raise found
             self._known[key] = found
@@ -97,6 +112,18 @@ def _any(state: State, judged: dict[str, Verdict]) -> list[str]:
 
 def _real(state: State, chip: str) -> bool:
     return any(not room.node.pretend for room in state.rooms.get(chip, {}).values())
+
+
+def _leave_with_the_cloud() -> None:
+    """In the worker: end when the cloud does, by `kill -9` too. It holds both ends of its queue, so it never sees that closed."""
+    cloud = multiprocessing.parent_process()
+    assert cloud is not None
+
+    def watch() -> None:
+        wait([cloud.sentinel])
+        os._exit(0)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
 def _read(archive: str, entry: str) -> dict[str, Verdict] | BadScript:

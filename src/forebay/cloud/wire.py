@@ -10,17 +10,28 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """Of organisations, projects, data sets and centres: lower case, digits and hyphens, at most 32."""
 ChipName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a text without a zero byte")
+    return text
+
+
 Title = Annotated[str, StringConstraints(max_length=200)]
+Word = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_no_nul)]
+"""Of a command line or an environment; the system's own strings end at a zero byte."""
 
 
 def _inside(path: str) -> str:
-    if path.startswith("/") or "\0" in path or ".." in path.split("/"):
-        raise ValueError("a relative path that stays inside its folder")
+    parts = path.split("/")
+    if not path.isprintable() or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("a plain relative path inside its folder, such as data/train.bin")
     return path
 
 
 InsidePath = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_inside)]
-"""A path inside the code folder: relative, and never up."""
+"""A path inside the code folder: relative, never up, and said in one way only."""
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 
 
@@ -71,15 +82,15 @@ class JobAsked(Asked):
 
     bundle: Sha256
     entry: InsidePath
-    argv: Annotated[list[Annotated[str, StringConstraints(max_length=10_000)]], Field(max_length=1_000)] = []
-    env: dict[VariableName, Annotated[str, StringConstraints(max_length=10_000)]] = {}
+    argv: Annotated[list[Word], Field(max_length=1_000)] = []
+    env: Annotated[dict[VariableName, Word], Field(max_length=1_000)] = {}
     mounts: Annotated[list[MountAsked], Field(max_length=32)] = []
     output: InsidePath = "out"
     requirements: InsidePath | None = None
     name: Title = ""
     cards: Annotated[list[Annotated[int, Field(ge=1, le=10**6)]], Field(min_length=1, max_length=16)] = [1]
     chips: Annotated[list[ChipName], Field(max_length=32)] = []
-    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    time_limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 3
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
     organisation: Name | None = None  # for operators; a member's key says it

@@ -20,7 +20,7 @@ from typing import Any
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT = 0x1, 0x2, 0x4, 0x20  # linux/mount.h
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 4, 15, 38  # linux/prctl.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -52,9 +52,9 @@ def enter(view: dict[str, Any]) -> None:
 
 
 def _locked_flags(path: str) -> int:
-    """The flags that the file system below was mounted with; a remount that drops one of them is refused."""
-    flags = os.statvfs(path).f_flag
-    return flags & (_MS_NOSUID | _MS_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME | os.ST_RELATIME & 0)
+    """The flags that the file system below was mounted with; a remount that drops one of them is refused. Same bits as MS_*."""
+    kept = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME
+    return os.statvfs(path).f_flag & kept
 
 
 def _make_place(path: str, folder: bool) -> None:
@@ -78,6 +78,11 @@ def become(uid: int | None, gid: int | None, groups: Sequence[int], parent: int)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "forbid new privileges")
     _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "own /proc/self")  # a change of user gives it to root
     die_with(parent)
+
+
+def be_called(name: str) -> None:
+    """The name that `ps -o comm` and `pkill -x` know this process by; the kernel keeps 15 bytes of it."""
+    _check(_libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0), "take a name")
 
 
 def die_with(parent: int) -> None:

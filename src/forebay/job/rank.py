@@ -41,6 +41,8 @@ def settle(begin: Begin, mine: Rank, streams: Sequence[int], parent: int) -> Non
     if mine.cores:
         os.sched_setaffinity(0, mine.cores)
     confine.become(begin.uid, begin.gid, begin.groups, parent)
+    if "FOREBAY_RUN" in begin.env:  # not when it only builds an environment
+        confine.be_called(f"{begin.env['FOREBAY_RUN']}.{mine.rank}")
     os.umask(0o022)
     os.chdir(begin.work)
 

@@ -84,6 +84,11 @@ class State:
         quota = self.t.quotas.get(f"{organisation}/{chip}")
         return None if quota is None else quota.cards - self.held.get(f"{organisation}/{chip}", 0)
 
+    def standing(self, name: str) -> Standing | None:
+        """The job of that id, or the one that has a run of that id."""
+        run = self.t.runs.get(name)
+        return self.t.jobs.get(run.job if run else name)
+
     def live_run(self, job: str) -> Run | None:
         """The run of a job that still holds cards."""
         runs = self.t.jobs[job].runs

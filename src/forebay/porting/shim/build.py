@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from forebay.errors import ForebayError, Unavailable
 
@@ -225,38 +225,41 @@ def _link_command(torch: Torch, compiler: Compiler, folder: Path, draft: Path) -
 
 
 def _string_abi(torch: Torch) -> int:
-    """Which std::string torch was compiled with: the new one's name is in its symbols."""
-    return int(b"__cxx1112basic_string" in (torch.folder / "lib" / "libc10.so").read_bytes())
+    """Which std::string torch was compiled with: the new one's name is in the name of c10::Error's constructor."""
+    symbols = (torch.folder / "lib" / "libc10.so").read_bytes()
+    return int(re.search(rb"_ZN3c105ErrorC[12][^\0]*__cxx1112basic_string", symbols) is not None)
 
 
 def _run_all(commands: list[list[str]], at_once: int, say: Callable[[str], None]) -> None:
     """Run compiler calls, `at_once` of them at a time. The first that fails ends the rest."""
     waiting = list(commands)
-    running: list[tuple[list[str], Any, Any]] = []
+    running: list[tuple[list[str], subprocess.Popen[bytes]]] = []
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                words = tempfile.TemporaryFile("w+")
-                running.append((waiting[0], subprocess.Popen(waiting.pop(0), stdout=words, stderr=words), words))
-            command, process, words = running.pop(0)
+                command = waiting.pop(0)
+                with _words_of(command).open("wb") as words:
+                    running.append((command, subprocess.Popen(command, stdout=words, stderr=words)))
+            command, process = running.pop(0)
             code = process.wait()
-            words.seek(0)
-            text = words.read()
-            words.close()
             if code != 0:
                 raise BadLibrary(
                     "The simulated cuda device didn't compile.",
                     asked=" ".join(command),
-                    found=_first_errors(text) or f"exit code {code}",
+                    found=_first_errors(_words_of(command).read_text(errors="replace")) or f"exit code {code}",
                     hint="the mapped carrier works without it; please report this with the compiler's words",
                 )
             if "-c" in command:
                 say(f"compiled {Path(command[command.index('-c') + 1]).name}")
     finally:
-        for _, process, words in running:
+        for _, process in running:
             process.kill()
             process.wait()
-            words.close()
+
+
+def _words_of(command: list[str]) -> Path:
+    """Where the compiler's words go: beside what it makes."""
+    return Path(command[command.index("-o") + 1] + ".txt")
 
 
 def _first_errors(text: str) -> str | None:

@@ -68,8 +68,8 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   DeviceIndex deviceCount() const noexcept override {
     return cards();
   }
-  Stream getStream(Device on) const override {
-    const DeviceIndex card = index_or_current(on.index());
+  Stream getStream(Device on) const noexcept override {
+    const DeviceIndex card = on.index() < 0 ? here : on.index();
     return stream_numbered(stream_of[card], card);
   }
   Stream getDefaultStream(Device on) const override {
@@ -81,8 +81,8 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   Stream getStreamFromGlobalPool(Device on, bool) const override {
     return getNewStream(on, 0);
   }
-  Stream exchangeStream(Stream to) const override {
-    const DeviceIndex card = checked(to.device_index());
+  Stream exchangeStream(Stream to) const noexcept override {
+    const DeviceIndex card = to.device_index();
     return stream_numbered(std::exchange(stream_of[card], to.id()), card);
   }
   bool queryStream(const Stream&) const override {

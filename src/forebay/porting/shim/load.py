@@ -66,6 +66,10 @@ def set_cards(cards: int) -> None:
     _wanted["cards"] = cards
     if _cards is not None:
         _cards.set_cards(cards)
+        torch = sys.modules["torch"]
+        if torch.cuda.is_initialized():  # what torch.cuda remembers of its start is made again
+            torch.cuda._cached_device_count = None
+            torch._C._cuda_init()
 
 
 def set_memory_limit(limit: int) -> None:

@@ -215,7 +215,7 @@ def _copies_between_cards() -> dict[str, Any]:
     @noted("torch.nn.parallel.comm", "exact")
     def scatter(tensor: Any, devices: Any, chunk_sizes: Any = None, dim: int = 0, streams: Any = None) -> Any:
         chunks = tensor.split(chunk_sizes, dim) if chunk_sizes else tensor.chunk(len(devices), dim)
-        return [chunk.to(f"cuda:{card}", copy=True) for chunk, card in zip(chunks, devices)]
+        return [chunk.to(f"cuda:{devices[i]}", copy=True) for i, chunk in enumerate(chunks)]
 
     @noted("torch.nn.parallel.comm", "exact")
     def gather(tensors: Any, dim: int, destination: int | None = None) -> Any:

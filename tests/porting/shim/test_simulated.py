@@ -1,0 +1,9 @@
+"""The simulated device behaves as a card does. Each check is a function in checks/, named as a sentence."""
+
+FILES = ("identity", "compute", "dice_memory_time", "precision_and_files", "torchs_insides")
+
+
+def test_the_simulated_device(said, check):
+    file, name = check
+    (answer,) = said(file)
+    assert answer[name] == "", answer[name]
