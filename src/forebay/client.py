@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -38,6 +39,7 @@ from forebay.units import MIB, parse_bytes, parse_money, parse_seconds
 
 CODE_LIMIT_BYTES = 256 * MIB
 MESSAGE_BYTES = 8 * MIB  # of chunks in one request, about
+SILENCE_S = 30.0  # of a stream, whose cloud says every 15 s that it is still there
 PATIENCE_S = 20.0  # for a cloud that doesn't answer: it may be starting again
 
 Body = dict[str, Any]
@@ -86,7 +88,7 @@ class Client:
         return self._write("POST", "/organisations", {"name": name, "title": title})
 
     def make_project(self, organisation: str, name: str) -> Body:
-        return self._write("POST", f"/organisations/{organisation}/projects", {"name": name})
+        return self._write("POST", f"/organisations/{_quoted(organisation)}/projects", {"name": name})
 
     def keys(self) -> list[Body]:
         return self._list("/keys", "keys")
@@ -110,19 +112,19 @@ class Client:
         return self._write("POST", "/keys", body), secret
 
     def revoke_key(self, key_id: str) -> Body:
-        return self._write("DELETE", f"/keys/{key_id}")
+        return self._write("DELETE", f"/keys/{_quoted(key_id)}")
 
     def prices(self) -> Body:
         return self._get("/prices")
 
     def set_price(self, chip: str, per_card_second: str) -> Body:
-        return self._write("PUT", f"/prices/{chip}", {"micro_per_card_s": parse_money(per_card_second)})
+        return self._write("PUT", f"/prices/{_quoted(chip)}", {"micro_per_card_s": parse_money(per_card_second)})
 
     def quotas(self) -> list[Body]:
         return self._list("/quotas", "quotas")
 
     def set_quota(self, organisation: str, chip: str, cards: int | None) -> Body:
-        return self._write("PUT", f"/quotas/{organisation}/{chip}", {"cards": cards})
+        return self._write("PUT", f"/quotas/{_quoted(organisation)}/{_quoted(chip)}", {"cards": cards})
 
     # Data sets.
 
@@ -150,7 +152,7 @@ class Client:
                 post = partial(self._http.post, "/data/chunks", content=pack_chunks(message), params=where, timeout=300.0)
                 self._patiently(post)
             said("sending", done, len(manifest.files))
-        return self._write("PUT", f"/data/sets/{name}", body, where)
+        return self._write("PUT", f"/data/sets/{_quoted(name)}", body, where)
 
     # Jobs.
 
@@ -213,38 +215,35 @@ class Client:
         return self._write("POST", "/jobs", body)
 
     def jobs(self, *, phase: str = "", project: str = "", before: int = 0, most: int = 100) -> list[Body]:
-        return self._list(f"/jobs?phase={phase}&project={project}&before={before}&most={most}", "jobs")
+        return self._list("/jobs", "jobs", phase=phase, project=project, before=before, most=most)
 
     def job(self, job: str) -> Body:
-        return self._get(f"/jobs/{job}")
+        return self._get(f"/jobs/{_quoted(job)}")
 
     def cancel(self, job: str) -> Body:
-        return self._write("POST", f"/jobs/{job}/cancel", {})
+        return self._write("POST", f"/jobs/{_quoted(job)}/cancel", {})
 
     def story(self, job: str) -> list[Body]:
-        return self._list(f"/jobs/{job}/story", "events")
+        return self._list(f"/jobs/{_quoted(job)}/story", "events")
 
     def wait(self, job: str, timeout_s: float = float("inf")) -> Body:
         """The job once it is over. Unavailable when `timeout_s` passes first."""
-        until = time.monotonic() + timeout_s
         for kind, _ in self.events(job, follow=True, timeout_s=timeout_s):
             if kind == "end":
                 return self.job(job)
-            if time.monotonic() > until:
-                break
         raise Unavailable(
             "The job isn't over yet.", asked=job, found=f"its state is {self.job(job)['phase']} after {timeout_s:.0f} s"
         )
 
     def logs(self, job: str, *, follow: bool = False) -> Iterator[Body]:
         """The lines that a job printed: {"run", "rank", "stream", "t_ns", "text"}."""
-        for kind, body in self._stream(f"/jobs/{job}/logs?follow={str(follow).lower()}", follow):
+        for kind, body in self._stream(f"/jobs/{_quoted(job)}/logs?follow={str(follow).lower()}"):
             if kind == "line":
                 yield body
 
     def events(self, job: str, *, follow: bool = False, timeout_s: float = float("inf")) -> Iterator[tuple[str, Body]]:
         """What happens to a job: ("story", event), ("progress", progress), and ("end", its last state)."""
-        yield from self._stream(f"/jobs/{job}/events?follow={str(follow).lower()}", follow, timeout_s)
+        yield from self._stream(f"/jobs/{_quoted(job)}/events?follow={str(follow).lower()}", timeout_s)
 
     # The pool and the bill.
 
@@ -252,15 +251,15 @@ class Client:
         return self._get("/pool")
 
     def bill(self, *, organisation: str = "", project: str = "", job: str = "") -> Body:
-        return self._get(f"/bill?organisation={organisation}&project={project}&job={job}")
+        return self._get("/bill", organisation=organisation, project=project, job=job)
 
     # Talking HTTP.
 
-    def _get(self, path: str) -> Body:
-        return self._patiently(lambda: self._http.get(path))
+    def _get(self, path: str, **params: str | int) -> Body:
+        return self._patiently(lambda: self._http.get(path, params=params))
 
-    def _list(self, path: str, name: str) -> list[Body]:
-        items: list[Body] = self._get(path)[name]
+    def _list(self, path: str, name: str, **params: str | int) -> list[Body]:
+        items: list[Body] = self._get(path, **params)[name]
         return items
 
     def _post(self, path: str, body: Any, params: Mapping[str, str]) -> Body:
@@ -312,31 +311,31 @@ class Client:
             hint="`forebay up` starts one here; FOREBAY_URL says where it is",
         )
 
-    def _stream(self, path: str, follow: bool, timeout_s: float = float("inf")) -> Iterator[tuple[str, Body]]:
-        """Server-sent events; goes on after the last event seen when the connection breaks."""
-        last, until = "", time.monotonic() + self._patience_s
-        deadline = time.monotonic() + timeout_s
-        while True:
+    def _stream(self, path: str, timeout_s: float = float("inf")) -> Iterator[tuple[str, Body]]:
+        """Server-sent events up to `end`; goes on after the last event seen when the connection breaks."""
+        last, deadline = "", time.monotonic() + timeout_s
+        patient_until = time.monotonic() + self._patience_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            heard = False
             try:
                 headers = {"Last-Event-ID": last} if last else {}
-                with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(30.0, connect=5.0)) as response:
+                timeout = httpx.Timeout(min(SILENCE_S, left_s), connect=5.0)
+                with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
                     if response.status_code >= 400:
                         response.read()
                         raise from_json(response.json().get("error", {}))
-                    until = time.monotonic() + self._patience_s
                     for last_seen, kind, body in _parse(response.iter_lines()):
+                        heard = True
                         last = last_seen or last
                         if kind:
                             yield kind, body
-                        if kind == "end":
-                            return
-                        if time.monotonic() > deadline:
+                        if kind == "end" or time.monotonic() > deadline:
                             return
             except httpx.TransportError as error:
-                if time.monotonic() > until:
+                if heard:
+                    patient_until = time.monotonic() + self._patience_s
+                if patient_until < time.monotonic() < deadline:
                     raise self._unreachable(error) from error
-            if not follow:
-                return
             time.sleep(0.2)
 
 
@@ -373,6 +372,11 @@ def _parse(lines: Iterator[str]) -> Iterator[tuple[str, str, Body]]:
         elif not line and (identity or kind):
             yield identity, kind, json.loads(data) if data else {}
             identity, kind, data = "", "", ""
+
+
+def _quoted(name: str) -> str:
+    """A name as one part of a path, whatever a person typed."""
+    return quote(name, safe="") if name.strip(".") else "%00"  # "", "." and ".." would be parts of another path
 
 
 def split_project(text: str) -> tuple[str, str]:

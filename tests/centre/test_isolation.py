@@ -67,7 +67,8 @@ def test_a_rank_has_its_organisations_user_and_no_way_to_more(centre: Centre) ->
             open(path + "/mine", "w").close()
     """
     seen = centre.run(textwrap.dedent(code))
-    uid = isolation.FIRST_UID
+    (uid,) = json.loads(layout.uids(centre.home).read_text())["organisations"].values()
+    assert uid >= isolation.FIRST_UID
     assert seen.outcome is Outcome.SUCCEEDED, centre.lines(stream=None)
     assert centre.lines() == [f"{(uid, uid, uid)} {(uid, uid, uid)} 2", f"{'0' * 16} {'0' * 16} 1"]
 

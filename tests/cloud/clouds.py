@@ -22,7 +22,7 @@ from forebay.cli import daemons, up
 from forebay.client import Client
 
 NODES = (
-    Node(name="here", chip="cpu", cards=tuple(Card(index=i) for i in range(4))),
+    Node(name="here", chip="cpu", cards=tuple(Card(index=i) for i in range(64))),
     Node(name="rehearsed", chip="ascend-910b", cards=tuple(Card(index=i) for i in range(8)), pretend=True),
 )
 MARK = f"tests-{secrets.token_hex(8)}"  # inherited by what a test starts, so that a process left over can be told by it

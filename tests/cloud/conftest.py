@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +17,7 @@ def cloud() -> Iterator[Cloud]:
     with torn_down(Cloud()) as made:
         made.serve()
         with made.centre() as agent:
-            agent.post("/agent/hello", content=json.dumps({"nodes": encode(NODES)})).raise_for_status()
+            agent.post("/agent/hello", json={"nodes": encode(NODES)}).raise_for_status()
         yield made
 
 

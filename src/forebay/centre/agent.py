@@ -12,13 +12,16 @@ Limits: the cloud is spoken to over HTTP only, and only dialled out to. It choos
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +37,7 @@ from forebay.chips.node import Node
 from forebay.codec import decode, encode
 from forebay.data.manifest import Manifest, check
 from forebay.data.store import ChunkStore, unpack_chunks
-from forebay.errors import ForebayError, Unavailable, from_json
+from forebay.errors import Conflict, ForebayError, Unavailable, from_json
 
 log = logging.getLogger("forebay.agent")
 
@@ -54,12 +57,20 @@ class Wanted:
     grace_s: float
 
 
+def address(cloud: str) -> str:
+    """The cloud's address, as given or as it stands in a file."""
+    text = cloud if "://" in cloud else Path(cloud).read_text().strip()
+    return text.rstrip("/")
+
+
 class Link:
     """The agent's side of the API under /api/v1/agent."""
 
     def __init__(self, cloud: str, token: str) -> None:
+        """`cloud`: its address, or the file in which it writes its address when it starts."""
+        self._cloud = cloud
         self._http = httpx.Client(
-            base_url=cloud.rstrip("/") + "/api/v1/agent",
+            base_url=address(cloud) + "/api/v1/agent",
             headers={"Authorization": f"Bearer {token}", "User-Agent": f"forebay-agent/{__version__}"},
             timeout=httpx.Timeout(WAIT_S + 10, connect=5.0),
             trust_env=False,
@@ -99,6 +110,7 @@ class Link:
         try:
             response = self._http.request(method, path, **what)
         except httpx.TransportError as error:
+            self._http.base_url = address(self._cloud) + "/api/v1/agent"  # it may have come back elsewhere
             raise Unavailable("The cloud doesn't answer.", found=str(error) or type(error).__name__) from error
         if response.status_code >= 400:
             try:
@@ -110,9 +122,11 @@ class Link:
 
 
 class Agent:
-    def __init__(self, home: Path, engine: Local, link: Link) -> None:
+    def __init__(self, home: Path, engine: Local, link: Link, builds: Sequence[subprocess.Popen[bytes]] = ()) -> None:
+        """`builds`: processes that must have ended before a script that imports torch can start."""
         self._home = home
         self._engine = engine
+        self._builds = builds
         self._link = link
         self._guard = threading.Lock()  # over the next two
         self._wanted: dict[str, Wanted] | None = None  # None: the cloud hasn't said yet
@@ -212,6 +226,8 @@ class Agent:
             self._never_started[run] = _unstarted(run, Outcome.UNPREPARED, f"its code or data could not be fetched: {problem}")
 
     def _launch(self, spec: Spec) -> None:
+        if any(build.poll() is None for build in self._builds) and self._engine.imports_torch(spec.bundle):
+            return  # its cards are not counted as held before the engine has it
         try:
             self._engine.launch(spec)
         except ForebayError as error:
@@ -328,6 +344,42 @@ def _unstarted(run: str, outcome: Outcome, reason: str) -> Seen:
     return Seen(name=run, phase=Phase.ENDED, started_at_ns=now, ended_at_ns=now, outcome=outcome, reason=reason)
 
 
+def build_carriers(home: Path, shim: Path, bases: Collection[str]) -> list[subprocess.Popen[bytes]]:
+    """Start to compile what carries CUDA's words, for each base environment: about a minute, once a machine."""
+    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(layout.code(home)), "HOME": str(home)}
+    with open(home / "shim.log", "ab") as told:
+        return [
+            subprocess.Popen(
+                [base, "-m", "forebay.porting.shim", "build", "--cache", str(shim)],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=told,
+            )
+            for base in bases
+        ]
+
+
+def only_agent(home: Path) -> int:
+    """The lock of a centre's folder, held for life: two agents over one folder would launch everything twice."""
+    home.mkdir(parents=True, exist_ok=True)
+    lock = os.open(home / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Conflict("Another agent works on this folder.", asked=str(home), hint="`forebay down`, or end that agent") from None
+    return lock
+
+
+def wait_for(files: Sequence[Path], patience_s: float = 30.0) -> None:
+    """Wait for what a cloud that is just starting will write."""
+    until = time.monotonic() + patience_s
+    while absent := [path for path in files if not path.exists()]:
+        if time.monotonic() > until:
+            raise Unavailable("The cloud never wrote this file.", asked=str(absent[0]), hint="see cloud.log beside it")
+        time.sleep(0.03)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m forebay.centre.agent", description="Joins this machine to a cloud. `forebay up` starts it."
@@ -339,36 +391,34 @@ def main() -> None:
     parser.add_argument(
         "--base", action="append", default=[], metavar="CHIP=PYTHON", help="the base environment of a chip; '*' for all others"
     )
+    parser.add_argument("--shim", type=Path, help="where the carrier of CUDA's words is compiled to; default: in the home")
     parser.add_argument("--trust-all", action="store_true")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     base = dict(item.split("=", 1) for item in asked.base)
     nodes = tuple(decode(Node, node) for node in json.loads(asked.nodes.read_bytes()))
-    engine = Local(asked.home, nodes=nodes, base={chip: Path(python) for chip, python in base.items()}, trust_all=asked.trust_all)
-    cloud = _address(asked.cloud)
-    agent = Agent(asked.home, engine, Link(cloud, asked.token_file.read_text().strip()))
+    alone = only_agent(asked.home)
+    shim = asked.shim or layout.shim(asked.home)
+    pythons = {chip: Path(python) for chip, python in base.items()}
+    engine = Local(asked.home, nodes=nodes, base=pythons, trust_all=asked.trust_all, shim=shim)
+    builds = build_carriers(asked.home, shim, set(base.values()))
+    wait_for([asked.token_file] if "://" in asked.cloud else [asked.token_file, Path(asked.cloud)])
+    agent = Agent(asked.home, engine, Link(asked.cloud, asked.token_file.read_text().strip()), builds)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: agent.stop())
     agent.run()
     engine.close()
+    for build in builds:
+        build.terminate()
+    os.close(alone)
     os._exit(0)  # the listening thread may hang at the cloud for seconds more
 
 
-def _address(cloud: str, patience_s: float = 30.0) -> str:
-    """An address as given, or from the file in which a cloud that is just starting will write it."""
-    if "://" in cloud:
-        return cloud
-    until = time.monotonic() + patience_s
-    while time.monotonic() < until:
-        try:
-            if text := Path(cloud).read_text().strip():
-                return text
-        except FileNotFoundError:
-            pass
-        time.sleep(0.05)
-    raise Unavailable("The cloud never wrote its address.", asked=cloud, hint="see cloud.log beside it")
-
-
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ForebayError as error:
+        json.dump({"error": error.to_json()}, sys.stderr)
+        sys.stderr.write("\n")
+        sys.exit(error.exit_code)

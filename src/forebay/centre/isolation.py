@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ from typing import Any
 from forebay.centre import files, layout
 from forebay.errors import Refused
 
-FIRST_UID = 200_000
-FIRST_RUN_GID = 1_000_000
-RUN_GIDS = 900_000
+# Drawn at random, so that two centres on one machine share no user, and none takes the other's processes for its own leftovers.
+FIRST_UID, UIDS_A_HOME, HOMES = 200_000, 10_000, 100_000
+FIRST_RUN_GID, RUN_GIDS = 2**30 + 2**29, 2**29  # above every user's number, and within 31 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +38,23 @@ class Identity:
 
 def identify(home: Path, organisation: str, *, root: bool, trust_all: bool) -> Identity:
     """The organisation's user, and a group for a new run."""
-    uid, run = _look_up(home, organisation, root=root, trust_all=trust_all, new_run=True)
-    return Identity(uid, uid, FIRST_RUN_GID + run % RUN_GIDS) if root else Identity(None, None, None)
+    uid = _look_up(home, organisation, root=root, trust_all=trust_all)
+    return Identity(uid, uid, FIRST_RUN_GID + secrets.randbelow(RUN_GIDS)) if root else Identity(None, None, None)
 
 
 def gid(home: Path, organisation: str, *, root: bool, trust_all: bool) -> int | None:
     """The organisation's group; None where all are the engine's own."""
-    uid, _ = _look_up(home, organisation, root=root, trust_all=trust_all, new_run=False)
+    uid = _look_up(home, organisation, root=root, trust_all=trust_all)
     return uid if root else None
 
 
-def _look_up(home: Path, organisation: str, *, root: bool, trust_all: bool, new_run: bool) -> tuple[int, int]:
-    """The organisation's number, made when it is first asked for, and the count of runs. Written down before it is used."""
+def _look_up(home: Path, organisation: str, *, root: bool, trust_all: bool) -> int:
+    """The organisation's number, made when it is first asked for, and written down before it is used."""
     layout.name(organisation)
     with (home / ".uids.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        book: dict[str, Any] = files.read_json(layout.uids(home)) or {"organisations": {}, "runs": 0}
+        first = FIRST_UID + UIDS_A_HOME * secrets.randbelow(HOMES)
+        book: dict[str, Any] = files.read_json(layout.uids(home)) or {"first": first, "organisations": {}}
         known: dict[str, int] = book["organisations"]
         if organisation not in known and not root and known and not trust_all:
             raise Refused(
@@ -61,11 +63,10 @@ def _look_up(home: Path, organisation: str, *, root: bool, trust_all: bool, new_
                 found=", ".join(known),
                 hint="run it as root, or start it with the flag that says that all organisations trust each other",
             )
-        if organisation not in known or new_run:
-            known.setdefault(organisation, FIRST_UID + len(known))
-            book["runs"] += 1 if new_run else 0
+        if organisation not in known:
+            known[organisation] = book["first"] + len(known)
             files.write_json(layout.uids(home), book, durable=True)
-        return known[organisation], book["runs"]
+        return known[organisation]
 
 
 def own_folder(folder: Path, mode: int, uid: int | None = None, gid: int | None = None) -> Path:

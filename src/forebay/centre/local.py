@@ -167,6 +167,15 @@ class Local:
         """What the run printed, from this offset on."""
         return log.read(layout.log(self._known(handle)), offset)
 
+    def imports_torch(self, sha256: str) -> bool:
+        """Whether a bundle that is here speaks of torch anywhere, so that its ranks want a carrier and a warm start."""
+        if sha256 not in self._torch:
+            try:
+                self._torch[sha256] = bundle.imports_torch(layout.bundle(self._home, sha256))
+            except (OSError, EOFError, tarfile.TarError):
+                return False  # the supervisor will say what is wrong with it
+        return self._torch[sha256]
+
     def data_folder(self, organisation: str) -> Path:
         """The folder into which the agent brings an organisation's data: the organisation may read it, and nobody else."""
         gid = isolation.gid(self._home, organisation, root=self._root, trust_all=self._trust_all)
@@ -197,7 +206,7 @@ class Local:
             base=base,
             places=places,
             visible_env=visible_env,
-            torch=("import" if spec.entry.endswith(".py") else "carry") if self._imports_torch(spec.bundle) else "none",
+            torch=("import" if spec.entry.endswith(".py") else "carry") if self.imports_torch(spec.bundle) else "none",
             shim=self._shim,
             can_fork=spec.pretend or device_type in _FORKABLE,
             cookie=secrets.token_hex(16),
@@ -212,14 +221,6 @@ class Local:
             if key in self._base:
                 return self._base[key]
         raise BadInput("This centre has no base environment for that chip.", asked=chip, found=", ".join(self._base))
-
-    def _imports_torch(self, sha256: str) -> bool:
-        if sha256 not in self._torch:
-            try:
-                self._torch[sha256] = bundle.imports_torch(layout.bundle(self._home, sha256))
-            except (OSError, EOFError, tarfile.TarError):
-                return False  # the supervisor will say what is wrong with it
-        return self._torch[sha256]
 
     # Supervisors.
 

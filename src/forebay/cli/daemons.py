@@ -15,7 +15,7 @@ from forebay.errors import ForebayError, Unavailable, from_json
 
 def start(name: str, folder: Path, argv: list[str]) -> int:
     """Start a Python module as a process of its own session; its output goes to NAME.log and its identity to NAME.pid."""
-    with open(folder / f"{name}.log", "ab") as log:
+    with open(os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         process = subprocess.Popen(
             [sys.executable, *argv],
             stdin=subprocess.DEVNULL,

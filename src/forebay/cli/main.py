@@ -72,6 +72,7 @@ def _only_listing() -> bool:
 app = typer.Typer(
     cls=LazyVerbs,
     no_args_is_help=True,
+    rich_markup_mode=None,  # the list of verbs reads as well without boxes, and Rich's drawing costs more than all the rest
     pretty_exceptions_enable=False,
     help="Forebay pools AI chips of any vendor and runs on them what was written for CUDA.",
     epilog="First time here? `forebay demo` shows everything in a few minutes.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from rich.table import Table
 
 from forebay.errors import ForebayError
 
-console = Console(highlight=False)
+# Into a file or a pipe, tables are drawn wide instead of folded to a terminal that isn't there.
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 150)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 JSON_HELP = "Print JSON instead of a table."
 

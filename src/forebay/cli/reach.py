@@ -19,6 +19,11 @@ def data_folder(asked: Path | None = None) -> Path:
     return (asked or Path(os.environ.get("FOREBAY_DATA") or Path.home() / ".forebay")).expanduser().absolute()
 
 
+def cache_folder() -> Path:
+    """What can be made again, for every cloud that this user starts on this machine."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forebay"
+
+
 def client_file() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "forebay" / "client.json"

@@ -54,7 +54,7 @@ def up(
     folder = reach.data_folder(data)
     pretended = pretend_nodes(pretend)
     bases = base_environments(base or [])
-    if daemons.alive("cloud", folder):
+    if daemons.alive("cloud", folder) and daemons.alive("agent", folder):
         raise Conflict(
             "A cloud runs on this data folder already.",
             asked=str(folder),
@@ -88,6 +88,10 @@ def up(
             ),
         ]
     )
+    if not any((reach.cache_folder() / "shim").glob("*.so")):
+        out.console.print(
+            "CUDA's stand-in for CPU cards is compiled in the background, once: scripts that use torch wait a minute for it."
+        )
     out.console.print("Next: forebay org make acme --project research, then forebay key make acme/research --use")
 
 
@@ -103,7 +107,10 @@ def start(
     tls: tuple[Path, Path] | None,
     trusted_network: bool,
 ) -> None:
-    """Start both processes and wait until the cloud knows the centre's cards. On failure nothing is left running."""
+    """Start both processes, or the one that is missing, and wait until the cloud knows the centre's cards.
+
+    On failure nothing that was started here is left running.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o711)
     except OSError as error:
@@ -112,13 +119,18 @@ def start(
         ) from error
     home = folder / "centre"
     home.mkdir(exist_ok=True, mode=0o711)
-    (home / "nodes.json").write_text(json.dumps(encode(nodes)))
-    (folder / "address").unlink(missing_ok=True)
-    serve = ["-m", "forebay.cloud.serve", "--data", str(folder), "--host", host, "--port", str(port), "--currency", currency]
-    serve += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])] if tls else []
-    serve += ["--trusted-network"] if trusted_network else []
-    daemons.start("cloud", folder, serve)
-    start_agent(folder, bases, trust_all=trust_all)
+    started = []
+    if not daemons.alive("cloud", folder):
+        (folder / "address").unlink(missing_ok=True)
+        serve = ["-m", "forebay.cloud.serve", "--data", str(folder), "--host", host, "--port", str(port), "--currency", currency]
+        serve += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])] if tls else []
+        serve += ["--trusted-network"] if trusted_network else []
+        daemons.start("cloud", folder, serve)
+        started.append("cloud")
+    if not daemons.alive("agent", folder):
+        (home / "nodes.json").write_text(json.dumps(encode(nodes)))
+        start_agent(folder, bases, trust_all=trust_all)
+        started.append("agent")
     until = time.monotonic() + PATIENCE_S
     try:
         while not (daemons.alive("cloud", folder) and (folder / "address").exists() and _centre_has_joined(folder)):
@@ -131,8 +143,8 @@ def start(
                 )
             time.sleep(0.03)
     except BaseException:
-        daemons.stop("agent", folder)
-        daemons.stop("cloud", folder)
+        for name in reversed(started):
+            daemons.stop(name, folder)
         raise
 
 
@@ -149,6 +161,7 @@ def start_agent(folder: Path, bases: dict[str, Path], *, trust_all: bool) -> Non
         str(folder / "centre.token"),
     ]
     agent += ["--nodes", str(home / "nodes.json")]
+    agent += ["--shim", str(reach.cache_folder() / "shim")]
     for chip, python in bases.items():
         agent += ["--base", f"{chip}={python}"]
     agent += ["--trust-all"] if trust_all else []
@@ -173,7 +186,7 @@ def real_nodes(cpu_cards: int | None) -> tuple[Node, ...]:
 
     found = detect.detect()
     for note in found.notes:
-        out.console.print(f"note: {note}", style="dim")
+        out.errors.print(f"note: {note}", style="dim")
     if not cpu_cards:
         return found.nodes
     if any(node.chip != "cpu" for node in found.nodes):

@@ -9,7 +9,10 @@ the tables are coroutines, so that they run between two events and never while o
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,6 +45,8 @@ from forebay.data.manifest import Manifest, check
 from forebay.data.store import ChunkStore, unpack_chunks
 from forebay.errors import BadInput, Conflict, ForebayError, Unavailable, Unknown
 from forebay.units import MIB, NS_PER_S
+
+log = logging.getLogger("forebay.cloud")
 
 BUNDLE_LIMIT_BYTES = 256 * MIB
 CHUNK_LIMIT_BYTES = 64 * MIB
@@ -584,6 +589,7 @@ def application(loop: Loop, store: Store) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         running = asyncio.create_task(loop.run())
+        running.add_done_callback(_end_with_the_loop)
         yield
         running.cancel()
         desk.reader.close()
@@ -608,6 +614,13 @@ def application(loop: Loop, store: Store) -> FastAPI:
     return app
 
 
+def _end_with_the_loop(running: asyncio.Task[None]) -> None:
+    """A cloud whose journal can't be read any more must not go on answering: it ends, and whoever watches it starts it again."""
+    if not running.cancelled() and running.exception():
+        log.critical("the loop ended, and the cloud with it", exc_info=running.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 async def _tell_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ForebayError)
     return JSONResponse({"error": error.to_json()}, status_code=error.http_status)
@@ -624,16 +637,20 @@ async def _tell_os_error(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _tell_bug(_: Request, error: Exception) -> JSONResponse:
-    problem = ForebayError("The cloud met an error of its own.", found=type(error).__name__, hint="tell the operator: see cloud.log")
+    problem = ForebayError(
+        "The cloud met an error of its own.", found=type(error).__name__, hint="tell the operator: see cloud.log"
+    )
     return JSONResponse({"error": problem.to_json()}, status_code=problem.http_status)
 
 
 async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    where = ".".join(
+        str(part) for part in first["loc"] if part not in ("body", "query", "path") and first["type"] != "json_invalid"
+    )
     problem = BadInput(
-        f"{where or 'the request'}: {first['msg']}",
+        f"{where or 'the request'}: {first['msg'].removeprefix('Value error, ')}",
         asked=f"{first.get('input')!r:.100}",
         hint="the API is described at /api/v1/docs",
     )

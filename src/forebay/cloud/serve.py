@@ -49,6 +49,7 @@ def serve(asked: argparse.Namespace) -> None:
     data = Path(asked.data)
     tls = bool(asked.tls_cert and asked.tls_key)
     refuse_open_door(asked.host, tls=tls, trusted_network=asked.trusted_network)
+    os.umask(0o077)  # nothing that the cloud writes is for other users
     data.mkdir(parents=True, exist_ok=True)
     listening = listen(asked.host, asked.port)
     journal = Journal.open(data)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from pathlib import PurePosixPath
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """Of organisations, projects, data sets and centres: lower case, digits and hyphens, at most 32."""
@@ -14,7 +16,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 def _no_nul(text: str) -> str:
     if "\0" in text:
-        raise ValueError("a text without a zero byte")
+        raise ValueError("a text with a zero byte can't be handed to a program")
     return text
 
 
@@ -24,14 +26,14 @@ Word = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_no_n
 
 
 def _inside(path: str) -> str:
-    parts = path.split("/")
-    if not path.isprintable() or any(part in ("", ".", "..") for part in parts):
-        raise ValueError("a plain relative path inside its folder, such as data/train.bin")
-    return path
+    plain = PurePosixPath(path)
+    if plain.is_absolute() or not plain.parts or ".." in plain.parts or any(ord(letter) < ord(" ") for letter in path):
+        raise ValueError("not a relative path that stays inside its folder")
+    return str(plain)
 
 
 InsidePath = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_inside)]
-"""A path inside the code folder: relative, never up, and said in one way only."""
+"""A path inside the code folder: relative, never up, and without a detour: "./out/" is "out"."""
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 
 
@@ -95,3 +97,12 @@ class JobAsked(Asked):
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
     organisation: Name | None = None  # for operators; a member's key says it
     project: Name | None = None
+
+    @model_validator(mode="after")
+    def _places_are_apart(self) -> JobAsked:
+        """What is mounted, and the output folder, become links: one can't lie inside another."""
+        places = [PurePosixPath(self.output), *(PurePosixPath(mount.at) for mount in self.mounts)]
+        for one, other in combinations(places, 2):
+            if one.is_relative_to(other) or other.is_relative_to(one):
+                raise ValueError(f"mounts and output: {one} and {other} would lie one inside the other")
+        return self

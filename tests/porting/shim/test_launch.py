@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from .conftest import run
 
 
@@ -57,9 +55,13 @@ def test_a_script_that_is_not_there_is_named(cache, simulated):
 
 
 def test_cuda_visible_devices_hides_cards(simulated):
-    words = ("-c", "import torch; print(torch.cuda.device_count(), torch.cuda.is_available())")
-    for visible, expected in (("1", "1 True"), ("0,1", "2 True"), ("", "0 False"), ("-1", "0 False"), ("0,7,1", "1 True")):
-        assert run(simulated, *words, CUDA_VISIBLE_DEVICES=visible).stdout.strip() == expected
+    words = """
+import os, torch
+for os.environ["CUDA_VISIBLE_DEVICES"] in ("1", "0,1", "", "-1", "0,7,1"):
+    print(torch.cuda.device_count(), torch.cuda.is_available())
+"""
+    ended = run(simulated, "-c", words)
+    assert ended.stdout.splitlines() == ["1 True", "2 True", "0 False", "0 False", "1 True"], ended.stderr
 
 
 def test_the_report_is_written_at_exit(simulated, tmp_path):
@@ -90,12 +92,11 @@ def test_python_without_torch_costs_no_torch(simulated):
     assert ended.stdout.split() == ["False", "False"]
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
-def test_the_example_trains_on_two_cards_and_goes_on_from_its_checkpoint(simulated, tmp_path, dtype):
+def test_the_example_trains_on_two_cards_and_goes_on_from_its_checkpoint(simulated, tmp_path):
     example = Path(__file__).parents[3] / "examples" / "train_gpt.py"
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 800)
-    words = [example, "--data", tmp_path / "data", "--out", tmp_path / "out", "--batch", "2", "--dtype", dtype]
+    words = [example, "--data", tmp_path / "data", "--out", tmp_path / "out", "--batch", "2"]
     first = run(simulated, *words, "--steps", "6", ranks=2)
     assert [one.returncode for one in first] == [0, 0], first[0].stderr
     second = run(simulated, *words, "--steps", "9", ranks=2)
