@@ -3,6 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+SHIM := $(HOME)/.cache/forebay/shim
 
 .PHONY: demo test test-slow check clean
 
@@ -10,10 +11,12 @@ demo: $(VENV)/.installed-demo  ## the whole journey on this machine
 	$(BIN)/forebay demo $(DEMO)
 
 test: $(VENV)/.installed-test check  ## the suite, under 15 minutes
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m forebay.porting.shim build --cache $(SHIM)
+	FOREBAY_TEST_SHIM_CACHE=$(SHIM) $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-test  ## kills, long simulations, real servers; under 45 minutes
-	$(BIN)/python -m pytest -m slow --timeout 1800
+	$(BIN)/python -m forebay.porting.shim build --cache $(SHIM)
+	FOREBAY_TEST_SHIM_CACHE=$(SHIM) $(BIN)/python -m pytest -m slow --timeout 1800
 
 check: $(VENV)/.installed-test  ## style and types
 	$(BIN)/ruff check .

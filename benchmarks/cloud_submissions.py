@@ -3,14 +3,11 @@
     python benchmarks/cloud_submissions.py [--jobs 10000] [--clients 50] [--json]
 
 Starts a real cloud in a folder of its own. Each client waits for its answer (which comes after the journal is synced) before
-it asks again;
-each request carries an idempotency key of its own. The clients speak HTTP over kept connections from one process on the same
-machine, so
-their CPU is taken from the cloud's. Then the cloud is killed with SIGKILL and started again over the same journal, and the
-time is taken until
-it has decided: until a job that was cancelled while nothing ran lets the next one in. Peer: Slurm documents 500 simple batch
-jobs a second
-(https://slurm.schedmd.com/high_throughput.html), without waiting for a disk.
+it asks again; each request carries an idempotency key of its own. The clients speak HTTP over kept connections from one
+process on the same machine, so their CPU is taken from the cloud's. Then the cloud is killed with SIGKILL and started again
+over the same journal, and the time is taken until it has decided: until a job that was cancelled while nothing ran lets the
+next one in. Peer: Slurm documents 500 simple batch jobs a second (https://slurm.schedmd.com/high_throughput.html), without
+waiting for a disk.
 """
 
 from __future__ import annotations

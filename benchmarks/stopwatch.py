@@ -9,6 +9,7 @@ Limits: the CPU seconds are of the children that the command itself has waited f
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -37,13 +38,22 @@ def spent(argv: Sequence[str], *, env: Mapping[str, str] | None = None, output: 
     with open(output or os.devnull, "wb") as words:
         began = time.perf_counter()
         process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
-        _, status, used = os.wait4(process.pid, 0)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.terminate()
+            raise
         wall_s = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)  # so that nobody waits for it a second time
     if process.returncode != 0:
         said = output.read_text(errors="replace").strip() if output else ""
         raise SystemExit(f"{' '.join(argv)} ended with {process.returncode}: {said}")
     return Spent(wall_s, used.ru_utime + used.ru_stime)
+
+
+def end_cleanly() -> None:
+    """Let SIGTERM, as `timeout` sends it, run the `finally` clauses that stop what a benchmark started."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def in_turn(sides: Sequence[str], rounds: int) -> Iterator[str]:

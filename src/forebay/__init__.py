@@ -3,4 +3,19 @@
 Every room of the house is a package beside this file; docs/architecture.md is the map.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forebay.client import Client as Client
+
 __version__ = "0.1.0"
+__all__ = ["Client", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """`forebay.Client`, imported when it is first asked for: a job inside the pool has no HTTP client."""
+    if name == "Client":
+        from forebay.client import Client
+
+        return Client
+    raise AttributeError(f"module 'forebay' has no attribute {name!r}")

@@ -1,15 +1,15 @@
 """The Python SDK: the same verbs as the command line.
 
-    from forebay.client import Client
+    from forebay import Client
 
     cloud = Client("http://127.0.0.1:7373", key="fb_…")
     job = cloud.run("train.py", ["--steps", "100"], cards=2)
     for line in cloud.logs(job["id"], follow=True):
         print(line["text"])
 
-Answers are the API's JSON, as dicts. Every write carries an idempotency key of its own and is tried again when the
-connection breaks, so
-that a cloud which is restarted meanwhile does it once. Errors are those of `forebay.errors`, the same classes as inside.
+Answers are the API's JSON, as dicts. Every write carries an idempotency key of its own and is tried again when the connection
+breaks, so that a cloud which is restarted meanwhile does it once. Errors are those of `forebay.errors`, the same classes as
+inside.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ class Client:
     def make_key(
         self, project: str | None = None, *, role: str = "member", name: str = "", expires_in: str | None = None
     ) -> tuple[Body, str]:
-        """A new key for "organisation/project", and its secret. The secret is made here; the cloud gets its hash, so nobody
-        can show it again.
+        """A new key for "organisation/project", and its secret.
+
+        The secret is made here; the cloud gets its hash, so nobody can show it again.
         """
         secret = "fb_" + secrets.token_urlsafe(24)
         organisation, own = split_project(project) if project else (None, None)
@@ -180,8 +181,7 @@ class Client:
         """Submit a script, or a folder of code with `entry`. Returns as soon as the job is safe in the journal.
 
         `data` maps a data set (or a version of one) to the folder where the script finds it; `inputs` maps an earlier job to
-        the folder
-        where the script finds what that job left.
+        the folder where the script finds what that job left.
         """
         source = Path(code)
         where = _organisation(project)
@@ -289,8 +289,9 @@ class Client:
         return body
 
     def _answered(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
-        """Ask until there is an answer. A request may have been carried out although its answer was lost: that's what the
-        key is for.
+        """Ask until there is an answer.
+
+        A request may have been carried out although its answer was lost: that's what the key is for.
         """
         until = time.monotonic() + self._patience_s
         pause_s = 0.1

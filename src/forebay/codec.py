@@ -3,9 +3,8 @@
 Asked:  how does a frozen dataclass survive a trip through a file, the journal or HTTP?
 Answer: its type hints say it all. `encode` makes dicts, lists, strings and numbers; `decode(cls, data)` checks each field
         on the way in and names the one that is wrong ("job.options[0].cards: a whole number, found 'two'").
-Limits: dataclasses, str, int, float, bool, None, Enum, tuple[X, ...], Mapping[str, X], X | None. A field that is unknown
-        here was written
-        by a newer Forebay: it is refused unless the reader says `strict=False`.
+Limits: dataclasses, str, int, float, bool, None, Enum, tuple[X, ...], Mapping[str, X], X | None. A field that is unknown here
+        was written by a newer Forebay: it is refused unless the reader says `strict=False`.
 """
 
 from __future__ import annotations

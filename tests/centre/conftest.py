@@ -30,7 +30,7 @@ NODES = (
     Node(name="stand-in", chip="cpu", cards=tuple(Card(index=i) for i in range(4)), pretend=True),
 )
 # Compiled once a user, not once a test. The file's name holds the hash of its sources, so an old one is never taken for new.
-SHIM = Path(tempfile.gettempdir()) / f"forebay-tests-shim-{os.geteuid()}"
+SHIM = Path(os.environ.get("FOREBAY_TEST_SHIM_CACHE") or Path.home() / ".cache" / "forebay" / "shim")
 ONE, TWO = (Share(node="here", cards=(0,)),), (Share(node="here", cards=(0, 1)),)
 
 

@@ -258,6 +258,40 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
+# What centres tell.
+
+
+def test_an_end_that_is_the_first_that_is_heard_of_a_run_tells_of_its_start_too(cloud, member, script):
+    job = member.run(script)["id"]
+    seen = {"name": f"{job}-1", "phase": "ended", "outcome": "succeeded", "held_ns": 5, "running_at_ns": 2, "carrier": "native"}
+    with cloud.centre() as agent:
+        for _ in range(2):  # told twice is told once
+            assert agent.post("/agent/report", json={"seen": [seen]}).json()["gone"] == []
+    assert [event["kind"] for event in member.story(job)] == ["Submitted", "Launched", "Started", "Ended", "Finished"]
+    (run,) = member.job(job)["runs"]
+    assert (run["carrier"], run["held_ns"], run["outcome"]) == ("native", 5, "succeeded")
+
+
+def test_a_run_that_the_cloud_does_not_know_or_has_seen_end_is_not_wanted_any_more(cloud, member, script):
+    job = member.run(script)["id"]
+    ended = {"name": f"{job}-1", "phase": "ended", "outcome": "succeeded"}
+    with cloud.centre() as agent:
+        agent.post("/agent/report", json={"seen": [ended]}).raise_for_status()
+        seen = [{"name": name, "phase": "running"} for name in (f"{job}-1", "j2222222-1")]
+        assert agent.post("/agent/report", json={"seen": seen}).json()["gone"] == [f"{job}-1", "j2222222-1"]
+        assert agent.post("/agent/runs/j2222222-1/log?offset=0", content=b"").status_code == 404
+        assert agent.get("/agent/bundles/j2222222-1").status_code == 404
+
+
+def test_a_log_is_only_continued_where_it_ends(cloud, member, script):
+    run = member.run(script)["id"] + "-1"
+    with cloud.centre() as agent:
+        assert agent.post(f"/agent/runs/{run}/log?offset=0", content=b"12345").json() == {"size": 5}
+        again = agent.post(f"/agent/runs/{run}/log?offset=0", content=b"12345")
+        assert (again.status_code, error(again)["found"]) == (409, "5")
+        assert agent.post(f"/agent/runs/{run}/log?offset=5", content=b"678").json() == {"size": 8}
+
+
 # What can't be.
 
 

@@ -1,7 +1,7 @@
 """docs/journey.md, executed: its commands in order, in one shell, against a real cloud in a temporary folder.
 
-Every command must end with 0 (a page that shows an error says `; echo "exit code $?"` after it), and every line that the page shows
-under a command must be found among what the command printed. `…` on the page stands for anything, or for nothing.
+Every command must end with 0 (where the page shows an error it says `; echo "exit code $?"` after it), and every line that the
+page shows under a command must be found among what the command printed. `…` on the page stands for anything, or for nothing.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def shell() -> Iterator[Shell]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.timeout(300)  # half a minute on two idle cores
 def test_the_commands_of_the_journey_do_what_the_page_says(shell: Shell) -> None:
     for step in steps(PAGE.read_text()):
         code, printed = shell.run(step.command)

@@ -2,10 +2,9 @@
 
 Asked:  what must run here, and what does the cloud have to know?
 Answer: two threads. One waits at the cloud for what is wanted; the other compares it with what the engine has, fetches code
-        and data, launches, stops,
-        and reports. It keeps nothing in memory that it couldn't find again: what runs is in the engine's folders, what
-        should run is in
-        the cloud's journal. So it may be killed at any moment, and the link may break for as long as it likes.
+        and data, launches, stops, and reports. It keeps nothing in memory that it couldn't find again: what runs is in the
+        engine's folders, what should run is in the cloud's journal. So it may be killed at any moment, and the link may break
+        for as long as it likes.
 Limits: the cloud is spoken to over HTTP only, and only dialled out to. It chooses nothing: no host, no retry of a run.
 """
 
@@ -311,8 +310,9 @@ class Agent:
         self._stopping.discard(run)
 
     def _send_log(self, run: str, folder: Path) -> None:
-        """Send what is new in a run's log. `sent.json` remembers how far both ends are, since rotation may have left a gap
-        between them.
+        """Send what is new in a run's log.
+
+        `sent.json` remembers how far both ends are, since rotation may have left a gap between them.
         """
         marks = folder / "sent.json"
         here, there = json.loads(marks.read_bytes()) if marks.exists() else (0, 0)

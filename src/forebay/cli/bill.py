@@ -19,7 +19,9 @@ def bill(
     job: Annotated[str, typer.Option(help="Only of this job.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
-    """Show what was used and what it costs, a line a run, to the card-second.
+    """Show what was used and what it costs.
+
+    A line a run, to the card-second.
 
     "Lost" is the part of a run that failed whose work was not kept: the time after its newest checkpoint.
     """

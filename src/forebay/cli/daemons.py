@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -45,12 +46,13 @@ def stop(name: str, folder: Path, patience_s: float = 10.0) -> bool:
     pid = alive(name, folder)
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + patience_s
-    while alive(name, folder) is not None:
-        if time.monotonic() > until:
-            os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):  # it may end between a look and a signal
+        os.kill(pid, signal.SIGTERM)
+        while alive(name, folder) is not None:
+            if time.monotonic() > until:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
     (folder / f"{name}.pid").unlink(missing_ok=True)
     return True
 

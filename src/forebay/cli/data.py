@@ -44,7 +44,9 @@ def make(
     if as_json:
         out.as_json(made)
     else:
-        out.console.print(f"{made['version']}: {made['files']} files, {show_bytes(made['size_bytes'])}")
+        out.console.print(
+            f"{made['version']}: {made['files']} file{'s' if made['files'] != 1 else ''}, {show_bytes(made['size_bytes'])}"
+        )
 
 
 @app.command("list")

@@ -202,12 +202,14 @@ class Demo:
         self.results.attempts = len(over["runs"])
 
     def _kill_in_the_middle(self, job: str) -> None:
-        while not (self.results.points and self.results.points[-1].step >= self.steps // 2):
+        while not (self.results.points and self.results.points[-1].step > self.steps // 2):
             time.sleep(0.1)
-        name = f"{job}-1.{self.results.cards - 1}"
-        self.say(f"pkill -9 -x {name}      (the demo kills rank {self.results.cards - 1} of the run)", command=True)
-        self.results.killed_at_step = self.results.points[-1].step
-        if not kill_by_name(name):
+        last, rank = self.results.points[-1], self.results.cards - 1
+        name = f"{job}-{last.attempt}.{rank}"
+        self.say(f"pkill -9 -x {name}      (the demo kills rank {rank} of the run)", command=True)
+        if kill_by_name(name):
+            self.results.killed_attempt, self.results.killed_at_step = last.attempt, last.step
+        else:
             self.say(f"No process {name} was found: nothing was killed.")
 
     # Speaking and running commands.
@@ -274,7 +276,7 @@ class Demo:
                 ("speed", f"{r.median_tokens_per_s:,.0f} tokens/s on all cards, measured by the script with torch.cuda.Event"),
                 (
                     "kill -9",
-                    f"at step {r.killed_at_step}; {r.back_after_s:.1f} s later it trained again, from step {r.resumed_at_step}",
+                    f"at step {r.killed_at_step}; {r.back_after_s:.1f} s later it had gone on to step {r.resumed_at_step}",
                 ),
                 ("cost", r.cost_line),
                 ("whole demo", f"{seconds:.0f} s"),

@@ -36,6 +36,7 @@ class Results:
     job: str = ""
     attempts: int = 0
     unigram_nats: float = 0.0
+    killed_attempt: int = 0  # 0: none was
     killed_at_step: int = 0
     points: list[Point] = field(default_factory=list)
     bill: dict[str, Any] = field(default_factory=dict)
@@ -66,13 +67,13 @@ class Results:
 
     @property
     def resumed_at_step(self) -> int:
-        return next((point.step for point in self.points if point.attempt == 2), 0)
+        return next((point.step for point in self.points if point.attempt > self.killed_attempt), 0)
 
     @property
     def back_after_s(self) -> float:
         """From the last progress line before the kill to the first one after it."""
-        before = [point.at_ns for point in self.points if point.attempt == 1]
-        after = [point.at_ns for point in self.points if point.attempt == 2]
+        before = [point.at_ns for point in self.points if point.attempt == self.killed_attempt]
+        after = [point.at_ns for point in self.points if point.attempt > self.killed_attempt]
         return (after[0] - before[-1]) / NS_PER_S if before and after else float("nan")
 
     @property
@@ -105,7 +106,9 @@ def page(r: Results) -> str:
  body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 900px; margin: 2em auto; padding: 0 1em; color: #1b2733 }}
  table {{ border-collapse: collapse; width: 100% }}
  td, th {{ text-align: left; padding: .25em .6em; border-bottom: 1px solid #dde3e8;
- vertical-align: top }} .n {{ text-align: right; font-variant-numeric: tabular-nums }} pre {{ background: #f2f5f7; padding: 1em;
+ vertical-align: top }}
+ td:first-child {{ white-space: nowrap }}
+ .n {{ text-align: right; font-variant-numeric: tabular-nums }} pre {{ background: #f2f5f7; padding: 1em;
  overflow: auto }} svg {{ width: 100%; height: auto }} dt {{ font-weight: 600 }} dd {{ margin: 0 0 .5em 0 }}
 </style>
 <h1>A script written for CUDA went through the pool</h1>

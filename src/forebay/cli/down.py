@@ -11,6 +11,8 @@ from forebay.cli import daemons, out, reach
 from forebay.errors import Unknown
 
 app = typer.Typer(add_completion=False)
+HOLDING = ("starting", "running", "stopping")  # the phases in which a job holds cards
+MOST = 1000  # jobs in one answer
 
 
 @app.command()
@@ -43,12 +45,14 @@ def _live(folder: Path, *, cancel: bool) -> list[str]:
     from forebay.client import Client
 
     with Client((folder / "address").read_text().strip(), (folder / "operator.key").read_text().strip(), patience_s=2.0) as cloud:
-        phases = ("waiting", "starting", "running", "stopping")
-        jobs = [job["id"] for phase in phases for job in cloud.jobs(phase=phase, most=1000) if cancel or phase != "waiting"]
         if not cancel:
-            return jobs
-        for job in jobs:
+            return [job["id"] for phase in HOLDING for job in cloud.jobs(phase=phase, most=MOST)]
+        while waiting := cloud.jobs(phase="waiting", most=MOST):  # first, or they would take the cards that come free
+            for job in waiting:
+                cloud.cancel(job["id"])
+        holding = [job["id"] for phase in HOLDING for job in cloud.jobs(phase=phase, most=MOST)]
+        for job in holding:
             cloud.cancel(job)
-        for job in jobs:
+        for job in holding:
             cloud.wait(job, timeout_s=60.0)
     return []

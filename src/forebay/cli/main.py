@@ -1,8 +1,7 @@
 """The command `forebay`. Each verb is a file beside this one and is imported only when it is used.
 
-`forebay --help` therefore costs little more than Typer itself (benchmarks/cli_start.py), and a verb's file can import what
-it needs.
-A verb's file holds `app`, a Typer application: with one command for a plain verb, or with several ("org make").
+`forebay --help` therefore costs little more than Typer itself (benchmarks/cli_start.py), and a verb's file can import what it
+needs. A verb's file holds `app`, a Typer application: with one command for a plain verb, or with several ("org make").
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ VERBS: dict[str, str] = {
     "down": "Stop what `up` started.",
     "port": "Say what a CUDA-written script needs from a chip, and which chips can run it.",
     "run": "Run a script on cards of the pool.",
-    "jobs": "List jobs.",
+    "jobs": "List jobs, newest first.",
     "show": "Show one job: state, runs, progress, what it left.",
     "logs": "Print what a job printed; -f follows.",
     "story": "Tell a job's or run's whole life: each event, who caused it, the numbers behind it.",
@@ -79,15 +78,19 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def root(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
-) -> None:
-    if version:
+def _tell_version(asked: bool) -> None:
+    if asked:
         from forebay import __version__
 
         typer.echo(f"forebay {__version__}")
         raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True, callback=_tell_version),
+) -> None:
+    pass
 
 
 def main() -> NoReturn:

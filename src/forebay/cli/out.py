@@ -47,7 +47,8 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
 
 def error(problem: ForebayError) -> None:
     """Print an error on stderr; as JSON too, where the caller asked for JSON."""
-    if "--json" in sys.argv:
+    ours = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv  # after that they are a script's own
+    if "--json" in ours:
         json.dump({"error": problem.to_json()}, sys.stderr, ensure_ascii=False)
         sys.stderr.write("\n")
         return

@@ -15,7 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 
 @app.command("set")
 def set_(
-    organisation: Annotated[str, typer.Argument(show_default=False)],
+    organisation: Annotated[str, typer.Argument(help="Its name.", show_default=False)],
     chip: Annotated[str, typer.Argument(help="A chip of the catalogue.", show_default=False)],
     cards: Annotated[str, typer.Argument(help="Cards at once, or `none` to lift the limit.", show_default=False)],
     as_json: Json = False,

@@ -2,6 +2,7 @@
 
 In this order: --cloud and --key where a command has them; FOREBAY_URL and FOREBAY_KEY; what `forebay key use` kept in
 ~/.config/forebay/client.json; the data folder of a cloud on this machine (FOREBAY_DATA, else ~/.forebay), as its operator.
+A key that was kept for one cloud, or that lies in its folder, goes to that cloud only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from forebay.errors import Unavailable
+from forebay.errors import BadInput, Unavailable
+
+PATIENCE_S = 5.0  # with a cloud that doesn't answer: it may be starting again
 
 
 def data_folder(asked: Path | None = None) -> Path:
@@ -36,14 +39,21 @@ def client() -> Any:
     kept = _kept()
     local = data_folder()
     url = os.environ.get("FOREBAY_URL") or kept.get("url") or _read(local / "address")
-    key = os.environ.get("FOREBAY_KEY") or kept.get("key") or _read(local / "operator.key")
+    key = os.environ.get("FOREBAY_KEY") or _key_for(url, kept, local)
     if not url:
         raise Unavailable(
             "I know of no cloud.",
             found=f"no FOREBAY_URL, no {client_file()}, and none in {local}",
             hint="`forebay up` starts one on this machine",
         )
-    return Client(url, key, patience_s=5.0)
+    return Client(url, key, patience_s=PATIENCE_S)
+
+
+def _key_for(url: str, kept: dict[str, str], local: Path) -> str:
+    """The key that is known for this cloud. One cloud's key is never shown to another."""
+    if url == kept.get("url"):
+        return kept.get("key", "")
+    return _read(local / "operator.key") if url == _read(local / "address") else ""
 
 
 def keep(url: str, key: str) -> Path:
@@ -64,6 +74,10 @@ def _kept() -> dict[str, str]:
         return kept
     except (FileNotFoundError, PermissionError):
         return {}
+    except ValueError:
+        raise BadInput(
+            "What `forebay key use` kept can't be read.", asked=str(client_file()), hint="remove the file, then use the key again"
+        ) from None
 
 
 def _read(path: Path) -> str:

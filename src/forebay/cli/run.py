@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from forebay.cli import out, reach
-from forebay.errors import BadInput, BadScript, RunFailed, nearest
+from forebay.errors import BadInput, BadScript, ForebayError, RunFailed, nearest
 
 app = typer.Typer(add_completion=False)
 
@@ -116,13 +117,16 @@ def print_line(line: dict[str, Any]) -> None:
 
 
 def _tell_events(cloud: Any, job: str) -> None:
-    for kind, event in cloud.events(job, follow=True):
-        if kind == "story":
-            out.console.print(f"· {event['text']}", style="dim", markup=False, soft_wrap=True)
+    with contextlib.suppress(ForebayError):  # whoever follows the log says that the cloud is gone
+        for kind, event in cloud.events(job, follow=True):
+            if kind == "story":
+                out.console.print(f"· {event['text']}", style="dim", markup=False, soft_wrap=True)
 
 
 def _need_dashes(words: list[str]) -> None:
-    if words and "--" not in sys.argv:
+    behind = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    words = words[: max(0, len(words) - len(behind))]  # those before the dashes: a mistyped option of ours, most likely
+    if words:
         ours = [
             "--cards",
             "--chip",
@@ -161,7 +165,7 @@ def _check_code(source: Path, entry: str | None) -> str | None:
             "A folder needs --entry, the script inside it.",
             asked=str(source),
             found=", ".join(scripts) or "no .py at its top",
-            hint="--entry train.py",
+            hint=f"--entry {scripts[0] if scripts else 'train.py'}",
         )
     script = source / entry if source.is_dir() and entry else source
     if not script.is_file():

@@ -54,6 +54,7 @@ def up(
     folder = reach.data_folder(data)
     pretended = pretend_nodes(pretend)
     bases = base_environments(base or [])
+    tls = tls_files(tls_cert, tls_key)
     if daemons.alive("cloud", folder) and daemons.alive("agent", folder):
         raise Conflict(
             "A cloud runs on this data folder already.",
@@ -69,7 +70,7 @@ def up(
         bases=bases,
         currency=currency,
         trust_all=trust_all,
-        tls=(tls_cert, tls_key) if tls_cert and tls_key else None,
+        tls=tls,
         trusted_network=trusted_network,
     )
     address = (folder / "address").read_text().strip()
@@ -194,6 +195,19 @@ def real_nodes(cpu_cards: int | None) -> tuple[Node, ...]:
             "This machine has accelerators, so it has no CPU cards.", asked=f"--cpu-cards {cpu_cards}", hint="leave it out"
         )
     return tuple(replace(node, cards=detect.cpu_cards(cpu_cards)) for node in found.nodes)
+
+
+def tls_files(cert: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    """Certificate and private key: both, or neither."""
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        missing = "--tls-cert" if cert is None else "--tls-key"
+        raise BadInput("TLS needs a certificate and its private key.", found=f"no {missing}", hint=f"{missing} FILE")
+    for path in (cert, key):
+        if not path.is_file():
+            raise BadInput("There is no such file.", asked=str(path), hint="a PEM file")
+    return cert.absolute(), key.absolute()
 
 
 def pretend_nodes(text: str) -> tuple[Node, ...]:

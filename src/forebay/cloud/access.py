@@ -58,7 +58,7 @@ class Who:
         return organisation, project
 
     def job(self, state: State, job_id: str) -> Standing:
-        """A job that the holder may see, by its id or a run's. Another organisation's gets the same answer as one that doesn't exist."""
+        """A job that the holder may see, by its id or a run's. Another organisation's gets the same answer as one that is not."""
         standing = state.standing(job_id)
         if standing is None or not self.sees(standing.job.organisation):
             raise Unknown("There is no such job.", asked=job_id, hint="`forebay jobs` lists yours")

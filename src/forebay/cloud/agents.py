@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 from weakref import WeakKeyDictionary
@@ -91,8 +92,10 @@ async def wanted(desk: At, centre: Centre, after: int = -1, wait_s: Annotated[fl
 
 @router.post("/report")
 async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
-    """What an agent sees of its runs. Answers which of them the cloud doesn't want any more, and since which version of
-    `wanted` it knows all this: an older answer to `wanted` may still name runs that have ended.
+    """What an agent sees of its runs.
+
+    Answers which of them the cloud doesn't want any more, and since which version of `wanted` it knows all this: an older
+    answer to `wanted` may still name runs that have ended.
     """
     gone, news = [], []
     for item in body.get("seen", []):
@@ -104,8 +107,9 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
             continue
         if seen.artefacts:
             desk.store.keep_artefacts(seen.name, seen.artefacts)
-        if _facts(desk.loop.state, 0, centre, seen)[0] is not None:
-            news.append(desk.loop.tell(partial(_told, centre, seen)))
+        for stage in _stages(seen):
+            if _facts(desk.loop.state, 0, centre, stage)[0] is not None:
+                news.append(desk.loop.tell(partial(_told, centre, stage)))
     await asyncio.gather(*news)
     for run, progress in body.get("progress", {}).items():
         if _is_ours(desk.loop.state, centre, run):
@@ -184,6 +188,12 @@ def _mounted(state: State, centre: str, run_id: str, version: str) -> str:
     return organisation
 
 
+def _stages(seen: Seen) -> tuple[Seen, ...]:
+    """What is seen, preceded by the start that it tells of too: a quick run's end may be the first that we hear of it."""
+    started = seen.phase is Where.ENDED and seen.running_at_ns
+    return (replace(seen, phase=Where.RUNNING), seen) if started else (seen,)
+
+
 def _facts(state: State, now_ns: int, centre: str, seen: Seen) -> tuple[e.Event | None, Body]:
     """What is new to the cloud in what an agent saw. Pure."""
     run = state.t.runs[seen.name]
@@ -214,8 +224,9 @@ def _told(centre: str, seen: Seen, state: State, now_ns: int) -> tuple[e.Event |
 
 
 def _lost_ns(seen: Seen, outcome: Outcome) -> int:
-    """The end of a run whose work was not kept: after its newest checkpoint, or all of it when it made none. Nothing of a
-    success is lost.
+    """The end of a run whose work was not kept: after its newest checkpoint, or all of it when it made none.
+
+    Nothing of a success is lost.
     """
     if outcome is Outcome.SUCCEEDED:
         return 0

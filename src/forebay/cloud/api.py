@@ -1,9 +1,10 @@
-"""The API, version 1: what tenants and operators ask of the cloud. Centres speak through `agents.py`, followers through
-`streams.py`.
+"""The API, version 1: what tenants and operators ask of the cloud.
 
-Each write may carry an `Idempotency-Key`: the same key and body again get the same answer, also after a restart.
-Each handler checks who asks, builds one fact, and hands it to the loop; it never changes anything itself. Handlers that walk
-the tables are coroutines, so that they run between two events and never while one is folded.
+Centres speak through `agents.py`, followers through `streams.py`.
+
+Each write may carry an `Idempotency-Key`: the same key and body again get the same answer, also after a restart. Each handler
+checks who asks, builds one fact, and hands it to the loop; it never changes anything itself. Handlers that walk the tables
+are coroutines, so that they run between two events and never while one is folded.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Asked:  what time does the journal write, if somebody sets the machine's clock?
 Answer: the wall clock is read once, at the start, and counted on by the monotonic clock. If it stood before the journal's
-        last line,
-        time goes on from that line. A difference from the wall clock of more than `TOLERATED_S` is told, once each time it grows.
+        last line, time goes on from that line. A difference from the wall clock of more than `TOLERATED_S` is told, once each
+        time it grows.
 Limits: after a restart the cloud believes the wall clock again, unless it lies before the last line.
 """
 

@@ -2,9 +2,8 @@
 
 Asked:  what survives `kill -9` and a power cut?
 Answer: all that was acknowledged. Events of one batch, the rows of the job listing that they change, and the answers to be
-        repeated for the same
-        idempotency key are written in one transaction (SQLite: write-ahead log, synchronous=FULL); only then is anybody answered.
-        A restart reads the newest snapshot and folds the events after it.
+        repeated for the same idempotency key are written in one transaction (SQLite: write-ahead log, synchronous=FULL); only
+        then is anybody answered. A restart reads the newest snapshot and folds the events after it.
 Limits: one cloud process a journal, held by a lock on the data folder.
 """
 
@@ -20,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from forebay.cloud.core import events as e
 from forebay.cloud.core.state import State, Tables
@@ -86,27 +85,31 @@ class Answer:
 class Journal:
     """An open journal. Use `Journal.open`."""
 
-    def __init__(self, engine: sa.Engine, lock: int) -> None:
+    def __init__(self, engine: sa.Engine, lock: int, snapshot_every: int) -> None:
         self._engine = engine
         self._lock = lock
+        self._snapshot_every = snapshot_every
         self.seq = 0
         self._since_snapshot = 0
 
     @classmethod
-    def open(cls, folder: Path) -> Journal:
-        """Open or make the journal in a data folder. Conflict when another cloud holds it, Refused when a newer Forebay
-        wrote it.
+    def open(cls, folder: Path, *, snapshot_every: int = SNAPSHOT_EVERY) -> Journal:
+        """Open or make the journal in a data folder.
+
+        Conflict when another cloud holds it, Refused when a newer Forebay wrote it.
         """
         lock = _lock(folder)
+        path = folder / "journal.sqlite"
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # nobody else's from its first byte on
+        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
         try:
-            engine = sa.create_engine(f"sqlite:///{folder / 'journal.sqlite'}", connect_args={"check_same_thread": False})
             sa.event.listen(engine, "connect", _pragmas)
             _check_version(engine, folder)
-            os.chmod(folder / "journal.sqlite", 0o600)
         except BaseException:
+            engine.dispose()
             os.close(lock)
             raise
-        return cls(engine, lock)
+        return cls(engine, lock, snapshot_every)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -141,6 +144,7 @@ class Journal:
                 changed[job] = None
         listing = [_listed(state, job) for job in changed]
         now_ns = events[-1].at_ns if events else state.t.last_at_ns
+        snapshot_due = self._since_snapshot + len(rows) >= self._snapshot_every
         try:
             with self._engine.begin() as db:
                 if rows:
@@ -158,16 +162,16 @@ class Journal:
                             for a in answers
                         ],
                     )
-                if self._since_snapshot + len(rows) >= SNAPSHOT_EVERY:
+                if snapshot_due:
                     self._snapshot(db, self.seq + len(rows), state)
-        except (OperationalError, DatabaseError) as error:
+        except DatabaseError as error:
             raise Unavailable(
                 "The journal can't be written, so nothing of this was done.",
                 found=str(error.orig),
                 hint="free disk space, then try again",
             ) from error
         self.seq += len(rows)
-        self._since_snapshot = 0 if self._since_snapshot + len(rows) >= SNAPSHOT_EVERY else self._since_snapshot + len(rows)
+        self._since_snapshot = 0 if snapshot_due else self._since_snapshot + len(rows)
 
     def answered(self, request: str) -> Answer | None:
         """What this request was answered before, if it was."""
@@ -271,10 +275,19 @@ def _pragmas(connection: Any, _record: Any) -> None:
 
 
 def _check_version(engine: sa.Engine, folder: Path) -> None:
+    """Make the tables of a new journal. Those of a newer Forebay are refused before anything is written."""
     try:
         with engine.begin() as db:
+            is_new = not sa.inspect(db).has_table(META.name)
+            found = None if is_new else db.execute(sa.select(META.c.value).where(META.c.name == "schema")).scalar()
+            if found is not None and int(found) > SCHEMA:
+                raise Refused(
+                    "This data folder was written by a newer Forebay.",
+                    asked=str(folder),
+                    found=f"schema {found}; this Forebay reads up to {SCHEMA}",
+                    hint="use the newer Forebay, or another --data folder",
+                )
             _meta.create_all(db)
-            found = db.execute(sa.select(META.c.value).where(META.c.name == "schema")).scalar()
             if found is None:
                 db.execute(sa.insert(META), [{"name": "schema", "value": str(SCHEMA)}])
     except DatabaseError as error:
@@ -284,10 +297,3 @@ def _check_version(engine: sa.Engine, folder: Path) -> None:
             found=str(error.orig),
             hint="is the disk full, or the file damaged?",
         ) from error
-    if found is not None and int(found) > SCHEMA:
-        raise Refused(
-            "This data folder was written by a newer Forebay.",
-            asked=str(folder),
-            found=f"schema {found}; this Forebay reads up to {SCHEMA}",
-            hint="use the newer Forebay, or another --data folder",
-        )

@@ -2,12 +2,10 @@
 
 Asked:  in what order do things happen, and when is somebody answered?
 Answer: one task takes what has come in, lets the core fold and decide it one by one, writes the whole batch in one
-        transaction, and only
-        then answers and publishes. While the disk is busy the next batch gathers: that is the group commit.
-        No `if` about jobs lives here.
+        transaction, and only then answers and publishes. While the disk is busy the next batch gathers: that is the group
+        commit. No `if` about jobs lives here.
 Limits: between deciding and the end of the write, listings may show a batch that is not yet safe; actions are published only
-        after it.
-        If the write fails the batch is refused and the state is read again from the journal.
+        after it. If the write fails the batch is refused and the state is read again from the journal.
 """
 
 from __future__ import annotations
@@ -36,8 +34,9 @@ MOST_IN_A_BATCH = 512
 
 Body = dict[str, Any]
 Make = Callable[[State, int], tuple["e.Event | None", Body]]
-"""Checks a request against the state and gives the fact with its time, and the answer. No fact: nothing changes. Raises
-ForebayError.
+"""Checks a request against the state and gives the fact with its time, and the answer.
+
+No fact: nothing changes. Raises ForebayError.
 """
 
 
@@ -147,7 +146,7 @@ class Loop:
                 error = Unavailable(
                     "The cloud met an error of its own, so nothing of this was done.", found=repr(error), hint="tell the operator"
                 )
-            self.state = self.journal.load()
+            await self._read_again()
             for ask in batch:
                 _give(ask, error)
             return
@@ -156,6 +155,16 @@ class Loop:
         for ask, body in good:
             if not ask.answer.done():
                 ask.answer.set_result(body)
+
+    async def _read_again(self) -> None:
+        """Take the state from the journal, which doesn't have what couldn't be written. Until that succeeds nothing goes on."""
+        while True:
+            try:
+                self.state = await asyncio.to_thread(self.journal.load)
+                return
+            except Exception:
+                log.exception("the journal can't be read")
+                await asyncio.sleep(TICK_S)
 
     def _repeated(self, ask: _Ask, in_this_batch: list[Answer]) -> Body | None:
         """The answer to a request that was answered before, here or in an earlier life."""

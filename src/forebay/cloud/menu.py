@@ -2,8 +2,7 @@
 
 Asked:  a tenant's program and what they said (--cards, --chip); the chips that the pool has. What may the scheduler choose from?
 Answer: the chips that the report on the program allows, times the counts. A chip that was asked for by name and can't run it
-        is refused
-        with the report's reason; chips that nobody named are only taken where real cards are.
+        is refused with the report's reason; chips that nobody named are only taken where real cards are.
 Limits: programs are read in a worker process, because they are a stranger's text; what was read is remembered by bundle and
         entry.
 """
@@ -127,8 +126,9 @@ def _leave_with_the_cloud() -> None:
 
 
 def _read(archive: str, entry: str) -> dict[str, Verdict] | BadScript:
-    """In the worker: the verdicts for a program, or why it can't be read. Programs that aren't Python need nothing of a chip
-    that we know.
+    """In the worker: the verdicts for a program, or why it can't be read.
+
+    Programs that aren't Python need nothing of a chip that we know.
     """
     with tempfile.TemporaryDirectory(prefix="forebay-read-") as folder:
         code = Path(folder) / "code"

@@ -1,10 +1,8 @@
 """The cloud's process: `python -m forebay.cloud.serve --data DIR --port N`.
 
 Opens the journal, makes what a new cloud needs (its currency, an operator's key, the local centre's token), and serves the
-API until SIGTERM.
-The operator's secret is written to DIR/operator.key and the local centre's to DIR/centre.token, readable by the owner only;
-the journal
-has their hashes.
+API until SIGTERM. The operator's secret is written to DIR/operator.key and the local centre's to DIR/centre.token, readable
+by the owner only; the journal has their hashes.
 """
 
 from __future__ import annotations
@@ -17,19 +15,17 @@ import secrets
 import socket
 import sys
 from pathlib import Path
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from forebay import __version__
 from forebay.cloud.access import sha256_of
-from forebay.cloud.api import application
 from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
 from forebay.cloud.core.tenant import Key, Role
-from forebay.cloud.journal import Journal
-from forebay.cloud.loop import Loop
-from forebay.cloud.store import Store
 from forebay.errors import BadInput, Conflict, ForebayError, Refused
+
+if TYPE_CHECKING:
+    from forebay.cloud.loop import Loop
 
 LOCAL_CENTRE = "local"
 
@@ -46,6 +42,14 @@ def main() -> None:
 
 
 def serve(asked: argparse.Namespace) -> None:
+    # Here and not above: the worker that reads programs imports this module once more, and needs no server and no SQL.
+    import uvicorn
+
+    from forebay.cloud.api import application
+    from forebay.cloud.journal import Journal
+    from forebay.cloud.loop import Loop
+    from forebay.cloud.store import Store
+
     data = Path(asked.data)
     tls = bool(asked.tls_cert and asked.tls_key)
     refuse_open_door(asked.host, tls=tls, trusted_network=asked.trusted_network)
@@ -67,7 +71,9 @@ def serve(asked: argparse.Namespace) -> None:
             ssl_keyfile=asked.tls_key if tls else None,
         )
         port = listening.getsockname()[1]
-        (data / "address").write_text(f"{'https' if tls else 'http'}://{asked.host}:{port}\n")
+        draft = data / "address.draft"  # complete or absent: the agent and `forebay up` wait for it
+        draft.write_text(f"{'https' if tls else 'http'}://{asked.host}:{port}\n")
+        draft.rename(data / "address")
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         journal.close()

@@ -1,7 +1,7 @@
 """The cloud's files beside the journal: bundles, chunks, logs, lists of artefacts.
 
-Each organisation has a folder of its own, so that knowing a hash is never enough to read another's code or data.
-A file is complete or absent: it is written under another name, synced and renamed.
+Each organisation has a folder of its own, so that knowing a hash is never enough to read another's code or data. A file is
+complete or absent: it is written under another name, synced and renamed.
 """
 
 from __future__ import annotations

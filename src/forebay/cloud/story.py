@@ -34,7 +34,7 @@ def tell(event: e.Event, state: State) -> str:
             lost = (
                 f", of which {show_seconds(event.lost_ns / NS_PER_S)} after the last checkpoint are lost" if event.lost_ns else ""
             )
-            why = f" ({event.reason})" if event.reason else ""
+            why = f" ({event.reason.rstrip('.')})" if event.reason and event.outcome != "succeeded" else ""
             return f"{event.outcome}{why}; its cards were held for {show_seconds(event.held_ns / NS_PER_S)}{lost}"
         case e.Requeued():
             pause = max(0, event.not_before_ns - event.at_ns) / NS_PER_S

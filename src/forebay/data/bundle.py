@@ -163,7 +163,7 @@ def _check_size(members: list[_Member], source: Path, limit_bytes: int) -> None:
         f"{source} is too large to send: {show_bytes(total)} before compression, and the limit is {show_bytes(limit_bytes)}.",
         found="the largest files: "
         + ", ".join(f"{member.name} ({show_bytes(member.size)})" for member in largest if member.size),
-        hint="name in .gitignore what the script doesn't need; data belongs in a data set (forebay data create)",
+        hint="name in .gitignore what the script doesn't need; data belongs in a data set (forebay data make)",
     )
 
 

@@ -40,7 +40,7 @@ def sentences(path):
 def cache():
     """Kept between runs of the suite, and shared by its workers through the builder's lock."""
     place = os.environ.get("FOREBAY_TEST_SHIM_CACHE")
-    return Path(place) if place else Path.home() / ".cache" / "forebay" / "shim-tests"
+    return Path(place) if place else Path.home() / ".cache" / "forebay" / "shim"
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,13 @@
 
     decisions = decide(state, fact)
 
-The fact and then every decision are folded into `state` as they are made; the caller writes all of them to the journal
-before it acts
-on any. Called with the same state and fact it decides the same: there is no clock, no dice and no I/O here.
+The fact and then every decision are folded into `state` as they are made; the caller writes all of them to the journal before
+it acts on any. Called with the same state and fact it decides the same: there is no clock, no dice and no I/O here.
 
-Policy: first come, first served, by chip. A job takes the first option of its menu whose cards are free. A job that waits
-        for cards of a chip holds
-back later jobs that want that chip, so small jobs never starve a wide one; a job that waits for its organisation's quota, or
-for its next
-try, holds back nobody but its own lane. No backfill, no preemption, no shares: they come with the scheduler proper
-(docs/decisions/0004).
+Policy: first come, first served, by chip. A job takes the first option of its menu whose cards are free. A job that waits for
+        cards of a chip holds back later jobs that want that chip, so small jobs never starve a wide one; a job that waits for
+        its organisation's quota, or for its next try, holds back nobody but its own lane. No backfill, no preemption, no
+        shares: they come with the scheduler proper (docs/decisions/0004).
 """
 
 from __future__ import annotations
@@ -123,25 +120,30 @@ def _after(state: State, ended: e.Ended) -> list[e.Event]:
     """What becomes of the job whose run ended."""
     run = state.t.runs[ended.run]
     standing = state.t.jobs[run.job]
-    at = {"at_ns": ended.at_ns, "by": "forebay"}
     if ended.outcome == "succeeded":
-        return [_made(state, e.Finished(**at, job=run.job, phase=Phase.SUCCEEDED.value))]  # type: ignore[arg-type]
+        return [_over(state, ended, run.job, Phase.SUCCEEDED)]
     if run.stop:
-        phase = Phase.CANCELLED if run.stop.startswith("cancelled") else Phase.FAILED
-        return [_made(state, e.Finished(**at, job=run.job, phase=phase.value, reason=run.stop))]  # type: ignore[arg-type]
+        return [_over(state, ended, run.job, Phase.CANCELLED if run.stop.startswith("cancelled") else Phase.FAILED, run.stop)]
     left = standing.job.retries - (run.attempt - 1)
     why_not = _not_again(ended, left)
     if why_not:
-        return [_made(state, e.Finished(**at, job=run.job, phase=Phase.FAILED.value, reason=f"{ended.reason}; {why_not}"))]  # type: ignore[arg-type]
-    not_before = ended.at_ns + int(_backoff_s(run, ended) * NS_PER_S)
-    return [_made(state, e.Requeued(**at, job=run.job, run=run.id, not_before_ns=not_before, left=left - 1, reason=ended.reason))]  # type: ignore[arg-type]
+        return [_over(state, ended, run.job, Phase.FAILED, f"{ended.reason.rstrip('.')}; {why_not}")]
+    not_before_ns = ended.at_ns + int(_backoff_s(run, ended) * NS_PER_S)
+    again = e.Requeued(
+        at_ns=ended.at_ns, by="forebay", job=run.job, run=run.id, not_before_ns=not_before_ns, left=left - 1, reason=ended.reason
+    )
+    return [_made(state, again)]
+
+
+def _over(state: State, ended: e.Ended, job: str, phase: Phase, reason: str = "") -> e.Event:
+    return _made(state, e.Finished(at_ns=ended.at_ns, by="forebay", job=job, phase=phase.value, reason=reason))
 
 
 def _not_again(ended: e.Ended, left: int) -> str:
     """Why a failed run is not tried again; empty: it is.
 
-    A program that ends with an exit code of its own and got no further than before would do the same again.
-    A kill, a lost supervisor, or a new checkpoint says that the next try may get further.
+    A program that ends with an exit code of its own and got no further than before would do the same again. A kill, a lost
+    supervisor, or a new checkpoint says that the next try may get further.
     """
     if ended.outcome == "unprepared":
         return "not tried again, because its code, data or environment can't be laid out"

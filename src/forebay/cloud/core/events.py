@@ -1,8 +1,8 @@
 """Everything that can happen, as facts from outside and as decisions of the core. Both go into the journal, in order.
 
-A fact is told to the core; a decision is what the core makes of it. History is folded, never decided again, so a newer
-policy changes no past and no bill. Every event says when (the cloud's own clock, which never goes back) and by whom:
-a key's id, "centre NAME", or "forebay" for decisions.
+A fact is told to the core; a decision is what the core makes of it. History is folded, never decided again, so a newer policy
+changes no past and no bill. Every event says when (the cloud's own clock, which never goes back) and by whom: a key's id,
+"centre NAME", or "forebay" for decisions.
 """
 
 from __future__ import annotations

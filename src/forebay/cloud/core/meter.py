@@ -2,8 +2,7 @@
 
 Asked:  who held which cards for how long, and what does it cost?
 Answer: a run's cost is cards x seconds held x the price at its launch. The seconds were measured by the engine's monotonic
-        clock, from the
-        moment the cards were taken to the moment the last process was gone; never told by the job.
+        clock, from the moment the cards were taken to the moment the last process was gone; never told by the job.
 Limits: a run that still goes on is counted up to `now`, by the cloud's clock, and marked as open.
 """
 

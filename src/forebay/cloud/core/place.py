@@ -4,8 +4,7 @@
 
 Asked:  on which nodes do so many cards of a chip go?
 Answer: on the one node where they leave the fewest cards over; if no node holds them all, on nodes of one island, fullest
-        rooms first, so
-        that few nodes are touched. Real cards before pretend ones, and never both in one run.
+        rooms first, so that few nodes are touched. Real cards before pretend ones, and never both in one run.
 Limits: no fabric yet: islands are taken as flat.
 """
 

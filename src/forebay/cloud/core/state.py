@@ -4,8 +4,7 @@ Asked:  what is true now, given everything that happened?
 Answer: `State.fold(event)`, once an event, in the journal's order. It decides nothing and can't fail on an event that the core or
         the API let through, so a restart only has to fold the journal again (or a snapshot and the lines after it).
 Shape:  the tables hold frozen nouns and are what a snapshot keeps; the indexes beside them are derived, and exist so that an
-        event
-        costs the same whether ten jobs are known or ten thousand.
+        event costs the same whether ten jobs are known or ten thousand.
 """
 
 from __future__ import annotations

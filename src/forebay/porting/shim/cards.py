@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+from forebay.porting.shim.build import Torch
+
 MOST = 64
 NAME = {"simulated": "Forebay simulated CUDA device (CPU)", "mapped": "Forebay mapped CUDA device (CPU)"}
 
@@ -102,10 +104,12 @@ class Cards:
 class Simulated(Cards):
     kind = "simulated"
 
-    def __init__(self, cards: int, library: Path, torch_folder: Path) -> None:
+    def __init__(self, cards: int, library: Path, torch: Torch) -> None:
         super().__init__(cards)
         for name in ("libc10.so", "libtorch_cpu.so"):  # first, and for all to see: ours is linked against them
-            ctypes.CDLL(str(torch_folder / "lib" / name), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(torch.folder / "lib" / name), mode=ctypes.RTLD_GLOBAL)
+        if torch.cuda:  # its kernels are registered before ours: the newest is the one that is called
+            ctypes.CDLL(str(torch.folder / "lib" / "libtorch_cuda.so"))
         # PyDLL keeps the interpreter's lock: each of these calls is shorter than letting go of it.
         self._library = ctypes.PyDLL(str(library), mode=ctypes.RTLD_GLOBAL)
         for name in ("forebay_stream", "forebay_operators"):

@@ -196,5 +196,5 @@ TORCH_LIBRARY_IMPL(c10d, CUDA, library) {
 }  // namespace forebay
 
 namespace c10d {
-C10_REGISTER_TYPED_CLASS(TimerRegistry, c10::kCUDA, forebay::CardTimer)
+C10_REGISTER_TYPED_CLASS_WITH_PRIORITY(TimerRegistry, c10::kCUDA, c10::REGISTRY_PREFERRED, forebay::CardTimer)
 }  // namespace c10d

@@ -213,7 +213,6 @@ void BorrowedDice::swap() {
 namespace at {
 
 // The name is not ours to choose: torch looks for "CUDAHooks" in this registry.
-// No `override` on what torch 2.4 declares in another base or with other words: the signatures below fit all versions.
 struct CUDAHooks final : CUDAHooksInterface {
   explicit CUDAHooks(CUDAHooksArgs) {}
 
@@ -285,7 +284,7 @@ struct CUDAHooks final : CUDAHooksInterface {
   }
 };
 
-REGISTER_CUDA_HOOKS(CUDAHooks)
+C10_REGISTER_CLASS_WITH_PRIORITY(CUDAHooksRegistry, CUDAHooks, c10::REGISTRY_PREFERRED, CUDAHooks)
 
 }  // namespace at
 

@@ -1,8 +1,8 @@
 """Act when a module is imported, between its finder and its first user.
 
 Asked:  how is torch changed before anybody sees it, without importing it?
-Answer: a finder in front of sys.meta_path lets the others find the module and wraps the loader: `before` runs ahead of the
-        module's own text, `after` behind it. Each watch is used once; afterwards the module has its own loader again.
+Answer: a finder in front of sys.meta_path lets the others find the module and wraps the loader: `before` runs ahead of
+        whatever the loader does (for a compiled module: before its library is loaded), `after` behind the module's own text. Each watch is used once; afterwards the module has its own loader again.
 Limits: a module that is imported already is not watched any more.
 """
 
@@ -15,18 +15,19 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-Act = Callable[[Any], None]  # it gets the module
+Before = Callable[[], None]
+After = Callable[[Any], None]  # it gets the module
 
 
-def _nothing(module: Any) -> None:
+def _nothing(*module: Any) -> None:
     pass
 
 
 class Watch(importlib.abc.MetaPathFinder):
     def __init__(self) -> None:
-        self._acts: dict[str, tuple[Act, Act]] = {}
+        self._acts: dict[str, tuple[Before, After]] = {}
 
-    def on(self, name: str, *, before: Act = _nothing, after: Act = _nothing) -> None:
+    def on(self, name: str, *, before: Before = _nothing, after: After = _nothing) -> None:
         self._acts[name] = (before, after)
 
     def find_spec(
@@ -46,19 +47,19 @@ class Watch(importlib.abc.MetaPathFinder):
 class _Around:
     """A loader that is the one it wraps, but for two calls."""
 
-    def __init__(self, loader: Any, before: Act, after: Act) -> None:
+    def __init__(self, loader: Any, before: Before, after: After) -> None:
         self._loader, self._before, self._after = loader, before, after
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
+        self._before()
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
-        self._before(module)
         self._loader.exec_module(module)
         self._after(module)

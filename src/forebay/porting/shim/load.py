@@ -50,8 +50,8 @@ def install(carrier: Carrier, *, cards: int) -> None:
         if carrier.library is not None:
             verify(carrier.library)
         watch = imports.Watch()
-        watch.on("torch", before=_open_cards, after=_after_torch)
-        watch.on("torch._C", after=lambda module: torch_c.fill(module, _live()))
+        watch.on("torch", after=_after_torch)
+        watch.on("torch._C", before=_open_cards, after=lambda module: torch_c.fill(module, _live()))
         watch.on("torch.distributed.distributed_c10d", after=groups.carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
         sys.meta_path.insert(0, watch)
@@ -132,12 +132,13 @@ def _live() -> Cards:
     return _cards
 
 
-def _open_cards(torch: Any) -> None:
-    """Just before torch's own text runs: load the device, so that torch finds its hooks registered."""
+def _open_cards() -> None:
+    """Just before torch's compiled part is loaded: load the device, so that torch finds its hooks registered."""
     global _cards
     assert _carrier is not None
+    os.environ["TORCH_DISABLE_NATIVE_JIT"] = "1"  # torch 2.12 and newer: its own Triton kernels would be put over ours
     if _carrier.library is not None:
-        _cards = Simulated(_wanted["cards"], _carrier.library, find_torch().folder)
+        _cards = Simulated(_wanted["cards"], _carrier.library, find_torch())
     else:
         _cards = Mapped(_wanted["cards"])
     _cards.set_memory_limit(_wanted["memory_limit"])

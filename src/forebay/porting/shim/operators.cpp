@@ -9,8 +9,6 @@
 // Limits: an operator without a CPU kernel fails with torch's own words.
 #include "shim.h"
 
-#include <ATen/CPUFunctions.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/_fused_sdp_choice.h>
@@ -43,15 +41,6 @@ using c10::DispatchKey;
 using c10::IValue;
 using c10::OperatorHandle;
 using torch::jit::Stack;
-
-at::Tensor Crossing::original(const Tensor& on_host) const {
-  for (const auto& [alias, mine] : pairs) {
-    if (alias.is_same(on_host)) {
-      return mine;
-    }
-  }
-  return {};
-}
 
 void Crossing::enter(IValue& value) {
   if (value.isTensor()) {
@@ -309,7 +298,7 @@ void answer_no(const OperatorHandle& op, Stack* stack) {
   torch::jit::push(*stack, false);
 }
 
-// ---- attention: the same operators as for host tensors, so that autograd sees them and the card's thread runs them
+// ---- attention: the same operators as for host tensors, so that autograd records them and the fallback runs them
 
 Tensor mask_as_numbers(const Tensor& mask, const Tensor& query) {
   if (mask.scalar_type() != at::kBool) {
@@ -487,7 +476,9 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
     // result first and then calls the out= form: two calls for one.
     if (which_ctc) {
       library.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&answer_no>());
-    } else if (whole || dispatcher.findSchema(op)->hasKernelForDispatchKey(DispatchKey::CPU)) {
+    } else if (
+        whole || dispatcher.findSchema(op)->hasKernelForDispatchKey(DispatchKey::CPU) ||
+        dispatcher.findSchema(op)->hasKernelForDispatchKey(DispatchKey::CUDA)) {
       library.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
     }
   }

@@ -73,7 +73,6 @@ struct Crossing {
 
   void enter(c10::IValue& value);  // every cuda tensor in it, also in lists of lists, becomes its host alias
   void leave(c10::IValue& value);  // and back: the original where there is one, else a new cuda tensor
-  at::Tensor original(const at::Tensor& on_host) const;
 };
 
 }  // namespace forebay

@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import itertools
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,16 +23,25 @@ from forebay.porting.shim.journal import note, noted
 CAPABILITY = (8, 0)  # bf16 and every operator class that scripts ask for; what most CUDA-like chips answer
 CUDA_VERSION = 12080
 NCCL_VERSION = (2, 21, 5)
+SPEAK_TO_A_DRIVER = ("_cuda_", "_nccl_", "_gds_")  # what a CUDA build has of these and we don't know is refused
+ONLY_SETTINGS = ("_cuda_tunableop_", "_cuda_record_untuned_", "_cuda_get_conv_benchmark_")
 CUDA = 1  # c10::DeviceType::CUDA
 
 
 def fill(torch_c: Any, cards: Cards) -> None:
-    """Add to torch._C what is missing there. What it has already is left alone."""
-    for name, value in {**_functions(cards), **_classes(torch_c, cards), **_refusals()}.items():
-        if not hasattr(torch_c, name):
-            setattr(torch_c, name, value)
+    """Give torch._C what a CUDA build has there, and in a CUDA build replace it: those would look for a driver."""
+    ours = {**_functions(cards), **_classes(torch_c, cards), **_refusals()}
+    for name, value in vars(torch_c).items():
+        speaks = name.startswith(SPEAK_TO_A_DRIVER) and not name.startswith(ONLY_SETTINGS)
+        if speaks and name not in ours and not isinstance(value, type):
+            ours[name] = refusal(f"torch._C.{name}", "it speaks to CUDA itself")
+    for name, value in ours.items():
+        setattr(torch_c, name, value)
     torch_c._has_cuda = True  # torch.backends.cuda.is_built(), which torch.cuda.Stream asks for
     torch_c.has_cuda = True
+    torch_c._has_cudnn = False  # a CUDA build has it: it would be asked for its version
+    vars(torch_c).pop("_cudnn", None)
+    sys.modules.pop("torch._C._cudnn", None)
 
 
 # ---------------------------------------------------------------- functions
