@@ -20,6 +20,7 @@ import tempfile
 import time
 import venv
 from pathlib import Path
+from typing import Any
 
 import stopwatch
 
@@ -56,7 +57,7 @@ def copy_of_source(folder: Path) -> Path:
     return source
 
 
-def install(home: Path, source: Path, what: str) -> dict[str, object]:
+def install(home: Path, source: Path, what: str) -> dict[str, Any]:
     """Install `what`, "." or ".[extra]", into a new environment, and weigh what came."""
     venv.create(home, with_pip=True)
     python = home / "bin" / "python"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,19 @@ def spent(argv: Sequence[str], *, env: Mapping[str, str] | None = None, output: 
 def end_cleanly() -> None:
     """Let SIGTERM, as `timeout` sends it, run the `finally` clauses that stop what a benchmark started."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put SIGTERM off until the block is through, so that cleaning up isn't cut short."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if came:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def in_turn(sides: Sequence[str], rounds: int) -> Iterator[str]:

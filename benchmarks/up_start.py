@@ -97,12 +97,13 @@ def one_start(folder: Path) -> dict[str, float]:
                 raise SystemExit(f"forebay up: {said.read_text()}")
             cloud_cpu_s = cpu_s(json.loads((folder / "cloud.pid").read_text())["pid"])
         finally:
-            subprocess.run(
-                stopwatch.forebay("down", "--data", str(folder)),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            with stopwatch.undisturbed():
+                subprocess.run(
+                    stopwatch.forebay("down", "--data", str(folder)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
     finally:
         said.unlink(missing_ok=True)
     return {"answer_s": answer_s, "joined_s": joined_s, "up_cpu_s": used.ru_utime + used.ru_stime, "cloud_cpu_s": cloud_cpu_s}

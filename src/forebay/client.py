@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import ssl
 import tempfile
 import time
 import uuid
@@ -59,7 +60,11 @@ class Client:
         self._patience_s = patience_s
         headers = {"User-Agent": f"forebay/{__version__}"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._http = httpx.Client(
-            base_url=self.url + "/api/v1", headers=headers, timeout=httpx.Timeout(30.0, connect=5.0), trust_env=False
+            base_url=self.url + "/api/v1",
+            headers=headers,
+            timeout=httpx.Timeout(30.0, connect=5.0),
+            trust_env=False,  # no proxy stands between a tenant and the cloud
+            verify=ssl.create_default_context(),  # the system's certificates, or those in SSL_CERT_FILE
         )
 
     def __enter__(self) -> Client:
@@ -215,7 +220,7 @@ class Client:
         return self._write("POST", "/jobs", body)
 
     def jobs(self, *, phase: str = "", project: str = "", before: int = 0, most: int = 100) -> list[Body]:
-        return self._list("/jobs", "jobs", phase=phase, project=project, before=before, most=most)
+        return self._list("/jobs", "jobs", phase=phase, before=before, most=most, **_filtered("", project))
 
     def job(self, job: str) -> Body:
         return self._get(f"/jobs/{_quoted(job)}")
@@ -251,7 +256,7 @@ class Client:
         return self._get("/pool")
 
     def bill(self, *, organisation: str = "", project: str = "", job: str = "") -> Body:
-        return self._get("/bill", organisation=organisation, project=project, job=job)
+        return self._get("/bill", job=job, **_filtered(organisation, project))
 
     # Talking HTTP.
 
@@ -386,6 +391,13 @@ def split_project(text: str) -> tuple[str, str]:
     if not slash or not organisation or not project or "/" in project:
         raise BadInput("A project is named with its organisation.", asked=text, hint="acme/research")
     return organisation, project
+
+
+def _filtered(organisation: str, project: str) -> dict[str, str]:
+    """Filters of a listing: a project may be said with its organisation or without."""
+    if "/" in project:
+        organisation, project = split_project(project)
+    return {"organisation": organisation, "project": project}
 
 
 def _organisation(project: str | None) -> dict[str, str]:

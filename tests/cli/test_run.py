@@ -124,8 +124,9 @@ def test_a_run_is_followed_to_its_end_with_its_own_arguments(forebay):
     assert "· succeeded" in done.out.splitlines()
     job = jobs(forebay)[0]
     assert forebay("logs", job, "--rank", 1).out == "[1] arguments --steps 3 --json\n"
-    for verb in ("show", "story", "bill"):
-        assert "succeeded" in forebay(verb, *(["--job"] if verb == "bill" else []), job).out
+    assert "succeeded" in forebay("show", job).out and "succeeded" in forebay("story", job).out
+    (line,) = forebay("bill", "--job", job, "--json").json["lines"]
+    assert (line["run"], line["cards"], line["outcome"]) == (f"{job}-1", 2, "succeeded")
 
 
 def test_a_script_that_fails_fails_the_command(forebay):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -242,6 +243,14 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_the_cloud_goes_on_once_there
         cloud.kill("cloud")
         cloud.serve()
         assert {row["id"]: row["name"] for row in member.jobs()} == {before: "train", after: "kept"}
+
+
+def test_a_cloud_that_starts_on_a_full_disk_says_so(tmp_path):
+    command = [sys.executable, "-m", "forebay.cloud.serve", "--data", str(tmp_path / "data")]
+    no_byte = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # noqa: E731
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, preexec_fn=no_byte)
+    told = json.loads(ended.stderr.splitlines()[-1])["error"]
+    assert (ended.returncode, told["kind"]) == (6, "Unavailable")
 
 
 def wanted(agent: httpx.Client) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -117,6 +118,8 @@ def kill_and_check(cloud: Cloud, folder: Path, *, kills: int, longest_pause_s: f
         printed = {job: [(line["rank"], line["text"]) for line in operator.logs(job)] for job in found}
 
     # No acknowledged job is lost, and none was made that nobody knows of.
+    print(f"{kills} kills in the life of {len(found)} jobs")
+    assert len(found) >= kills / 4, "too few to say anything"
     assert {job: body["phase"] for job, body in found.items()} == dict.fromkeys(customer.acknowledged, "succeeded")
 
     # None ran twice: each rank of each job began once and ended once, and printed each line once.
@@ -167,6 +170,6 @@ def test_a_few_kills_in_the_middle_of_a_stream_of_jobs_lose_and_double_nothing(p
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_hundred_kills_in_the_middle_of_a_stream_of_jobs_lose_and_double_nothing(pool_of_three, tmp_path):
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")  # shown when it fails
+    seed = int(os.environ.get("FOREBAY_TESTS_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"again with: FOREBAY_TESTS_SEED={seed}")  # shown when it fails
     kill_and_check(pool_of_three, tmp_path, kills=100, longest_pause_s=3.0, seed=seed)

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -73,6 +74,7 @@ class Link:
             headers={"Authorization": f"Bearer {token}", "User-Agent": f"forebay-agent/{__version__}"},
             timeout=httpx.Timeout(WAIT_S + 10, connect=5.0),
             trust_env=False,
+            verify=ssl.create_default_context(),  # the system's certificates, or those in SSL_CERT_FILE
         )
 
     def hello(self, nodes: tuple[Node, ...]) -> None:

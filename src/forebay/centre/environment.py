@@ -30,6 +30,7 @@ from forebay.errors import BadRequirement
 Step = Callable[[list[str], Path, Mapping[str, str]], tuple[int, str]]
 
 # The base's own: torch, the compilers that belong to it, and the plug-ins by which vendors bring their chips to it.
+_TORCH_LINE = re.compile(r"(^|/)torch($|[-=<>!~ @\[;])")  # "torch==2.4", "./wheels/torch-2.4-….whl"
 _BASE_ONLY = re.compile(
     r"torch|pytorch|triton(-ascend)?|pytorch-triton(-.*)?|nvidia-.*|torch-(npu|mlu|musa|gcu|xla|xmlir|vacc|sdaa|mlu-ops)|torch-directml"
     r"|intel-extension-for-pytorch|habana-torch-plugin"
@@ -136,11 +137,24 @@ def _build(folder: Path, source: Path, order: Order, about: Mapping[str, Any], s
         "--no-cache-dir",
         "--no-warn-script-location",
     ]
+    # With the base's torch as a constraint pip sees a conflict at once, instead of fetching another torch to look into it.
+    if about["torch"]:
+        pinned = folder / "base.txt"
+        _must(step(_write_file(about, pinned, f"torch=={about['torch']}\n"), folder, {}), "pin the base's torch")
+        asked = ["--constraint", str(pinned), *asked]
     # pip's report goes to a file: what builds an sdist may print to stdout what it likes.
     code, _ = step(
         [*pip, "--dry-run", "--quiet", "--report", str(folder / "report.json"), *asked], source.parent, order.build_env
     )
     if code != 0:
+        culprit = next((line.strip() for line in text.splitlines() if _TORCH_LINE.search(line.strip().lower())), "")
+        if culprit and about["torch"]:
+            raise BadRequirement(
+                "The requirements would replace torch, which only the chip's base environment brings.",
+                asked=culprit,
+                found=f"the base has torch {about['torch']}",
+                hint="leave it out, or loosen the version so that the base's own will do",
+            )
         raise BadRequirement(
             "The requirements can't be met.",
             asked=order.spec.requirements or "",

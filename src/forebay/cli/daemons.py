@@ -36,7 +36,7 @@ def alive(name: str, folder: Path) -> int | None:
     """
     try:
         known = json.loads((folder / f"{name}.pid").read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return known["pid"] if known["started"] and _started(known["pid"]) == known["started"] else None
 
@@ -67,11 +67,13 @@ def why_it_ended(name: str, folder: Path) -> ForebayError:
 
 
 def _started(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 when there is none or it is a zombie (proc(5), stat fields 3 and
-    22).
+    """When a process started, in clock ticks since boot; 0 when there is none (proc(5), stat fields 3 and 22).
+
+    A zombie is none, unless some of its threads are still dying: until they are through it has its files, locks and ports.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        is_gone = fields[0] == "Z" and len(os.listdir(f"/proc/{pid}/task")) < 2
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return 0 if fields[0] == "Z" else int(fields[19])
+    return 0 if is_gone else int(fields[19])

@@ -28,12 +28,15 @@ def make(
     """Make a key. Its secret is shown once: the cloud keeps a hash only."""
     with reach.client() as cloud:
         made, secret = cloud.make_key(project, role=role, name=name, expires_in=expires_in)
-        kept = reach.keep(cloud.url, secret) if use else None
+    # The secret is shown before anything else can fail: nobody can show it again.
     if as_json:
         out.as_json({**made, "secret": secret})
+    else:
+        out.console.print(f"key {made['id']} ({made['role']}" + (f" of {project})" if project else ")"))
+        out.console.print(f"secret {secret}", soft_wrap=True)
+    kept = reach.keep(cloud.url, secret) if use else None
+    if as_json:
         return
-    out.console.print(f"key {made['id']} ({made['role']}" + (f" of {project})" if project else ")"))
-    out.console.print(f"secret {secret}", soft_wrap=True)
     out.console.print(
         f"kept in {kept}; the next commands use it" if kept else "use it: export FOREBAY_KEY=… or forebay key use SECRET",
         style="dim",

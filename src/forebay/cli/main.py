@@ -6,6 +6,7 @@ needs. A verb's file holds `app`, a Typer application: with one command for a pl
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -36,6 +37,9 @@ VERBS: dict[str, str] = {
     "quota": "Set and list how many cards an organisation may hold.",
     "bill": "Show what was used and what it costs.",
 }
+
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)  # and no fault of ours
 
 
 class LazyVerbs(TyperGroup):
@@ -107,4 +111,12 @@ def main() -> NoReturn:
     except BrokenPipeError:  # `forebay jobs | head`
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        from forebay.cli import out
+        from forebay.errors import Unavailable
+
+        out.error(Unavailable("A file can't be used.", asked=str(error.filename or ""), found=error.strerror or ""))
+        sys.exit(Unavailable.exit_code)
     sys.exit(0)

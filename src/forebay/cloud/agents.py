@@ -210,7 +210,7 @@ def _facts(state: State, now_ns: int, centre: str, seen: Seen) -> tuple[e.Event 
             held_ns=seen.held_ns,
             lost_ns=_lost_ns(seen, outcome),
             exit_code=seen.exit_code,
-            reason=seen.reason,
+            reason="; ".join(line.strip() for line in seen.reason.splitlines()),
             checkpointed=seen.checkpoint_at_ns > seen.started_at_ns,
             artefacts=len(seen.artefacts),
         ), {}
@@ -228,7 +228,7 @@ def _lost_ns(seen: Seen, outcome: Outcome) -> int:
 
     Nothing of a success is lost.
     """
-    if outcome is Outcome.SUCCEEDED:
+    if outcome in (Outcome.SUCCEEDED, Outcome.UNPREPARED):  # the latter has done no work
         return 0
     since = max(seen.checkpoint_at_ns, seen.started_at_ns)
     return min(max(0, seen.ended_at_ns - since), seen.held_ns)

@@ -100,7 +100,7 @@ class Journal:
         """
         lock = _lock(folder)
         path = folder / "journal.sqlite"
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # nobody else's from its first byte on
+        path.touch(mode=0o600)  # nobody else's from its first byte on
         engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
         try:
             sa.event.listen(engine, "connect", _pragmas)

@@ -12,17 +12,18 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from forebay import __version__
 from forebay.cloud.access import sha256_of
 from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
 from forebay.cloud.core.tenant import Key, Role
-from forebay.errors import BadInput, Conflict, ForebayError, Refused
+from forebay.errors import BadInput, Conflict, ForebayError, Refused, Unavailable
 
 if TYPE_CHECKING:
     from forebay.cloud.loop import Loop
@@ -36,9 +37,16 @@ def main() -> None:
     try:
         serve(asked)
     except ForebayError as error:
-        json.dump({"error": error.to_json()}, sys.stderr)
-        sys.stderr.write("\n")
-        sys.exit(error.exit_code)
+        _give_up(error)
+    except OSError as error:
+        _give_up(Unavailable("The data folder can't be used.", asked=asked.data, found=error.strerror or str(error)))
+
+
+def _give_up(error: ForebayError) -> NoReturn:
+    """Say why on the last line, for `forebay up` to read, and leave."""
+    json.dump({"error": error.to_json()}, sys.stderr)
+    sys.stderr.write("\n")
+    sys.exit(error.exit_code)
 
 
 def serve(asked: argparse.Namespace) -> None:
@@ -74,6 +82,8 @@ def serve(asked: argparse.Namespace) -> None:
         draft = data / "address.draft"  # complete or absent: the agent and `forebay up` wait for it
         draft.write_text(f"{'https' if tls else 'http'}://{asked.host}:{port}\n")
         draft.rename(data / "address")
+        for sign in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it once more at its end: we aren't through yet then
+            signal.signal(sign, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         journal.close()

@@ -53,7 +53,7 @@ def mapped():
     return Carrier("mapped", "for the tests")
 
 
-def run(carrier, *words, cards=2, ranks=0, **variables):
+def run(carrier, *words, cards=2, ranks=0, python=sys.executable, **variables):
     """Run Python with these words under a carrier; with ranks, as many processes that can find each other."""
     environment = {**os.environ, **load.child_environment(carrier, cards), "OMP_NUM_THREADS": "1", **variables}
     if ranks:
@@ -63,7 +63,7 @@ def run(carrier, *words, cards=2, ranks=0, **variables):
         environment.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE=str(ranks))
     processes = [
         subprocess.Popen(
-            [sys.executable, *map(str, words)],
+            [python, *map(str, words)],
             env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -11,7 +11,16 @@ import pytest
 
 from forebay.errors import BadInput, Conflict, Unavailable
 from forebay.porting.shim import load
-from forebay.porting.shim.build import BadLibrary, NoCompiler, NoTorch, build, find_torch, verify
+from forebay.porting.shim.build import (
+    BadLibrary,
+    NoCompiler,
+    NoTorch,
+    build,
+    find_compiler,
+    find_torch,
+    library_name,
+    verify,
+)
 from forebay.porting.shim.carrier import Carrier, choose
 
 
@@ -100,36 +109,72 @@ def test_without_torch_the_error_names_this_python(monkeypatch, tmp_path):
         find_torch()
 
 
-def a_torch(folder, cuda, version="2.13.0"):
-    (folder / "torch").mkdir()
-    (folder / "torch" / "__init__.py").write_text("")
-    (folder / "torch" / "version.py").write_text(f"__version__ = '{version}'\ncuda: Optional[str] = {cuda!r}\nhip = None\n")
-    return folder
-
-
-def test_a_cuda_build_without_a_gpu_is_mapped_and_says_why(monkeypatch, tmp_path):
+@pytest.fixture
+def another_torch(monkeypatch, tmp_path):
+    """Put a torch that is nothing but its version in front of the real one, and take the GPU away."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.syspath_prepend(str(a_torch(tmp_path, "12.8")))
     monkeypatch.setattr("forebay.porting.shim.carrier.DRIVERS", ())
-    carrier = choose(tmp_path / "cache")
-    assert (carrier.kind, "there is no GPU" in carrier.why) == ("mapped", True)
-
-
-def test_a_cuda_build_with_a_gpu_is_left_alone(monkeypatch, tmp_path):
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.syspath_prepend(str(a_torch(tmp_path, "12.8")))
-    monkeypatch.setattr("forebay.porting.shim.carrier.DRIVERS", (os.devnull,))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert choose(tmp_path / "cache").kind == "native"
+
+    def put(version="2.13.0", cuda=None, hip=None):
+        (tmp_path / "torch").mkdir()
+        (tmp_path / "torch" / "__init__.py").write_text("")
+        text = f"__version__ = '{version}'\ncuda: Optional[str] = {cuda!r}\nhip: Optional[str] = {hip!r}\n"
+        (tmp_path / "torch" / "version.py").write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    return put
+
+
+@pytest.fixture
+def built_already(tmp_path):
+    """A cache with a library for whatever torch is in front: choosing doesn't read it."""
+
+    def place():
+        cache = tmp_path / "cache"
+        cache.mkdir()
+        (cache / library_name(find_torch(), find_compiler())).touch()
+        return cache
+
+    return place
+
+
+def test_a_cuda_build_without_a_gpu_is_simulated_and_says_in_whose_place(another_torch, built_already):
+    another_torch("2.13.0+cu130", cuda="13.0")
+    carrier = choose(built_already())
+    assert carrier.kind == "simulated"
+    assert carrier.why == "there is no GPU: cuda is a simulated device over host memory, in place of the one of the CUDA build"
+
+
+def test_a_cuda_build_without_a_gpu_and_without_a_compiler_is_mapped_and_says_both(another_torch, tmp_path, monkeypatch):
+    another_torch("2.13.0+cu130", cuda="13.0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    carrier = choose(tmp_path / "cache")
+    assert carrier.kind == "mapped"
+    assert carrier.why.startswith("there is no GPU. There is no C++ compiler")
+
+
+def test_a_rocm_build_without_a_gpu_is_mapped(another_torch, tmp_path):
+    another_torch("2.13.0+rocm7.1", hip="7.1")
+    carrier = choose(tmp_path / "cache")
+    assert (carrier.kind, "A ROCm build of torch" in carrier.why) == ("mapped", True)
+
+
+def test_a_cuda_build_with_a_gpu_is_left_alone_unless_the_gpu_is_hidden(another_torch, built_already, monkeypatch):
+    another_torch("2.13.0+cu130", cuda="13.0")
+    monkeypatch.setattr("forebay.porting.shim.carrier.DRIVERS", (os.devnull,))
+    cache = built_already()
+    assert choose(cache).kind == "native"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert choose(tmp_path / "cache").kind == "mapped"
+    carrier = choose(cache)
+    assert (carrier.kind, carrier.why.split(":")[0]) == ("simulated", "CUDA_VISIBLE_DEVICES hides the GPU")
 
 
-def test_a_torch_that_is_too_old_is_refused(monkeypatch, tmp_path):
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.syspath_prepend(str(a_torch(tmp_path, None, "2.1.0")))
+def test_a_torch_that_is_too_old_is_refused(another_torch, tmp_path):
+    another_torch("2.1.0")
     with pytest.raises(NoTorch, match=r"needs torch 2\.4"):
-        build(tmp_path / "cache")
+        build(tmp_path)
 
 
 def test_a_carrier_survives_json(simulated, mapped):

@@ -50,7 +50,7 @@ class Torch(NamedTuple):
 
     folder: Path
     version: str
-    cuda: bool  # built for CUDA or ROCm
+    gpu: str = ""  # what it is a build for: "cuda", "hip" (ROCm), or "" for the CPU
 
     @property
     def release(self) -> tuple[int, int]:
@@ -78,8 +78,8 @@ def find_torch() -> Torch:
     version = re.search(r"__version__\s*=\s*'([^']+)'", text)
     if version is None:
         raise NoTorch("PyTorch's version can't be read.", found=str(folder / "version.py"))
-    gpu = re.search(r"^(?:cuda|hip)\b[^=]*=\s*'", text, re.MULTILINE)
-    return Torch(folder, version.group(1), gpu is not None)
+    gpu = re.search(r"^(cuda|hip)\b[^=]*=\s*'", text, re.MULTILINE)
+    return Torch(folder, version.group(1), gpu.group(1) if gpu else "")
 
 
 def find_compiler() -> Compiler:
@@ -112,6 +112,12 @@ def build(cache: Path, say: Callable[[str], None] = lambda line: None) -> Path:
             f"The simulated cuda device needs torch {OLDEST[0]}.{OLDEST[1]} or newer.",
             found=f"torch {torch.version}",
             hint="install a newer torch",
+        )
+    if torch.gpu == "hip":
+        raise NoTorch(
+            "A ROCm build of torch has its own device in the place of the simulated one.",
+            found=f"torch {torch.version}",
+            hint="a CPU or CUDA build of torch has a truer cuda device",
         )
     compiler = find_compiler()
     library = cache / library_name(torch, compiler)

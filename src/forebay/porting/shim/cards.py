@@ -108,7 +108,7 @@ class Simulated(Cards):
         super().__init__(cards)
         for name in ("libc10.so", "libtorch_cpu.so"):  # first, and for all to see: ours is linked against them
             ctypes.CDLL(str(torch.folder / "lib" / name), mode=ctypes.RTLD_GLOBAL)
-        if torch.cuda:  # its kernels are registered before ours: the newest is the one that is called
+        if torch.gpu == "cuda":  # its kernels are registered before ours: the newest is the one that is called
             ctypes.CDLL(str(torch.folder / "lib" / "libtorch_cuda.so"))
         # PyDLL keeps the interpreter's lock: each of these calls is shorter than letting go of it.
         self._library = ctypes.PyDLL(str(library), mode=ctypes.RTLD_GLOBAL)

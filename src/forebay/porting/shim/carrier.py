@@ -1,9 +1,9 @@
 """Decide what carries a script that was written for CUDA on this machine.
 
 Asked:  native, simulated or mapped?
-Answer: native where there is a GPU and a torch that drives it: nothing is changed. Simulated where torch is a CPU build and
-        our library is built or can be: cuda is a device of its own, over host memory. Mapped otherwise: the word cuda means
-        cpu. Each comes with its reason, and the report of a run repeats it.
+Answer: native where there is a GPU and a torch that drives it: nothing is changed. Simulated where there isn't, and our
+        library is built or can be: cuda is a device of its own, over host memory. Mapped otherwise: the word cuda means cpu.
+        Each comes with its reason, and the report of a run repeats it.
 Limits: a GPU is seen by its driver's files, without importing torch; whether it works is for torch to say.
 """
 
@@ -51,17 +51,17 @@ def choose(cache: Path, say: Callable[[str], None] = lambda line: None) -> Carri
     torch = find_torch()
     driver = next((path for path in DRIVERS if os.path.exists(path)), None)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
-    if driver and torch.cuda and not hidden:
+    if driver and torch.gpu and not hidden:
         return Carrier("native", f"a GPU's driver is here ({driver}) and torch {torch.version} is built for it")
-    if torch.cuda:
-        lack = "CUDA_VISIBLE_DEVICES hides the GPU" if driver else "there is no GPU"
-        return Carrier(
-            "mapped",
-            f"{lack}, and torch {torch.version} is a build for GPUs, whose place for a device is taken: cuda means cpu here",
-        )
+    if not driver:
+        lack = "there is no GPU"
+    elif torch.gpu:
+        lack = "CUDA_VISIBLE_DEVICES hides the GPU"
+    else:
+        lack = f"torch {torch.version} is a CPU build, so it can't use the GPU"
     try:
         library = build(cache, say)
     except ForebayError as error:
-        return Carrier("mapped", f"{error.text} So cuda means cpu here.")
-    lack = f"torch {torch.version} is a CPU build, so it can't use the GPU" if driver else "there is no GPU"
-    return Carrier("simulated", f"{lack}: cuda is a simulated device over host memory", library)
+        return Carrier("mapped", f"{lack}. {error.text} So cuda means cpu here.")
+    over = ", in place of the one of the CUDA build" if torch.gpu else ""
+    return Carrier("simulated", f"{lack}: cuda is a simulated device over host memory{over}", library)

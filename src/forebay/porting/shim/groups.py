@@ -20,6 +20,7 @@ from forebay.porting.shim.journal import note
 def carry_nccl(c10d: Any) -> None:
     """Change torch.distributed.distributed_c10d after its import."""
     c10d._new_process_group_helper = _gloo_named_nccl(c10d, c10d._new_process_group_helper)
+    c10d._NCCL_AVAILABLE = False  # a CUDA build has its class: nobody in there may make one
     c10d.default_pg_nccl_timeout = c10d.default_pg_nccl_timeout or timedelta(minutes=10)  # NCCL's, by torch's documentation
 
 

@@ -2,7 +2,8 @@
 
 Asked:  how is torch changed before anybody sees it, without importing it?
 Answer: a finder in front of sys.meta_path lets the others find the module and wraps the loader: `before` runs ahead of
-        whatever the loader does (for a compiled module: before its library is loaded), `after` behind the module's own text. Each watch is used once; afterwards the module has its own loader again.
+        whatever the loader does (for a compiled module: before its library is loaded), `after` behind the module's own
+        text. Each watch is used once; afterwards the module has its own loader again.
 Limits: a module that is imported already is not watched any more.
 """
 

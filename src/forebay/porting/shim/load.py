@@ -137,6 +137,7 @@ def _open_cards() -> None:
     global _cards
     assert _carrier is not None
     os.environ["TORCH_DISABLE_NATIVE_JIT"] = "1"  # torch 2.12 and newer: its own Triton kernels would be put over ours
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or a CUDA build's profiler writes that it found no driver
     if _carrier.library is not None:
         _cards = Simulated(_wanted["cards"], _carrier.library, find_torch())
     else:

@@ -28,6 +28,8 @@ LIMITS: list[str] = [
 
 def apply(torch: Any) -> None:
     """Change torch after its import."""
+    if hasattr(torch._C, "_accelerator_getAccelerator"):  # torch 2.6 and newer; a CUDA build would name its own
+        torch._C._accelerator_getAccelerator = lambda: None
     _classes(torch)
     _loading(torch)
     mode = _mode(torch)

@@ -1,9 +1,10 @@
-"""The names that torch._C lacks in a build without CUDA.
+"""The names of torch._C that torch.cuda stands on.
 
 Asked:  how does torch.cuda come alive without replacing it?
 Answer: torch.cuda is Python over some fifty functions and classes of torch._C that only a CUDA build has. They are given
         here, between the import of torch._C and that of torch.cuda, so that torch's own text runs: its lazy start, its
-        device and stream contexts, its memory summary, its random states. It stays right from one torch to the next.
+        device and stream contexts, its memory summary, its random states. It stays right from one torch to the next. In a
+        CUDA build they take the place of those that would look for a driver.
 Limits: what would need a real CUDA runtime (graphs, IPC, the caching allocator's pools) is refused by name, with the reason.
 """
 
@@ -23,25 +24,33 @@ from forebay.porting.shim.journal import note, noted
 CAPABILITY = (8, 0)  # bf16 and every operator class that scripts ask for; what most CUDA-like chips answer
 CUDA_VERSION = 12080
 NCCL_VERSION = (2, 21, 5)
-SPEAK_TO_A_DRIVER = ("_cuda_", "_nccl_", "_gds_")  # what a CUDA build has of these and we don't know is refused
-ONLY_SETTINGS = ("_cuda_tunableop_", "_cuda_record_untuned_", "_cuda_get_conv_benchmark_")
+# How the names begin that torch._C has in a CUDA build only: what can be called there looks for a driver.
+OF_A_CUDA_BUILD = (
+    "_cuda",
+    "_cudnn",
+    "_CUDA",
+    "_Cuda",
+    "_nccl_",
+    "_gds_",
+    "_cusparselt",
+    "_MemPool",
+    "_broadcast",
+    "_gather",
+    "_scatter",
+)
 CUDA = 1  # c10::DeviceType::CUDA
 
 
 def fill(torch_c: Any, cards: Cards) -> None:
-    """Give torch._C what a CUDA build has there, and in a CUDA build replace it: those would look for a driver."""
-    ours = {**_functions(cards), **_classes(torch_c, cards), **_refusals()}
-    for name, value in vars(torch_c).items():
-        speaks = name.startswith(SPEAK_TO_A_DRIVER) and not name.startswith(ONLY_SETTINGS)
-        if speaks and name not in ours and not isinstance(value, type):
-            ours[name] = refusal(f"torch._C.{name}", "it speaks to CUDA itself")
-    for name, value in ours.items():
+    """Give torch._C our names. Before that a CUDA build loses its own, so that both builds go one way, the one that is tested."""
+    for name in [name for name in vars(torch_c) if name.startswith(OF_A_CUDA_BUILD)]:
+        delattr(torch_c, name)
+        sys.modules.pop(f"torch._C.{name}", None)  # some are modules, which an import would find there
+    for name, value in {**_functions(cards), **_classes(torch_c, cards), **_refusals()}.items():
         setattr(torch_c, name, value)
     torch_c._has_cuda = True  # torch.backends.cuda.is_built(), which torch.cuda.Stream asks for
     torch_c.has_cuda = True
-    torch_c._has_cudnn = False  # a CUDA build has it: it would be asked for its version
-    vars(torch_c).pop("_cudnn", None)
-    sys.modules.pop("torch._C._cudnn", None)
+    torch_c._has_cudnn = False  # or a CUDA build's LSTM would ask for its version
 
 
 # ---------------------------------------------------------------- functions
