@@ -73,6 +73,7 @@ def main() -> None:
 
 
 def measure(rounds: int, *, cold: bool) -> dict[str, float | str]:
+    stopwatch.compile_device()
     sides = ["peer", "warm", *(["cold"] if cold else [])]
     taken: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     backends: dict[str, str] = {}

@@ -34,6 +34,11 @@ def forebay(*words: str) -> list[str]:
     return [str(command), *words] if command.exists() else [sys.executable, "-m", "forebay.cli", *words]
 
 
+def compile_device() -> None:
+    """Compile what carries CUDA's words here, once a machine, so that no figure is taken beside two compilers."""
+    spent([sys.executable, "-m", "forebay.porting.shim", "build"])
+
+
 def spent(argv: Sequence[str], *, env: Mapping[str, str] | None = None, output: Path | None = None) -> Spent:
     """Run a command to its end, with its output in a file or thrown away. A command that fails ends the benchmark."""
     with open(output or os.devnull, "wb") as words:

@@ -277,7 +277,7 @@ def test_a_missing_bundle_and_a_damaged_one_are_named(centre: Centre) -> None:
     missing = centre.end(centre.engine.launch(replace(spec, name="m-1", bundle="0" * 64)))
     assert "isn't in the centre's store" in missing.reason
     layout.bundle(centre.home, spec.bundle).write_bytes(b"garbage")
-    assert "damaged" in centre.end(centre.engine.launch(replace(spec, name="d-1"))).reason
+    assert "is not what was sent" in centre.end(centre.engine.launch(replace(spec, name="d-1"))).reason
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import resource
 import shutil
@@ -9,6 +11,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +24,23 @@ from forebay.cloud.journal import SCHEMA, Journal
 FOREBAY = Path(sys.executable).parent / "forebay"
 
 
+@functools.cache
+def bare_python() -> str:
+    """A base environment with nothing but Python: nothing is compiled for it."""
+    folder = Path(tempfile.mkdtemp(prefix="forebay-python-"))
+    atexit.register(shutil.rmtree, folder)
+    venv.create(folder, symlinks=True, with_pip=False)
+    return str(folder / "bin" / "python")
+
+
+def command(data: Path, *options: object) -> list[str]:
+    return [str(FOREBAY), "up", "--data", str(data), "--cpu-cards", "1", "--base", bare_python(), *map(str, options)]
+
+
 def up(data: Path, *options: object, before: Callable[[], None] | None = None) -> tuple[int, str]:
-    command = [FOREBAY, "up", "--data", str(data), "--cpu-cards", "1", *map(str, options)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, preexec_fn=before)
+    ended = subprocess.run(
+        command(data, *options), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, preexec_fn=before
+    )
     assert "Traceback" not in ended.stderr
     assert [name for name in ("cloud", "agent") if daemons.alive(name, data)] == []
     return ended.returncode, ended.stderr
@@ -59,9 +77,9 @@ def test_with_a_certificate_that_is_trusted_it_speaks_tls(tmp_path, monkeypatch)
     subprocess.run(make, check=True, capture_output=True)
     options = ["--port", 0, "--tls-cert", cert, "--tls-key", key]
     monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-    command = [FOREBAY, "up", "--data", str(tmp_path / "data"), "--cpu-cards", "1", "--json", *map(str, options)]
+    begin = command(tmp_path / "data", "--json", *options)
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        ended = subprocess.run(begin, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
         assert ended.returncode == 0 and json.loads(ended.stdout)["url"].startswith("https://127.0.0.1:"), ended
     finally:
         for name in ("agent", "cloud"):

@@ -85,6 +85,9 @@ class Cloud:
     def pid(self, name: str) -> int | None:
         return daemons.alive(name, self.data)
 
+    def last_words(self, name: str) -> str:
+        return "\n".join((self.data / f"{name}.log").read_text(errors="replace").splitlines()[-5:])
+
     def kill(self, name: str, sign: int = signal.SIGKILL) -> None:
         pid = self.pid(name)
         if pid is not None:

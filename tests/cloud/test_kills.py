@@ -33,6 +33,7 @@ with open(f"out/rank-{os.environ['RANK']}", "a", buffering=1) as told:
     told.write(f"end {os.getpid()} {time.monotonic_ns()}\\n")
 """
 CARDS = 3
+PATIENCE_S = 180.0  # with a cloud that starts again on a machine that has much else to do
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ class Customer(threading.Thread):
 
     def __init__(self, cloud: Cloud, script: Path, seed: int) -> None:
         super().__init__(name="customer", daemon=True)
-        self._client = cloud.client(cloud.tenant("acme"), patience_s=60.0)
+        self._client = cloud.client(cloud.tenant("acme"), patience_s=PATIENCE_S)
         self._script = script
         self._dice = random.Random(seed)
         self._enough = threading.Event()
@@ -67,7 +68,7 @@ class Customer(threading.Thread):
 
     def enough(self) -> None:
         self._enough.set()
-        self.join(90)
+        self.join(PATIENCE_S)
         assert not self.is_alive(), "the customer still waits for an answer"
         if self.problem:
             raise self.problem
@@ -103,23 +104,27 @@ def kill_and_check(cloud: Cloud, folder: Path, *, kills: int, longest_pause_s: f
     customer = Customer(cloud, script, seed)
     customer.start()
     for _ in range(kills):
+        if dice.random() < 0.5:  # else it may be killed while it still starts
+            with cloud.client(patience_s=PATIENCE_S) as operator:
+                operator.about()
         time.sleep(dice.uniform(0, longest_pause_s))
         victims = dice.choice((("cloud",), ("agent",), ("cloud", "agent"), ("agent", "cloud")))
         for victim in victims:
+            assert cloud.pid(victim), f"the {victim} ended by itself: {cloud.last_words(victim)}"
             cloud.kill(victim)
         for victim in sorted(victims, reverse=dice.random() < 0.5):
             cloud.serve() if victim == "cloud" else cloud.start_agent()
     customer.enough()
-    with cloud.client(patience_s=60.0) as operator:
+    with cloud.client(patience_s=PATIENCE_S) as operator:
         for job in customer.acknowledged:
-            operator.wait(job, timeout_s=120)
+            operator.wait(job, timeout_s=PATIENCE_S)
         found = {job["id"]: operator.job(job["id"]) for job in operator.jobs(most=1000)}
         told = operator.bill()
         printed = {job: [(line["rank"], line["text"]) for line in operator.logs(job)] for job in found}
 
     # No acknowledged job is lost, and none was made that nobody knows of.
     print(f"{kills} kills in the life of {len(found)} jobs")
-    assert len(found) >= kills / 4, "too few to say anything"
+    assert len(found) >= kills / 5, "too few to say anything"
     assert {job: body["phase"] for job, body in found.items()} == dict.fromkeys(customer.acknowledged, "succeeded")
 
     # None ran twice: each rank of each job began once and ended once, and printed each line once.

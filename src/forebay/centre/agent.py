@@ -35,6 +35,7 @@ from forebay.centre.local import Local
 from forebay.centre.spec import Handle, Outcome, Phase, Seen, Spec
 from forebay.chips.node import Node
 from forebay.codec import decode, encode
+from forebay.data.bundle import file_hash
 from forebay.data.manifest import Manifest, check
 from forebay.data.store import ChunkStore, unpack_chunks
 from forebay.errors import Conflict, ForebayError, Unavailable, from_json
@@ -255,6 +256,9 @@ class Agent:
             archive.parent.mkdir(parents=True, exist_ok=True)
             draft = archive.with_suffix(f".draft-{spec.name}")
             draft.write_bytes(self._link.bundle(spec.name))
+            if file_hash(draft) != spec.bundle:
+                draft.unlink()
+                raise Unavailable("The code arrived damaged.", asked=spec.bundle)
             draft.rename(archive)
         for mount in spec.mounts:
             if mount.kind == "data":
@@ -357,6 +361,7 @@ def build_carriers(home: Path, shim: Path, bases: Collection[str]) -> list[subpr
                 stdin=subprocess.DEVNULL,
                 stdout=told,
                 stderr=told,
+                process_group=0,  # with its compilers, so that all of them can be ended
             )
             for base in bases
         ]
@@ -403,16 +408,18 @@ def main() -> None:
     alone = only_agent(asked.home)
     shim = asked.shim or layout.shim(asked.home)
     pythons = {chip: Path(python) for chip, python in base.items()}
+    # First of all, so that the import of torch and the compiling, which come next, take no core from a cloud that is starting.
+    wait_for([asked.token_file] if "://" in asked.cloud else [asked.token_file, Path(asked.cloud)])
     engine = Local(asked.home, nodes=nodes, base=pythons, trust_all=asked.trust_all, shim=shim)
     builds = build_carriers(asked.home, shim, set(base.values()))
-    wait_for([asked.token_file] if "://" in asked.cloud else [asked.token_file, Path(asked.cloud)])
     agent = Agent(asked.home, engine, Link(asked.cloud, asked.token_file.read_text().strip()), builds)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: agent.stop())
     agent.run()
     engine.close()
     for build in builds:
-        build.terminate()
+        if build.poll() is None:
+            os.killpg(build.pid, signal.SIGTERM)
     os.close(alone)
     os._exit(0)  # the listening thread may hang at the cloud for seconds more
 

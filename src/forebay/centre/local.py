@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forebay import codec
-from forebay.centre import bundle, files, isolation, layout, leftovers, log, order, supervisor
+from forebay.centre import files, isolation, layout, leftovers, log, order, supervisor, work
 from forebay.centre.order import Order
 from forebay.centre.spec import Handle, Outcome, Phase, Progress, Seen, Spec
 from forebay.chips.node import Node
@@ -171,7 +171,7 @@ class Local:
         """Whether a bundle that is here speaks of torch anywhere, so that its ranks want a carrier and a warm start."""
         if sha256 not in self._torch:
             try:
-                self._torch[sha256] = bundle.imports_torch(layout.bundle(self._home, sha256))
+                self._torch[sha256] = work.imports_torch(layout.bundle(self._home, sha256))
             except (OSError, EOFError, tarfile.TarError):
                 return False  # the supervisor will say what is wrong with it
         return self._torch[sha256]

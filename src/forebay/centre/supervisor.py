@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay import codec
-from forebay.centre import artefacts, bundle, environment, files, isolation, layout, leftovers, log, order, progress
+from forebay.centre import artefacts, environment, files, isolation, layout, leftovers, log, order, progress, work
 from forebay.centre.crew import Crew
 from forebay.centre.order import Order
 from forebay.centre.spec import Outcome, Phase, Progress, Seen
@@ -193,20 +193,22 @@ class Supervisor:
             self.crew = Crew(
                 self.home, wanted.base, wanted.cookie, shim=wanted.shim, torch=wanted.torch, cards=len(wanted.places)
             )
-        work = layout.work(self.run_dir)
-        work.mkdir(mode=0o700)
+        folder = layout.work(self.run_dir)
+        self.run_dir.chmod(0o700)  # nobody looks in until the code has its owner
         isolation.own_folder(layout.temporary(self.run_dir), 0o700, wanted.uid, wanted.gid)
         isolation.own_folder(self.output.parent, 0o711)
         isolation.own_folder(self.output, 0o700, wanted.uid, wanted.gid)
-        bundle.unpack(layout.bundle(self.home, spec.bundle), work, spec.bundle)
-        bundle.link_in(spec, self.home, work)
-        bundle.command(spec, work, wanted.base)  # refused before anything is built for it
-        isolation.give(work, wanted.uid, wanted.gid)
+        work.unpack(self.home, spec.bundle, folder)
+        folder.chmod(0o700)
+        work.link_in(spec, self.home, folder)
+        work.command(spec, folder, wanted.base)  # refused before anything is built for it
+        isolation.give(folder, wanted.uid, wanted.gid)
+        self.run_dir.chmod(0o711)
         about = self._ready(self.crew)
-        overlay = environment.prepare(wanted, work, about, self._step)
+        overlay = environment.prepare(wanted, folder, about, self._step)
         python = str(environment.python(overlay)) if overlay is not None else str(about["executable"])
         packages = environment.packages(overlay, about) if overlay is not None else None
-        return python, packages, bundle.command(spec, work, python), self._view(about, overlay)
+        return python, packages, work.command(spec, folder, python), self._view(about, overlay)
 
     def _view(self, about: Mapping[str, Any], overlay: Path | None) -> dict[str, Any]:
         wanted, spec = self.order, self.order.spec

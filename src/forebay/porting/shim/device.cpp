@@ -113,7 +113,7 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   }
 };
 
-C10_REGISTER_GUARD_IMPL(CUDA, Guard);
+C10_REGISTER_GUARD_IMPL(CUDA, Guard);  // the newest is the one that torch asks
 
 // A cuda generator is a host generator behind another name: each card draws from one of its own.
 struct CardGenerator final : c10::GeneratorImpl {
@@ -212,7 +212,7 @@ void BorrowedDice::swap() {
 
 namespace at {
 
-// The name is not ours to choose: torch looks for "CUDAHooks" in this registry.
+// The name is not ours to choose: torch looks for "CUDAHooks" in this registry. A CUDA build has registered its own there.
 struct CUDAHooks final : CUDAHooksInterface {
   explicit CUDAHooks(CUDAHooksArgs) {}
 

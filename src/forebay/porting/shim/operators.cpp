@@ -473,7 +473,8 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
       continue;
     }
     // What has a CPU kernel goes to it at once. For many operators torch has a kernel for any device too, which makes the
-    // result first and then calls the out= form: two calls for one.
+    // result first and then calls the out= form: two calls for one. What has a CUDA kernel is in a CUDA build: ours, the
+    // newer, covers it.
     if (which_ctc) {
       library.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&answer_no>());
     } else if (

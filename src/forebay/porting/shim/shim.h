@@ -4,6 +4,7 @@
 // Answer: its storage is tagged cuda, and its bytes are those of an ordinary host storage that it owns. An operator that
 //         reaches the CUDA dispatch key gets host tensors over the same bytes, runs torch's own CPU kernel, and its results
 //         are tagged cuda again. No byte is copied.
+//         In a CUDA build, too: this library is loaded after libtorch_cuda and takes its place at every door that torch has.
 // Limits: strided tensors only (no sparse, quantised or nested ones). Everything is done when the call returns, so streams
 //         keep their order by nature.
 //

@@ -1,14 +1,13 @@
-"""Lay a run's working folder out: unpack the code, link data and output in.
+"""Lay a run's working folder out: code, data, output, and the command that starts the script.
 
-Asked:  how is an archive from outside unpacked by root without writing anywhere else?
-Answer: every member is checked by us before it is extracted through tarfile's own data filter: no absolute name, no "..", no
-        device, no link that leads out, no member whose path leads through a link; bounds on count and size.
-Limits: the archive's hash is checked first; it was made by our own packer, which refuses the same things earlier and more kindly.
+Asked:  where does a script find what it was promised, and how is it started?
+Answer: the packed code is unpacked by `data/bundle.py`, which trusts no archive; data sets, earlier outputs and the
+        job's own output folder are links in it; a Python file is started by Python, anything else by itself or by sh.
+Limits: whether torch is imported is told by the text alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tarfile
@@ -16,11 +15,10 @@ from pathlib import Path, PurePosixPath
 
 from forebay.centre import layout
 from forebay.centre.spec import Spec
+from forebay.data import bundle
 from forebay.errors import BadBundle, BadScript
-from forebay.units import GIB, MIB, show_bytes
+from forebay.units import MIB
 
-MOST_BYTES = 4 * GIB
-MOST_MEMBERS = 200_000
 _SCANNED_BYTES = 64 * MIB
 
 # Packages that are torch, or import it first thing.
@@ -48,54 +46,12 @@ def imports_torch(archive: Path) -> bool:
     return False
 
 
-def unpack(archive: Path, folder: Path, sha256: str) -> None:
-    """Unpack into an empty folder that only we can write to. Raises BadBundle with the member that is wrong."""
-    try:
-        with archive.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise BadBundle("The run's code isn't in the centre's store.", asked=sha256) from None
-    if found != sha256:
-        raise BadBundle("The packed code in the centre's store is damaged.", asked=sha256, found=found)
-    links: set[str] = set()
-    total = 0
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for count, member in enumerate(tar):
-                total += member.size
-                if count >= MOST_MEMBERS or total > MOST_BYTES:
-                    raise BadBundle(
-                        "The packed code is too large when unpacked.",
-                        asked=f"at most {show_bytes(MOST_BYTES)} in {MOST_MEMBERS:,} files",
-                    )
-                check(member, links)
-                tar.extract(member, folder, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadBundle("The packed code can't be unpacked.", found=str(error)) from error
-
-
-def check(member: tarfile.TarInfo, links: set[str]) -> None:
-    """Refuse a member that could land elsewhere. `links` collects the names of the symbolic links so far."""
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts:
-        raise BadBundle("The packed code holds a name that leads out of its folder.", found=member.name)
-    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-        raise BadBundle("The packed code holds something that is neither file, folder nor link.", found=member.name)
-    if any(str(parent) in links for parent in path.parents) or str(path) in links:
-        raise BadBundle("The packed code holds a file whose path leads through a link.", found=member.name)
-    if member.issym() or member.islnk():
-        start = path.parent if member.issym() else PurePosixPath()
-        target = os.path.normpath(os.path.join(str(start), member.linkname))
-        if PurePosixPath(member.linkname).is_absolute() or target == ".." or target.startswith("../"):
-            raise BadBundle(
-                "The packed code holds a link that leads out of its folder.", found=f"{member.name} -> {member.linkname}"
-            )
-        if any(str(parent) in links for parent in PurePosixPath(target).parents):
-            raise BadBundle(
-                "The packed code holds a link that leads through another link.", found=f"{member.name} -> {member.linkname}"
-            )
-    if member.issym():
-        links.add(str(path))
+def unpack(home: Path, sha256: str, work: Path) -> None:
+    """The packed code as the new folder `work`. Raises BadBundle with the member that is wrong."""
+    archive = layout.bundle(home, sha256)
+    if not archive.exists():
+        raise BadBundle("The run's code isn't in the centre's store.", asked=sha256)
+    bundle.unpack(archive, work, sha256=sha256)
 
 
 def link_in(spec: Spec, home: Path, work: Path) -> None:

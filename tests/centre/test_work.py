@@ -1,8 +1,7 @@
-"""Unpacking code from outside, and knowing a checkpoint when one lies there."""
+"""Laying a working folder out, and knowing a checkpoint when one lies there."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -13,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from forebay.centre import artefacts, bundle
+from forebay.centre import artefacts, work
 from forebay.centre.spec import Mount, Outcome
-from forebay.errors import BadBundle
 
 from .conftest import Centre, pack
 
@@ -24,42 +22,6 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
     made = tarfile.TarInfo(name)
     made.type, made.linkname = kind, target
     return made
-
-
-def unpacked(entries: dict[str, str | tarfile.TarInfo], tmp_path: Path) -> Path:
-    archive, folder = tmp_path / "a.tar.gz", tmp_path / "into"
-    archive.write_bytes(pack(entries))
-    folder.mkdir()
-    bundle.unpack(archive, folder, hashlib.sha256(archive.read_bytes()).hexdigest())
-    return folder
-
-
-def test_files_folders_and_inner_links_come_out_as_they_went_in(tmp_path: Path) -> None:
-    folder = unpacked({"a/b.py": "x = 1", "link": member("a/c.py", tarfile.SYMTYPE, "b.py")}, tmp_path)
-    assert (folder / "a" / "c.py").read_text() == "x = 1"
-
-
-@pytest.mark.parametrize(
-    "bad, why",
-    [
-        (member("/etc/passwd"), "a name that leads out"),
-        (member("a/../../b"), "a name that leads out"),
-        (member("l", tarfile.SYMTYPE, "/etc/passwd"), "a link that leads out"),
-        (member("a/l", tarfile.SYMTYPE, "../../b"), "a link that leads out"),
-        (member("l", tarfile.LNKTYPE, "../b"), "a link that leads out"),
-        (member("dev", tarfile.CHRTYPE), "neither file, folder nor link"),
-        (member("pipe", tarfile.FIFOTYPE), "neither file, folder nor link"),
-    ],
-)
-def test_what_could_land_elsewhere_is_refused(bad: tarfile.TarInfo, why: str, tmp_path: Path) -> None:
-    with pytest.raises(BadBundle, match=why):
-        unpacked({"fine.py": "", "bad": bad}, tmp_path)
-    assert not (tmp_path / "b").exists()
-
-
-def test_a_file_through_a_link_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadBundle, match="leads through a link"):
-        unpacked({"d/x": "", "link": member("l", tarfile.SYMTYPE, "d"), "l/y": "text"}, tmp_path)
 
 
 @pytest.mark.parametrize("at", ["/abs", "../out", "", "link/data"])
@@ -89,7 +51,7 @@ def test_a_mount_that_is_not_in_the_centre_is_named(centre: Centre) -> None:
 )
 def test_a_bundle_that_imports_torch_is_known_by_its_text(text: str, wanted: bool, tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(pack({"main.py": "pass\n" + text + "\n", "notes.txt": "import torch"}))
-    assert bundle.imports_torch(tmp_path / "a.tar.gz") is wanted
+    assert work.imports_torch(tmp_path / "a.tar.gz") is wanted
 
 
 def test_only_complete_checkpoints_count(tmp_path: Path) -> None:
