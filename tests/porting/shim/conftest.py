@@ -27,6 +27,13 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("check", names, ids=[name for _, name in names])
 
 
+def pytest_collection_modifyitems(items):
+    """The first test waits for a compiler, on a busy machine for minutes: its limit is for the test itself."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(120, func_only=True))
+
+
 def sentences(path):
     """The checks of a file, without importing it: its functions that take nothing."""
     return [

@@ -125,9 +125,9 @@ def build(cache: Path, say: Callable[[str], None] = lambda line: None) -> Path:
         return library
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / ".lock"):
+        with _locked(cache / ".lock") as lock:
             if not library.exists():
-                _compile_into(library, torch, compiler, say)
+                _compile_into(library, torch, compiler, say, lock)
     except OSError as error:
         raise Unavailable(
             "The simulated cuda device can't be written to its cache.",
@@ -173,24 +173,25 @@ def _card(library: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[int]:
+    """The lock's descriptor. Compilers inherit it: when we are killed they end by themselves, and the next builder waits."""
     import fcntl
 
     with path.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        yield  # closing the file lets go of the lock, also when the process dies
+        yield held.fileno()
 
 
-def _compile_into(library: Path, torch: Torch, compiler: Compiler, say: Callable[[str], None]) -> None:
+def _compile_into(library: Path, torch: Torch, compiler: Compiler, say: Callable[[str], None], lock: int) -> None:
     """Compile in a folder beside the library, then move the hash and, last, the library to their names."""
     say(f"compiling the simulated CUDA device for torch {torch.version} with {compiler.version} (once; about a minute)")
     start = time.monotonic()
     with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as name:
         folder = Path(name)
         commands = [_compile_command(torch, compiler, source, folder) for source in SOURCES]
-        _run_all(commands, min(len(commands), max(2, os.cpu_count() or 2)), say)
+        _run_all(commands, min(len(commands), max(2, os.cpu_count() or 2)), say, lock)
         draft = folder / "library.so"
-        _run_all([_link_command(torch, compiler, folder, draft)], 1, say)
+        _run_all([_link_command(torch, compiler, folder, draft)], 1, say, lock)
         card = {
             "sha256": hashlib.sha256(draft.read_bytes()).hexdigest(),
             "torch": torch.version,
@@ -236,7 +237,7 @@ def _string_abi(torch: Torch) -> int:
     return int(re.search(rb"_ZN3c105ErrorC[12][^\0]*__cxx1112basic_string", symbols) is not None)
 
 
-def _run_all(commands: list[list[str]], at_once: int, say: Callable[[str], None]) -> None:
+def _run_all(commands: list[list[str]], at_once: int, say: Callable[[str], None], lock: int) -> None:
     """Run compiler calls, `at_once` of them at a time. The first that fails ends the rest."""
     waiting = list(commands)
     running: list[tuple[list[str], subprocess.Popen[bytes]]] = []
@@ -245,7 +246,7 @@ def _run_all(commands: list[list[str]], at_once: int, say: Callable[[str], None]
             while waiting and len(running) < at_once:
                 command = waiting.pop(0)
                 with _words_of(command).open("wb") as words:
-                    running.append((command, subprocess.Popen(command, stdout=words, stderr=words)))
+                    running.append((command, subprocess.Popen(command, stdout=words, stderr=words, pass_fds=[lock])))
             command, process = running.pop(0)
             code = process.wait()
             if code != 0:
