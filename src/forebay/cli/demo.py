@@ -29,6 +29,7 @@ from rich.rule import Rule
 from forebay.cli import out
 from forebay.cli.bill import print_bill
 from forebay.cli.demo_page import Results, page
+from forebay.codec import encode
 from forebay.errors import ForebayError, RunFailed, Unknown
 
 app = typer.Typer(add_completion=False)
@@ -54,8 +55,12 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Data folder to use. Default: a new one, removed at the end.")] = None,
     steps: Annotated[int, typer.Option(help="Steps to train.", min=60)] = 400,
     report: Annotated[Path, typer.Option(help="Where to write the page of results.")] = Path("forebay-demo.html"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON on stdout, and the showing on stderr.")
+    ] = False,
 ) -> None:
     """Show the whole journey on this machine, from a CUDA script to its bill."""
+    out.console.stderr = as_json
     examples = find_examples()
     folder = (data or Path(tempfile.mkdtemp(prefix="forebay-demo-"))).absolute()
     show = Demo(folder=folder, examples=examples, steps=steps)
@@ -69,6 +74,8 @@ def demo(
             show.say(f"Left running, as you asked. To stop it: forebay down --stop-runs --data {folder}")
         else:
             show.shut_down(remove=data is None)
+    if as_json:
+        out.as_json(encode(show.results))
     if show.results.final_loss >= show.results.unigram_nats:
         raise RunFailed(
             "The model learned less than the frequencies of letters.",

@@ -21,7 +21,7 @@ from forebay.porting.shim.carrier import choose
 
 
 def main(words: list[str]) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a builder that is told to stop ends its compilers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a builder that is told to stop leaves no half behind
     try:
         return _build(words[1:]) if words[:1] == ["build"] else _run(words)
     except ForebayError as error:

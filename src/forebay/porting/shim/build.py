@@ -186,6 +186,8 @@ def _compile_into(library: Path, torch: Torch, compiler: Compiler, say: Callable
     """Compile in a folder beside the library, then move the hash and, last, the library to their names."""
     say(f"compiling the simulated CUDA device for torch {torch.version} with {compiler.version} (once; about a minute)")
     start = time.monotonic()
+    for left in library.parent.glob(".build-*"):  # by builders that were killed: we hold the lock, so none is at work
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as name:
         folder = Path(name)
         commands = [_compile_command(torch, compiler, source, folder) for source in SOURCES]
