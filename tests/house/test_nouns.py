@@ -43,7 +43,7 @@ def frozen_nouns():
             yield thing
 
 
-@pytest.mark.parametrize("noun", frozen_nouns(), ids=lambda noun: noun.__name__)
+@pytest.mark.parametrize("noun", list(frozen_nouns()), ids=lambda noun: noun.__name__)
 def test_nouns_are_frozen(noun):
     assert noun.__dataclass_params__.frozen
 

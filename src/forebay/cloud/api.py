@@ -420,7 +420,7 @@ async def pool(desk: At, by: By) -> Body:
     now = time.monotonic()
     centres = []
     for centre in state.t.centres.values():
-        heard = desk_heard(desk, centre.name)
+        heard = agents.heard_at(desk.loop, centre.name)
         nodes = [
             {
                 "name": node.name,
@@ -440,10 +440,6 @@ async def pool(desk: At, by: By) -> Body:
         ]
         centres.append({"name": centre.name, "heard_s_ago": None if heard is None else round(now - heard, 1), "nodes": nodes})
     return {"centres": centres, "waiting": state.waiting}
-
-
-def desk_heard(desk: Desk, centre: str) -> float | None:
-    return agents.heard_at(desk.loop, centre)
 
 
 @router.get("/bill", tags=["pool"])
