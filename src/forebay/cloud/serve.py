@@ -53,7 +53,7 @@ def serve(asked: argparse.Namespace) -> None:
     # Here and not above: the worker that reads programs imports this module once more, and needs no server and no SQL.
     import uvicorn
 
-    from forebay.cloud.api import application
+    from forebay.cloud.api.app import application
     from forebay.cloud.journal import Journal
     from forebay.cloud.loop import Loop
     from forebay.cloud.store import Store

@@ -10,8 +10,7 @@ import asyncio
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
-from weakref import WeakKeyDictionary
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import FileResponse, Response
@@ -21,6 +20,7 @@ from forebay.centre.spec import Outcome, Progress, Seen
 from forebay.centre.spec import Phase as Where
 from forebay.chips.node import Node
 from forebay.cloud import access
+from forebay.cloud.api.desk import At
 from forebay.cloud.core import events as e
 from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body, Loop
@@ -31,34 +31,17 @@ from forebay.data.store import ChunkStore, pack_chunks
 from forebay.errors import Unknown
 from forebay.units import MIB
 
-if TYPE_CHECKING:
-    from forebay.cloud.api import Desk
-
 router = APIRouter(prefix="/api/v1/agent", tags=["centres"])
 
 MESSAGE_BYTES = 8 * MIB  # of chunks in one answer, about
 
-_heard: WeakKeyDictionary[Loop, dict[str, float]] = WeakKeyDictionary()  # centre -> monotonic seconds
 
-
-def heard_at(loop: Loop, centre: str) -> float | None:
-    """When a centre's agent last said anything, on this process's monotonic clock."""
-    return _heard.get(loop, {}).get(centre)
-
-
-def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
-
-
-def _centre(request: Request, authorization: Annotated[str | None, Header()] = None) -> str:
-    loop = _desk(request).loop
-    name = access.centre(loop.state, authorization)
-    _heard.setdefault(loop, {})[name] = time.monotonic()
+async def _centre(desk: At, authorization: Annotated[str | None, Header()] = None) -> str:
+    name = access.centre(desk.state, authorization)
+    desk.heard[name] = time.monotonic()
     return name
 
 
-At = Annotated[Any, Depends(_desk)]
 Centre = Annotated[str, Depends(_centre)]
 
 

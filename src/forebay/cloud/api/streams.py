@@ -8,34 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
-from forebay.cloud import access
+from forebay.cloud.api.desk import At, By, Desk
+from forebay.cloud.api.jobs import shown_event
 from forebay.codec import encode
-
-if TYPE_CHECKING:
-    from forebay.cloud.api import Desk
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
 HEARTBEAT_S = 15.0
 
 
-def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
-
-
-def _who(request: Request, authorization: Annotated[str | None, Header()] = None) -> access.Who:
-    desk = _desk(request)
-    return access.who(desk.state, authorization, desk.loop.clock.now_ns())
-
-
-At = Annotated[Any, Depends(_desk)]
-By = Annotated[access.Who, Depends(_who)]
 LastId = Annotated[str | None, Header(alias="Last-Event-ID")]
 
 
@@ -54,7 +40,7 @@ async def events(job_id: str, desk: At, by: By, follow: bool = False, last_id: L
     return _stream(_events(desk, standing.job.id, follow, last_id))
 
 
-async def _logs(desk: Any, job: str, only: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
+async def _logs(desk: Desk, job: str, only: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
     run, _, at = (last_id or "").rpartition(":")
     offset = int(at) if run and at.isdigit() else 0
     done = False
@@ -75,9 +61,7 @@ async def _logs(desk: Any, job: str, only: str, follow: bool, last_id: str | Non
         yield ": still here\n\n"
 
 
-async def _events(desk: Any, job: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
-    from forebay.cloud.api import shown_event
-
+async def _events(desk: Desk, job: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
     seq = int(last_id) if last_id and last_id.isdigit() else 0
     told: Any = None
     while True:

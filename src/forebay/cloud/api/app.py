@@ -1,0 +1,108 @@
+"""The ASGI application: every part of the API over one desk, and every error as our JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from forebay import __version__
+from forebay.cloud.api import agents, data, jobs, pool, streams, tenants
+from forebay.cloud.api.desk import Desk
+from forebay.cloud.loop import Loop
+from forebay.cloud.store import Store
+from forebay.errors import BadInput, ForebayError, Unavailable, Unknown
+
+log = logging.getLogger("forebay.cloud")
+
+
+def application(loop: Loop, store: Store) -> FastAPI:
+    """The ASGI application over a loop and its files."""
+    desk = Desk(loop, store)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        running = asyncio.create_task(loop.run())
+        running.add_done_callback(_end_with_the_loop)
+        yield
+        running.cancel()
+        desk.reader.close()
+
+    app = FastAPI(
+        title="Forebay",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url="/api/v1/docs",
+        redirect_slashes=False,
+    )
+    app.state.desk = desk
+    for part in (tenants, data, jobs, pool, agents, streams):
+        app.include_router(part.router)
+    app.add_exception_handler(ForebayError, _tell_error)
+    app.add_exception_handler(RequestValidationError, _tell_invalid)
+    app.add_exception_handler(HTTPException, _tell_http)
+    app.add_exception_handler(OSError, _tell_os_error)
+    app.add_exception_handler(Exception, _tell_bug)
+    return app
+
+
+def _end_with_the_loop(running: asyncio.Task[None]) -> None:
+    """A cloud whose journal can't be read any more must not go on answering: it ends, and whoever watches it starts it again."""
+    if not running.cancelled() and running.exception():
+        log.critical("the loop ended, and the cloud with it", exc_info=running.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _tell_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ForebayError)
+    return JSONResponse({"error": error.to_json()}, status_code=error.http_status)
+
+
+async def _tell_os_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    problem = Unavailable(
+        "The cloud's disk can't be used, so this was not done.",
+        found=error.strerror or str(error),
+        hint="tell the operator; then try again",
+    )
+    return JSONResponse({"error": problem.to_json()}, status_code=problem.http_status)
+
+
+async def _tell_bug(_: Request, error: Exception) -> JSONResponse:
+    problem = ForebayError(
+        "The cloud met an error of its own.", found=type(error).__name__, hint="tell the operator: see cloud.log"
+    )
+    return JSONResponse({"error": problem.to_json()}, status_code=problem.http_status)
+
+
+async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(
+        str(part) for part in first["loc"] if part not in ("body", "query", "path") and first["type"] != "json_invalid"
+    )
+    problem = BadInput(
+        f"{where or 'the request'}: {first['msg'].removeprefix('Value error, ')}",
+        asked=f"{first.get('input')!r:.100}",
+        hint="the API is described at /api/v1/docs",
+    )
+    return JSONResponse({"error": problem.to_json()}, status_code=422)
+
+
+async def _tell_http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    problem = (
+        Unknown("There is nothing at this address.", hint="the API is described at /api/v1/docs")
+        if error.status_code == 404
+        else BadInput(str(error.detail))
+    )
+    return JSONResponse({"error": problem.to_json()}, status_code=error.status_code)
