@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -333,3 +334,11 @@ def quiet(pids: list[int]) -> bool:
     before = spent_s(pids)
     time.sleep(0.5)
     return len(pids) == 2 and spent_s(pids) == before and before > 0.5
+
+
+def test_a_supervisor_whose_folder_is_gone_leaves(centre: Centre) -> None:
+    handle = centre.engine.launch(centre.spec("import time; time.sleep(600)"))
+    until(lambda: centre.engine.look(handle).phase is Phase.RUNNING)
+    supervisor = centre.supervisor()
+    shutil.rmtree(handle)
+    until(lambda: not Path(f"/proc/{supervisor}/fd/1").is_symlink())  # a zombie, at most

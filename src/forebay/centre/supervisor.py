@@ -503,12 +503,14 @@ class Supervisor:
 
     def _persist(self, write: Callable[[], None]) -> None:
         """Write, and on a full disk wait and write again: a run whose state can't be written down must not look ended, or
-        running, when it isn't.
+        running, when it isn't. Leave when the run's folder is gone: then nobody will ever ask. The ranks go with us.
         """
         while True:
             try:
                 return write()
             except OSError as error:
+                if not self.run_dir.exists():
+                    sys.exit(f"the run's folder is gone: {error}")
                 print(f"can't write the run's state: {error}", file=sys.stderr, flush=True)
                 time.sleep(1)
 

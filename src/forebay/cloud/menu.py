@@ -37,7 +37,9 @@ GOOD = ("runs", "emulated")
 class Reader:
     """Reads programs in a worker process, and remembers what it found."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Path) -> None:
+        """`place`: an empty folder, where programs are unpacked to be read."""
+        self._place = place
         self._worker: ProcessPoolExecutor | None = None
         self._known: dict[tuple[str, str], dict[str, Verdict]] = {}
 
@@ -49,7 +51,7 @@ class Reader:
                 1, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_with_the_cloud
             )
             try:
-                found = await asyncio.get_running_loop().run_in_executor(worker, _read, str(archive), entry)
+                found = await asyncio.get_running_loop().run_in_executor(worker, _read, str(archive), entry, str(self._place))
             except BrokenProcessPool:
                 if self._worker is worker:
                     self._worker = None  # the next program gets a new one
@@ -125,12 +127,12 @@ def _leave_with_the_cloud() -> None:
     threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
-def _read(archive: str, entry: str) -> dict[str, Verdict] | BadScript:
+def _read(archive: str, entry: str, place: str) -> dict[str, Verdict] | BadScript:
     """In the worker: the verdicts for a program, or why it can't be read.
 
     Programs that aren't Python need nothing of a chip that we know.
     """
-    with tempfile.TemporaryDirectory(prefix="forebay-read-") as folder:
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         code = Path(folder) / "code"
         try:
             unpack(Path(archive), code, limit_bytes=LARGEST_CODE_BYTES)

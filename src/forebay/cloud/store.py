@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,11 @@ class Store:
 
     def _log(self, run: str) -> Path:
         return self._folder("logs") / f"{run}.jsonl"
+
+    def empty_folder(self, name: str) -> Path:
+        """A folder for what lasts no longer than this process; what a killed one left there is removed."""
+        shutil.rmtree(self._data / name, ignore_errors=True)
+        return self._folder(name)
 
     def _folder(self, *names: str) -> Path:
         folder = self._data.joinpath(*names)

@@ -23,7 +23,7 @@ class Desk:
     def __init__(self, loop: Loop, store: Store) -> None:
         self.loop = loop
         self.store = store
-        self.reader = Reader()
+        self.reader = Reader(store.empty_folder("reading"))
         self.heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
 
     @property
