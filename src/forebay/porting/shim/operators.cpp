@@ -29,6 +29,7 @@
 #include <atomic>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -459,6 +460,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
     impl(name + "_backward_data", torch::CppFunction::makeFromBoxedFunction<&narrowing_softmax_backward>());
   }
   each_recurrent(impl);
+  each_cuda_only(impl);
 
   c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
   for (const c10::OperatorName& op : dispatcher.getAllOpNames()) {

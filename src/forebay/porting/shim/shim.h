@@ -1,4 +1,4 @@
-// The simulated cuda device: what its four source files share.
+// The simulated cuda device: what its source files share.
 //
 // Asked:  how can a tensor say that it lives on "cuda" where there is no GPU?
 // Answer: its storage is tagged cuda, and its bytes are those of an ordinary host storage that it owns. An operator that
@@ -11,6 +11,7 @@
 // memory.cpp       bytes: what a card holds, its limit, pinned host memory
 // device.cpp       the card: guard, streams, events, random numbers, hooks
 // operators.cpp    operators: the fallback, and the few that need more than it
+// cuda_only.cpp    operators that the host has no kernel for, written with those that it has
 // collectives.cpp  torch.distributed: c10d operators on cuda tensors, carried by the group's CPU backend
 #pragma once
 
@@ -22,8 +23,14 @@
 #include <c10/core/Storage.h>
 
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <utility>
 #include <vector>
+
+namespace torch {
+class CppFunction;
+}
 
 // The build passes the version as 100 * major + minor: torch's own header with it has moved about.
 #define FOREBAY_TORCH_AT_LEAST(major, minor) (FOREBAY_TORCH >= 100 * (major) + (minor))
@@ -75,5 +82,9 @@ struct Crossing {
   void enter(c10::IValue& value);  // every cuda tensor in it, also in lists of lists, becomes its host alias
   void leave(c10::IValue& value);  // and back: the original where there is one, else a new cuda tensor
 };
+
+// ---- cuda_only.cpp
+// Hands each operator's name and kernel to `to`, which registers it.
+void each_cuda_only(const std::function<void(const std::string&, torch::CppFunction)>& to);
 
 }  // namespace forebay
