@@ -36,11 +36,11 @@ class Watch(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if name not in self._acts:
             return None
-        before, after = self._acts.pop(name)
+        before, after = self._acts[name]
         for finder in sys.meta_path:
             spec = finder.find_spec(name, path, target) if finder is not self and hasattr(finder, "find_spec") else None
             if spec is not None and spec.loader is not None:
-                spec.loader = _Around(spec.loader, before, after)  # type: ignore[assignment]
+                spec.loader = _Around(spec.loader, before, after, used=lambda: self._acts.pop(name, None))  # type: ignore[assignment]
                 return spec
         return None
 
@@ -48,13 +48,14 @@ class Watch(importlib.abc.MetaPathFinder):
 class _Around:
     """A loader that is the one it wraps, but for two calls."""
 
-    def __init__(self, loader: Any, before: Before, after: After) -> None:
-        self._loader, self._before, self._after = loader, before, after
+    def __init__(self, loader: Any, before: Before, after: After, used: Callable[[], Any]) -> None:
+        self._loader, self._before, self._after, self._used = loader, before, after, used
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
+        self._used()  # not when the spec was found: importlib.util.find_spec asks for one and imports nothing
         self._before()
         return self._loader.create_module(spec)
 
