@@ -18,7 +18,16 @@ from typing import Any
 from forebay.porting.shim.cards import Cards, Simulated
 from forebay.porting.shim.journal import note
 
-TRUTH = ("torch._inductor", "torch._dynamo", "torch._functorch", "torch._export", "torch.utils._triton", "triton", "torch._C")
+TRUTH = (
+    "torch._inductor",
+    "torch._dynamo",
+    "torch._functorch",
+    "torch._export",
+    "torch.utils._triton",
+    "triton",
+    "torch._C",
+    "bitsandbytes",
+)
 
 
 def told_the_truth(module: str) -> bool:
