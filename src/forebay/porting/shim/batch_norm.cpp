@@ -1,18 +1,12 @@
-// Operators that torch has for CUDA only, and that libraries call by name.
+// The steps of batch norm over several cards (torch.nn.SyncBatchNorm), which torch has for CUDA only.
 //
-// Asked:  what computes where the host has no kernel to lend?
-// Answer: the same formula, by operators that it has.
-//         - products with a wider result (mm, addmm, bmm, baddbmm with out_dtype): the factors are widened first;
-//         - torch.nn.SyncBatchNorm's five steps: statistics of a card, of all cards, and the two directions.
-// Limits: a wider product rounds its factors' products in the wider type, as a card does with fp32.
+// Asked:  what are the statistics of a card's part, of all parts together, and what do the two directions make of them?
+// Answer: the formulas of batch norm (Ioffe and Szegedy 2015, algorithm 1 and section 3), by operators that the host has.
+//         Parts may be of different sizes: each counts by its number of values.
+// Limits: channels lie in dimension 1; statistics are in fp32 or wider.
 #include "shim.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/add.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/baddbmm.h>
-#include <ATen/ops/bmm.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/var_mean.h>
 #include <torch/library.h>
@@ -23,52 +17,7 @@
 namespace forebay {
 namespace {
 
-using at::Scalar;
-using at::ScalarType;
 using at::Tensor;
-
-// ---- products with a wider result
-
-Tensor wide_mm(const Tensor& a, const Tensor& b, ScalarType wide) {
-  return at::mm(a.to(wide), b.to(wide));
-}
-
-Tensor wide_bmm(const Tensor& a, const Tensor& b, ScalarType wide) {
-  return at::bmm(a.to(wide), b.to(wide));
-}
-
-Tensor wide_addmm(const Tensor& to, const Tensor& a, const Tensor& b, ScalarType wide, const Scalar& beta, const Scalar& alpha) {
-  return at::addmm(to.to(wide), a.to(wide), b.to(wide), beta, alpha);
-}
-
-Tensor wide_baddbmm(const Tensor& to, const Tensor& a, const Tensor& b, ScalarType wide, const Scalar& beta, const Scalar& alpha) {
-  return at::baddbmm(to.to(wide), a.to(wide), b.to(wide), beta, alpha);
-}
-
-Tensor& into(Tensor& out, const Tensor& result) {
-  out.resize_(result.sizes());
-  return out.copy_(result);
-}
-
-Tensor& wide_mm_out(const Tensor& a, const Tensor& b, ScalarType wide, Tensor& out) {
-  return into(out, wide_mm(a, b, wide));
-}
-
-Tensor& wide_bmm_out(const Tensor& a, const Tensor& b, ScalarType wide, Tensor& out) {
-  return into(out, wide_bmm(a, b, wide));
-}
-
-Tensor& wide_addmm_out(
-    const Tensor& to, const Tensor& a, const Tensor& b, ScalarType wide, const Scalar& beta, const Scalar& alpha, Tensor& out) {
-  return into(out, wide_addmm(to, a, b, wide, beta, alpha));
-}
-
-Tensor& wide_baddbmm_out(
-    const Tensor& to, const Tensor& a, const Tensor& b, ScalarType wide, const Scalar& beta, const Scalar& alpha, Tensor& out) {
-  return into(out, wide_baddbmm(to, a, b, wide, beta, alpha));
-}
-
-// ---- batch norm over several cards. Channels lie in dimension 1; statistics are in fp32 or wider.
 
 std::vector<int64_t> all_but_channels(const Tensor& input) {
   std::vector<int64_t> dims{0};
@@ -111,7 +60,8 @@ Tensor norm_elemt(
 Tensor& norm_elemt_out(
     const Tensor& input, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, const Tensor& mean,
     const Tensor& invstd, double eps, Tensor& out) {
-  return into(out, norm_elemt(input, weight, bias, mean, invstd, eps));
+  out.resize_(input.sizes());
+  return out.copy_(norm_elemt(input, weight, bias, mean, invstd, eps));
 }
 
 // mean and invstd have a row for each card, counts an element.
@@ -168,15 +118,7 @@ Tensor norm_backward_elemt(
 
 }  // namespace
 
-void each_cuda_only(const std::function<void(const std::string&, torch::CppFunction)>& to) {
-  to("mm.dtype", torch::CppFunction(TORCH_FN(wide_mm)));
-  to("mm.dtype_out", torch::CppFunction(TORCH_FN(wide_mm_out)));
-  to("bmm.dtype", torch::CppFunction(TORCH_FN(wide_bmm)));
-  to("bmm.dtype_out", torch::CppFunction(TORCH_FN(wide_bmm_out)));
-  to("addmm.dtype", torch::CppFunction(TORCH_FN(wide_addmm)));
-  to("addmm.dtype_out", torch::CppFunction(TORCH_FN(wide_addmm_out)));
-  to("baddbmm.dtype", torch::CppFunction(TORCH_FN(wide_baddbmm)));
-  to("baddbmm.dtype_out", torch::CppFunction(TORCH_FN(wide_baddbmm_out)));
+void each_batch_norm_step(const std::function<void(const std::string&, torch::CppFunction)>& to) {
   to("batch_norm_stats", torch::CppFunction(TORCH_FN(norm_stats)));
   to("batch_norm_elemt", torch::CppFunction(TORCH_FN(norm_elemt)));
   to("batch_norm_elemt.out", torch::CppFunction(TORCH_FN(norm_elemt_out)));
