@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -33,11 +32,17 @@ def choice() -> str:
     return asked
 
 
-def carry(torch: Any) -> None:
-    """Change torch after its import. Dynamo and Inductor aren't imported before they are used."""
-    if choice() == "off":
+def carry(torch: Any, *, mapped: bool) -> None:
+    """Change torch after its import. Dynamo and Inductor aren't imported before they are used.
+
+    The mapped carrier is there for machines without a compiler, and its mode would be in Dynamo's way: models run as they are.
+    """
+    if mapped or choice() == "off":
         torch.compile = _as_it_is(torch.compile)
         return
+    # torch._inductor.cudagraph_trees imports them; Dynamo asks it about an optimizer's state
+    torch._C._cuda_CUDAAllocator_AllocatorState = type("_cuda_CUDAAllocator_AllocatorState", (), {})
+    torch._C._set_cached_tensors_enabled = lambda enabled: None
     wrapper = torch._TorchCompileInductorWrapper
     wrapper.__call__ = _lowered(wrapper.__call__)
 
@@ -50,6 +55,7 @@ def carry_cudagraphs(backends: Any) -> None:
         note("torch.compile(backend='cudagraphs')", "emulated")
         return graph.forward
 
+    cudagraphs._tags = ("cudagraphs",)  # type: ignore[attr-defined]  # as the registry keeps them
     registry._COMPILER_FNS["cudagraphs"] = cudagraphs
 
 
@@ -72,3 +78,22 @@ def _of_cuda(graph: Any, inputs: Any) -> bool:
         return True
     made = [node.meta.get("example_value") for node in graph.graph.nodes]
     return any(isinstance(value, torch.Tensor) and value.is_cuda for value in made)
+
+
+def _as_it_is(real: Callable[..., Any]) -> Callable[..., Any]:
+    """torch.compile that returns what it got, in the wrapper that scripts expect of a module."""
+
+    @functools.wraps(real)
+    def compile(model: Any = None, **options: Any) -> Any:
+        import torch
+
+        if model is None:
+            return lambda function: compile(function, **options)
+        note("torch.compile", "emulated")
+        if not isinstance(model, torch.nn.Module):
+            return model
+        from torch._dynamo.eval_frame import OptimizedModule, _NullDecorator
+
+        return OptimizedModule(model, _NullDecorator())  # type: ignore[arg-type]
+
+    return compile

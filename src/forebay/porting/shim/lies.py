@@ -1,9 +1,8 @@
 """What torch's Python says of cuda, to whom.
 
 Asked:  who may believe that there is a GPU?
-Answer: scripts and the libraries they use. Torch's compilers and Triton get the truth, or they would look for a driver: the
-        lie is scoped by the module that asks. No torch builtin is replaced: each name
-        here is a Python function of torch, and the one that takes its place is a function of its own.
+Answer: scripts and the libraries they use, by the table of truth.py: the lie is scoped by the module that asks. No torch
+        builtin is replaced: each name here is a Python function of torch, and what takes its place is a function of its own.
 Limits: the asking module is found by its global __name__ one frame up.
 """
 
@@ -16,12 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from forebay.porting.shim.cards import Cards, Simulated
-
-TRUTH = ("torch._inductor", "torch._dynamo", "torch._functorch", "torch._export", "torch.utils._triton", "triton", "torch._C")
-
-
-def told_the_truth(module: str) -> bool:
-    return any(module == name or module.startswith(name + ".") for name in TRUTH)
+from forebay.porting.shim.truth import told_the_truth
 
 
 def tell(torch: Any, cards: Cards) -> None:

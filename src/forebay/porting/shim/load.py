@@ -29,6 +29,8 @@ BOOT = Path(__file__).resolve().parent / "boot"
 _carrier: Carrier | None = None
 _cards: Cards | None = None
 _wanted: dict[str, int] = {"cards": 1, "memory_limit": 0}
+_of_parent: dict[str, int] = {}  # operators that were carried before a fork: they are in the parent's report
+_forked = False
 
 
 def install(carrier: Carrier, *, cards: int) -> None:
@@ -58,7 +60,9 @@ def install(carrier: Carrier, *, cards: int) -> None:
         sys.meta_path.insert(0, watch)
     _carrier = carrier
     _wanted["cards"] = cards
-    atexit.register(lambda: journal.write(report()))
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
 
 
 def set_cards(cards: int) -> None:
@@ -111,15 +115,34 @@ def report() -> dict[str, Any]:
     """Which carrier a run had and what it used of it."""
     if _carrier is None:
         return {"carrier": None}
-    operators = _cards.operators() if _cards is not None else {}
+    counted = _cards.operators() if _cards is not None else {}
+    operators = {name: calls - _of_parent.get(name, 0) for name, calls in counted.items() if calls > _of_parent.get(name, 0)}
     return {
         "carrier": _carrier.kind,
         "why": _carrier.why,
         "cards": _wanted["cards"],
         "limits": mapped.LIMITS if _carrier.kind == "mapped" else [],
-        "uses": dict(sorted(journal.uses.items())),
+        "processes": 1,
+        "uses": journal.told(),
         "operators": {"class": "exact", "names": len(operators), "calls": sum(operators.values()), "of": operators},
     }
+
+
+def _at_exit() -> None:
+    written = report()
+    if not _forked or written["uses"] or written["operators"]["calls"]:  # a worker that used nothing has nothing to say
+        journal.write(written)
+
+
+def _after_fork() -> None:
+    """A child reports what it did itself. One of multiprocessing's ends without atexit: it has finalizers of its own."""
+    global _forked, _of_parent
+    _forked = True
+    journal.uses.clear()
+    _of_parent = _cards.operators() if _cards is not None else {}
+    processes = sys.modules.get("multiprocessing.util")
+    if processes is not None:
+        processes.register_after_fork(journal, lambda _: processes.Finalize(None, _at_exit, exitpriority=0))
 
 
 def _check_cards(cards: int) -> None:
@@ -149,6 +172,6 @@ def _open_cards() -> None:
 def _after_torch(torch: Any) -> None:
     cards = _live()
     lies.tell(torch, cards)
-    compiled.carry(torch)
+    compiled.carry(torch, mapped=isinstance(cards, Mapped))
     if isinstance(cards, Mapped):
         mapped.apply(torch)

@@ -20,6 +20,7 @@
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
 #include <ATen/ops/view_native.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/flat_hash_map.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -293,6 +294,13 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
 
 void record_stream(Tensor&, c10::Stream) {}
 
+// Forward-mode derivatives ask for a zero without memory. The host's has no bytes that could be shared: here it is filled.
+Tensor zeros_for_good(
+    at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
+    std::optional<at::Device> device, std::optional<bool> pin) {
+  return at::zeros(size, dtype, layout, device, pin);
+}
+
 void answer_no(const OperatorHandle& op, Stack* stack) {
   torch::jit::drop(*stack, op.schema().arguments().size());
   torch::jit::push(*stack, false);
@@ -452,6 +460,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   impl("resize_", TORCH_FN(resize));
   impl("copy_", TORCH_FN(copy));
   impl("record_stream", TORCH_FN(record_stream));
+  impl("_efficientzerotensor", TORCH_FN(zeros_for_good));
 
   impl("scaled_dot_product_attention", TORCH_FN(attention));
   for (const std::string name : {"_softmax", "_log_softmax"}) {
