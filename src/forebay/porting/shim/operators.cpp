@@ -324,20 +324,38 @@ Tensor mask_as_numbers(const Tensor& mask, const Tensor& query) {
 #define FOREBAY_GQA_ARGUMENT
 #endif
 
+// A compiler's tensor, which has a shape and no bytes: the host can't be asked which kernel it would choose.
+bool is_traced(const Tensor& tensor) {
+  return tensor.key_set().has(DispatchKey::Python) || !tensor.has_storage();
+}
+
+// What the host's flash kernel takes, as at::native's use_flash_attention_cpp has it.
+bool flash_would_fit(
+    const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout) {
+  return dropout == 0.0 && query.dim() == 4 && key.dim() == 4 && value.dim() == 4 && query.is_floating_point() &&
+      query.sym_size(1) == key.sym_size(1) && key.sym_size(1) == value.sym_size(1) &&
+      query.sym_size(3) == value.sym_size(3) && query.scalar_type() == key.scalar_type() &&
+      (!mask || mask->dim() == 2 || mask->dim() == 4);
+}
+
 Tensor attention(
     const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout,
     bool causal, std::optional<double> scale FOREBAY_GQA_PARAMETER) {
   constexpr int64_t flash = 1;  // sdp::SDPBackend::flash_attention, whose header isn't installed everywhere
   std::optional<Tensor> numbers;
-  std::optional<Tensor> host_mask;
   if (mask && mask->defined()) {
     numbers = mask_as_numbers(*mask, query);
-    host_mask = to_host(numbers->detach());
   }
-  const int64_t choice = at::_fused_sdp_choice(
-      to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
-      scale FOREBAY_GQA_ARGUMENT);
-  if (choice == flash && !(numbers && numbers->requires_grad())) {
+  bool chosen = false;
+  if (is_traced(query)) {
+    chosen = flash_would_fit(query, key, value, numbers, dropout);
+  } else {
+    const std::optional<Tensor> host_mask = numbers ? std::make_optional(to_host(numbers->detach())) : std::nullopt;
+    chosen = at::_fused_sdp_choice(
+                 to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
+                 scale FOREBAY_GQA_ARGUMENT) == flash;
+  }
+  if (chosen && !(numbers && numbers->requires_grad())) {
     return std::get<0>(
         at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, numbers, scale));
   }
