@@ -3,7 +3,7 @@
 Asked:  how does a graph that was captured on cuda become code for the host, without changing what it means?
 Answer: AOTAutograd first takes it apart under the tensors that it was captured with, so that autocast has followed CUDA's list
         and views and mutations are in order. Then the devices in the graph are written over, its shapes are derived anew,
-        and Inductor compiles that for the host. At each call the inputs cross as aliases over the same bytes, and the results back.
+        and Inductor compiles that for the host. At each call inputs cross as aliases over the same bytes, and results back.
 Limits: a graph that draws random numbers (they are the card's generator's), that uses more than one device, or that Inductor
         can't compile for the host, runs as it was captured, operator by operator.
 """
