@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
-from forebay.porting.shim import compiled, groups, imports, journal, lies, mapped, torch_c
+from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
 from forebay.porting.shim.carrier import Carrier
@@ -173,5 +173,10 @@ def _after_torch(torch: Any) -> None:
     cards = _live()
     lies.tell(torch, cards)
     compiled.carry(torch, mapped=isinstance(cards, Mapped))
+    legacy.version(torch)
+    if isinstance(cards, Simulated):
+        legacy.tensor_types(torch)
+        ipc.carry(torch, cards)
+    sensors.answer(torch, cards)
     if isinstance(cards, Mapped):
         mapped.apply(torch)
