@@ -36,6 +36,7 @@ SOURCES = (
     "device.cpp",
     "sparse.cpp",
     "memory.cpp",
+    "aliases.cpp",
 )  # the slowest first
 HEADER = "shim.h"
 LINKED = ("torch_cpu", "c10")
