@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
+from forebay.porting.kernels.hook import watch_for_kernels
 from forebay.porting.shim import groups, imports, journal, lies, mapped, torch_c
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
@@ -54,6 +55,8 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch.on("torch._C", before=_open_cards, after=lambda module: torch_c.fill(module, _live()))
         watch.on("torch.distributed.distributed_c10d", after=groups.carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
+        if carrier.library is not None:
+            watch_for_kernels(watch, carrier.library)
         sys.meta_path.insert(0, watch)
     _carrier = carrier
     _wanted["cards"] = cards
