@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
+from forebay.porting.kernels.hook import watch_for_kernels
 from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
@@ -59,6 +60,8 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch.on("torch.distributed.distributed_c10d", after=groups.carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
         watch.on("torch._dynamo.backends.cudagraphs", after=compiled.carry_cudagraphs)
+        if carrier.library is not None:
+            watch_for_kernels(watch, carrier.library)
         sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
     _wanted["cards"] = cards
