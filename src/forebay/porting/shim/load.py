@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
-from forebay.porting.shim import groups, imports, journal, lies, mapped, torch_c
+from forebay.porting.shim import groups, imports, journal, lies, mapped, torch_c, vision
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
 from forebay.porting.shim.carrier import Carrier
@@ -54,6 +54,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch.on("torch._C", before=_open_cards, after=lambda module: torch_c.fill(module, _live()))
         watch.on("torch.distributed.distributed_c10d", after=groups.carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
+        watch.on("torchvision.extension", after=vision.declare)
         sys.meta_path.insert(0, watch)
     _carrier = carrier
     _wanted["cards"] = cards
