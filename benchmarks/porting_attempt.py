@@ -99,7 +99,8 @@ def judge(
     ended = f"over its limit of {entry.limit_s:g} s" if status is None else f"ended with {status}: {last_line}"
     if carrier == "plain":
         found = "runs" if status == 0 and as_expected(entry, numbers) else "fails"
-        return ("passed" if found == entry.plain else "failed"), (f"{found} without a carrier" + ("" if status == 0 else f"; {ended}"))
+        told = f"{found} without a carrier" + ("" if status == 0 else f"; {ended}")
+        return ("passed" if found == entry.plain else "failed"), told
     if edited:
         return "failed", f"the run wrote over {edited[0]}"
     if status != 0:
@@ -243,7 +244,7 @@ def _stop(mark: str) -> None:
 
 
 def _last_line(output: str) -> str:
-    """The line that says what went wrong: the last that looks like an error, else the last. torchrun's own comes after its ranks'."""
+    """The line that says what went wrong: the last that looks like an error, else the last. torchrun's own tells nothing."""
     lines = [line.strip() for line in output.splitlines() if line.strip() and "ChildFailedError" not in line]
     lines = [re.sub(r"^\[rank\d+\]:\s*", "", line) for line in lines]
     errors = [line for line in lines if line.split(":")[0].endswith(("Error", "Exception", "Refused")) and ":" in line]

@@ -18,13 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-WORDS = "the a one every no cat dog bird fish tree sees eats likes finds leaves small big red old new house river and then".split()
+ARTICLES = ["the", "a", "one", "every", "no"]
+BEASTS = ["cat", "dog", "bird", "fish", "tree"]
+VERBS = ["sees", "eats", "likes", "finds", "leaves"]
+KINDS = ["small", "big", "red", "old", "new"]
 
 
 def sentences(count: int, seed: int = 1) -> list[str]:
-    """Short sentences over a few dozen words, of one shape: what a language model learns first."""
+    """Short sentences over twenty words, of one shape: what a language model learns first."""
     dice = random.Random(seed)
-    shape = [WORDS[:5], WORDS[15:20], WORDS[5:10], WORDS[10:15], WORDS[:5], WORDS[5:10]]
+    shape = [ARTICLES, KINDS, BEASTS, VERBS, ARTICLES, BEASTS]
     return [" ".join(dice.choice(words) for words in shape) for _ in range(count)]
 
 

@@ -1,6 +1,6 @@
 """Public projects written for CUDA, run without a GPU and without an edit.
 
-    python benchmarks/porting_projects.py --projects DIR [--recipes DIR] [--carrier simulated|mapped|fakechip|plain] [--only NAME] [--json] [--keep]
+    python benchmarks/porting_projects.py --projects DIR [--carrier simulated|mapped|plain] [--only NAME] [--json] [--keep DIR]
 
 DIR holds projects as their authors publish them; each with a recipe, `NAME.recipe.toml` beside its folder, or one of those in
 benchmarks/recipes. The bar: 24 entry points of 15 projects run on the CPU with no character edited, 20 on the fake chip; without
@@ -25,6 +25,7 @@ from forebay.porting.shim import load
 from forebay.porting.shim.__main__ import default_cache
 from forebay.porting.shim.carrier import Carrier, choose
 
+RECIPES = Path(__file__).resolve().parent / "recipes"
 CARRIERS = ("simulated", "mapped", "plain")
 MARKS = {"passed": "passed ", "failed": "FAILED ", "skipped": "skipped"}
 
@@ -32,7 +33,9 @@ MARKS = {"passed": "passed ", "failed": "FAILED ", "skipped": "skipped"}
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--projects", type=Path, required=True, help="a folder with a project in each folder")
-    parser.add_argument("--recipes", type=Path, default=Path(__file__).resolve().parent / "recipes", help="recipes that aren't beside")
+    parser.add_argument(
+        "--recipes", type=Path, default=Path(__file__).resolve().parent / "recipes", help="recipes that aren't beside"
+    )
     parser.add_argument("--carrier", choices=CARRIERS, default="simulated")
     parser.add_argument("--only", action="append", default=[], help="a project's folder, or folder/entry; may be repeated")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where the compiled device is kept")
@@ -49,7 +52,7 @@ def main():
         print(json.dumps({**total(outcomes), **stopwatch.machine(), "outcomes": [dataclasses.asdict(one) for one in outcomes]}))
     else:
         sums = total(outcomes)
-        print(f"{sums['passed']} entry points of {sums['projects']} projects passed, {sums['failed']} failed, {sums['skipped']} skipped")
+        print("{passed} entry points of {projects} projects passed, {failed} failed, {skipped} skipped".format_map(sums))
         print(f"characters edited: {sums['edited']}   {stopwatch.machine_line()}")
     raise SystemExit(1 if total(outcomes)["failed"] or not outcomes else 0)
 
@@ -58,7 +61,9 @@ def chosen(entries, names):
     kept = [entry for entry in entries if not names or entry.title in names or entry.folder.name in names]
     strange = [name for name in names if not any(name in (entry.title, entry.folder.name) for entry in entries)]
     if strange or not kept:
-        raise SystemExit(f"no recipe for {', '.join(strange) or 'any project here'}; there is {', '.join(e.title for e in entries)}")
+        raise SystemExit(
+            f"no recipe for {', '.join(strange) or 'any project here'}; there is {', '.join(e.title for e in entries)}"
+        )
     return kept
 
 

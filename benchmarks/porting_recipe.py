@@ -75,7 +75,9 @@ def read(recipe: Path, project: Path) -> list[Entry]:
         return [_entry(body, one, project) for one in body["entry"]]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, re.error) as error:
         found = f"no field {error}" if isinstance(error, KeyError) else str(error)
-        raise BadInput("A recipe can't be read.", asked=str(recipe), found=found, hint="docs/projects.md lists its fields") from error
+        raise BadInput(
+            "A recipe can't be read.", asked=str(recipe), found=found, hint="docs/projects.md lists its fields"
+        ) from error
 
 
 def _entry(head: Mapping[str, Any], body: Mapping[str, Any], project: Path) -> Entry:
