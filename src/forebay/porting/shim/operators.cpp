@@ -124,6 +124,7 @@ struct Plan {
   bool hidden_dice = false;  // random without a generator argument
   bool has_out = false;    // an out= argument, which a kernel may resize
   bool mixes = false;      // takes tensors of host and card together, as on a real card
+  Product product = Product::none;
   std::atomic<uint64_t> calls{0};
 };
 
@@ -161,6 +162,7 @@ Plan& make_plan(const OperatorHandle& op) {
   }
   plan.hidden_dice = plan.generator_at < 0 && op.hasTag(at::Tag::nondeterministic_seeded);
   plan.mixes = mixes_devices(plan.name);
+  plan.product = product_of(plan.name);
   return plan;
 }
 
@@ -234,7 +236,14 @@ void run_on_host(const OperatorHandle& op, Stack* stack) {
     if (plan.hidden_dice) {
       dice.emplace(crossing.card);
     }
+    std::optional<at::ScalarType> narrow;
+    if (plan.product != Product::none) {
+      narrow = widen(plan.product, stack, base);
+    }
     op.redispatchBoxed(c10::DispatchKeySet(DispatchKey::CPU), stack);
+    if (narrow) {
+      round_results(plan.product, stack, plan.returns, *narrow);
+    }
   }
   if (plan.has_out) {
     for (const auto& [alias, mine] : crossing.pairs) {

@@ -1,4 +1,4 @@
-// The simulated cuda device: what its four source files share.
+// The simulated cuda device: what its five source files share.
 //
 // Asked:  how can a tensor say that it lives on "cuda" where there is no GPU?
 // Answer: its storage is tagged cuda, and its bytes are those of an ordinary host storage that it owns. An operator that
@@ -11,6 +11,7 @@
 // memory.cpp       bytes: what a card holds, its limit, pinned host memory
 // device.cpp       the card: guard, streams, events, random numbers, hooks
 // operators.cpp    operators: the fallback, and the few that need more than it
+// wide.cpp         products of 16-bit numbers, where the processor has no instructions for them
 // collectives.cpp  torch.distributed: c10d operators on cuda tensors, carried by the group's CPU backend
 #pragma once
 
@@ -22,6 +23,8 @@
 #include <c10/core/Storage.h>
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -75,5 +78,13 @@ struct Crossing {
   void enter(c10::IValue& value);  // every cuda tensor in it, also in lists of lists, becomes its host alias
   void leave(c10::IValue& value);  // and back: the original where there is one, else a new cuda tensor
 };
+
+// ---- wide.cpp
+enum class Product { none, plain, attention, attention_backward };
+Product product_of(const std::string& name);
+
+// Make a call's 16-bit arguments 32 bits wide, where that pays; returns the type they had. Then round what came of it.
+std::optional<at::ScalarType> widen(Product product, torch::jit::Stack* stack, size_t base);
+void round_results(Product product, torch::jit::Stack* stack, size_t returns, at::ScalarType narrow);
 
 }  // namespace forebay
