@@ -29,8 +29,19 @@ from typing import Any
 
 from porting_recipe import Entry, as_expected, progress_of
 
+import forebay
+
 MARK = "FOREBAY_BENCHMARK_RUN"  # an environment variable that all processes of one run have, whoever started them
 LAUNCHERS = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
+PLAIN = """# Without a carrier; but torchvision is imported here as it is with one, so that what fails is what cuda means.
+import sys
+sys.path.insert(0, {source!r})
+from forebay.porting.shim import imports, vision
+sys.path.remove({source!r})
+watch = imports.Watch()
+watch.on("torchvision.extension", after=vision.declare)
+sys.meta_path.insert(0, watch)
+"""
 NOT_TEXT = shutil.ignore_patterns(".git", "__pycache__")
 
 
@@ -65,7 +76,7 @@ def attempt(entry: Entry, carrier: str, variables: Mapping[str, str], room: Path
     copy = room / entry.folder.name
     shutil.copytree(entry.folder, copy, symlinks=True, ignore=NOT_TEXT)
     text = fingerprint(entry.folder)
-    environment = _environment(entry, variables, room)
+    environment = _environment(entry, variables or _plain(room), room)
     common["stand_ins"] = tuple(entry.stand_ins)
     if entry.data and (told := _make_data(entry, copy, environment, room)):
         return Outcome(**common, verdict="failed", why=f"the data could not be made: {told}")
@@ -152,6 +163,12 @@ def _environment(entry: Entry, variables: Mapping[str, str], room: Path) -> dict
         "PYTHONPATH": os.pathsep.join(place for place in places if place),
     }
     return {name: value for name, value in environment.items() if name != "PYTHONPATH" or value}
+
+
+def _plain(room: Path) -> dict[str, str]:
+    (room / "plain").mkdir()
+    (room / "plain" / "sitecustomize.py").write_text(PLAIN.format(source=str(Path(forebay.__file__).parents[1])))
+    return {"PYTHONPATH": str(room / "plain")}
 
 
 def _make_data(entry: Entry, copy: Path, environment: Mapping[str, str], room: Path) -> str:
