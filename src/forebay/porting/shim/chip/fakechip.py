@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import warnings
 import weakref
 from typing import Any
 
@@ -168,17 +169,21 @@ def on_host(op: Any, *args: Any, **kwargs: Any) -> Any:
     """The fallback: any operator, by torch's CPU kernel over the same bytes."""
     call = _Call(op)
     args = tuple(call.enter(one) for one in args)
-    outs = {name: kwargs[name] for name in _outs(op) if name in kwargs}
-    kwargs = {name: one if name in outs else call.enter(one) for name, one in kwargs.items()}
+    given = kwargs
+    kwargs = {name: call.enter(one) for name, one in kwargs.items()}
     call.check()
-    fresh = {name: torch.empty(0, dtype=one.dtype) for name, one in outs.items() if on_chip(one)}
-    kwargs.update(fresh)
     with _HostDice(op, kwargs, args, call.index) as dice:
-        result = op.redispatch(ON_HOST, *dice.args, **dice.kwargs)
-    for name, made in fresh.items():
-        _write(outs[name], made)
-        call.aliases[id(made)] = (made, outs[name])
-    return call.leave(result)
+        try:
+            return call.leave(op(*dice.args, **dice.kwargs))  # a plain call: it takes numbers for tensors
+        except RuntimeError as error:
+            if not _outs(op) or "resize storage" not in str(error):
+                raise
+        fresh = {name: torch.empty(0, dtype=given[name].dtype) for name in _outs(op)}
+        made = op(*dice.args, **{**dice.kwargs, **fresh})
+    for name, one in fresh.items():
+        set_tensor(torch.ops.aten.set_.source_Tensor, given[name], to_chip(one, _device(given[name]).index))
+        call.aliases[id(one)] = (one, given[name])
+    return call.leave(made)
 
 
 _out_names: dict[Any, tuple[str, ...]] = {}
@@ -190,14 +195,6 @@ def _outs(op: Any) -> tuple[str, ...]:
         names = tuple(argument.name for argument in op._schema.arguments if argument.is_out and str(argument.type) == "Tensor")
         _out_names[op] = names
     return names
-
-
-def _write(out: Any, made: Any) -> None:
-    """What a kernel made, into the tensor that was given for it."""
-    if out.shape == made.shape:
-        to_host(out).copy_(made)
-    else:
-        set_tensor(torch.ops.aten.set_.source_Tensor, out, to_chip(made, _device(out).index))
 
 
 class _HostDice:
@@ -308,11 +305,15 @@ def _register() -> None:
         aten.impl(f"set_.{overload}", _bound(set_tensor, getattr(torch.ops.aten.set_, overload)), KEY)
     aten.impl("set_", lambda tensor: set_tensor(torch.ops.aten.set_.source_Tensor, tensor, empty([0], tensor.dtype)), KEY)
     _register_recurrent(aten)
-    for full in torch._C._dispatch_get_registrations_for_dispatch_key("CPU"):
-        if full.startswith("c10d::"):
-            c10d.impl(full[6:], _bound(on_host, _operator(full)), KEY, allow_override=True)
-    for full in torch._C._dispatch_get_registrations_for_dispatch_key("CompositeExplicitAutograd"):
-        if full.startswith(WHOLE) and torch._C._dispatch_has_kernel_for_dispatch_key(full, "CPU"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that kernels of its own are replaced: they would give gloo our tensors
+        for full in torch._C._dispatch_get_registrations_for_dispatch_key("CPU"):
+            if full.startswith("c10d::"):
+                c10d.impl(full[6:], _bound(on_host, _operator(full)), KEY, allow_override=True)
+    listed, has = torch._C._dispatch_get_registrations_for_dispatch_key, torch._C._dispatch_has_kernel_for_dispatch_key
+    whole = [full for full in listed("CompositeExplicitAutograd") if full.startswith(WHOLE)]
+    for full in (*whole, *listed("CompositeExplicitAutogradNonFunctional")):  # torch would take them apart
+        if full.startswith("aten::") and has(full, "CPU") and not has(full, KEY):
             aten.impl(full[6:], _bound(on_host, _operator(full)), KEY)
 
 
@@ -432,7 +433,7 @@ def _place(device: Any) -> int:
     return current_device() if index is None else index
 
 
-def start(module: Any, cards: int) -> None:
+def start(module: Any, cards: int, next_is_default: Any) -> None:
     """Give torch the device. The stand-in guard for `cards` cards is registered already."""
     global _count
     _count = cards
@@ -440,6 +441,7 @@ def start(module: Any, cards: int) -> None:
     torch._register_device_module(NAME, module)
     torch.utils.generate_methods_for_privateuse1_backend()
     for index in range(cards):
+        next_is_default()
         _generators[index] = torch.Generator(device=torch.device(NAME, index))
     _register()
 

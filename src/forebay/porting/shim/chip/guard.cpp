@@ -113,6 +113,10 @@ namespace {
 thread_local bool next_is_default = false;  // see forebay_next_generator_is_default
 }
 
+bool forebay::take_next_is_default() {
+  return std::exchange(next_is_default, false);
+}
+
 namespace at {
 
 struct CUDAHooks final : CUDAHooksInterface {  // the name is torch's
@@ -132,7 +136,7 @@ struct CUDAHooks final : CUDAHooksInterface {  // the name is torch's
   }
   Generator getNewGenerator(DeviceIndex index = -1) const override {
     index = index < 0 ? current_device() : index;
-    if (std::exchange(next_is_default, false)) {
+    if (forebay::take_next_is_default()) {
       return getDefaultGenerator(index);
     }
     return forebay::stands_in() ? forebay::new_stand_in_generator(index) : forebay::chips_hooks().getNewGenerator(index);

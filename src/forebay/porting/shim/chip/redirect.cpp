@@ -91,6 +91,15 @@ Tensor to_options(
   return at::native::to(self, dtype, layout, on_chip(device), pin, non_blocking, copy, format);
 }
 
+// Whether a parameter may take over the tensor that its module moved to the chip, and so stay the same object. Torch says no for
+// PrivateUse1, where a plug-in may have a tensor class of its own.
+bool may_become(const Tensor& self, const Tensor& from) {
+  const auto plain = [](const Tensor& tensor) {
+    return tensor.layout() == c10::kStrided && (tensor.is_cpu() || tensor.device().type() == kChip);
+  };
+  return (plain(self) && plain(from)) || self.unsafeGetTensorImpl()->has_compatible_shallow_copy_type(from.key_set());
+}
+
 // ---- autocast: the lists are CUDA's own, in torch's header; only the device differs
 
 Tensor binary_cross_entropy(const Tensor&, const Tensor&, const std::optional<Tensor>&, int64_t) {
@@ -162,8 +171,8 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
 
 extern "C" {
 
-// Called once, when the plug-in has registered its kernels. Returns how many operators are renamed at BackendSelect.
-int forebay_chip_ready() {
+// Called once, when the plug-in has registered its kernels. `plain_tensors`: its tensors are of torch's own class. Returns how many operators are renamed at BackendSelect.
+int forebay_chip_ready(int plain_tensors) {
   using namespace forebay;
   static std::vector<std::unique_ptr<torch::Library>> libraries;  // a library that goes takes its kernels along
   const auto open = [](const char* scope, std::optional<DispatchKey> key) -> torch::Library& {
@@ -178,6 +187,9 @@ int forebay_chip_ready() {
     torch::Library& m = open("aten", key);
     m.impl("to.device", TORCH_FN(to_device));
     m.impl("to.dtype_layout", TORCH_FN(to_options));
+    if (plain_tensors) {
+      m.impl("_has_compatible_shallow_copy_type", TORCH_FN(may_become));
+    }
   }
   const auto names = renamed_at_backend_select();
   for (const c10::OperatorName& name : names) {

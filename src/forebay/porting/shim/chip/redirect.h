@@ -32,6 +32,9 @@ inline std::optional<c10::Device> on_chip(std::optional<c10::Device> device) {
   return device ? std::optional<c10::Device>(on_chip(*device)) : device;
 }
 
+// ---- guard.cpp: whether the next generator is to be the card's default one; asked once
+bool take_next_is_default();
+
 // ---- stand_in.cpp
 bool stands_in();
 const at::Generator& stand_in_generator(c10::DeviceIndex index);

@@ -186,7 +186,8 @@ struct Hooks final : at::PrivateUse1HooksInterface {
   }
 #if FOREBAY_TORCH_AT_LEAST(2, 6)
   at::Generator getNewGenerator(DeviceIndex index) const override {
-    return new_stand_in_generator(index_or_current(index));
+    index = index_or_current(index);
+    return take_next_is_default() ? stand_in_generator(index) : new_stand_in_generator(index);
   }
 #endif
   bool isPinnedPtr(const void* data) const override {
