@@ -55,7 +55,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch = imports.Watch()
         watch.on("torch", after=_after_torch)
         watch.on("torch._C", before=_open_cards, after=_fill)
-        watch.on("torch.distributed.distributed_c10d", after=groups.carry_nccl)
+        watch.on("torch.distributed.distributed_c10d", after=_carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
         sys.meta_path.insert(0, watch)
     _carrier = carrier
@@ -149,6 +149,14 @@ def _open_cards() -> None:
     else:
         _cards = Mapped(_wanted["cards"])
     _cards.set_memory_limit(_wanted["memory_limit"])
+
+
+def _carry_nccl(c10d: Any) -> None:
+    cards = _live()
+    if isinstance(cards, Chips):
+        groups.carry_nccl(c10d, cards.adapter.device, cards.adapter.backend or "gloo")
+    else:
+        groups.carry_nccl(c10d)
 
 
 def _fill(torch_c_module: Any) -> None:

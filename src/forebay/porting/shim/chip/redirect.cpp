@@ -143,7 +143,7 @@ bool takes_a_tensor(const c10::FunctionSchema& schema) {
 std::vector<c10::OperatorName> renamed_at_backend_select() {
   std::vector<c10::OperatorName> names;
   auto& dispatcher = c10::Dispatcher::singleton();
-  for (const c10::OperatorName& name : dispatcher.getAllOpNamesForDispatchKey(kChipKey)) {
+  for (const c10::OperatorName& name : dispatcher.getRegistrationsForDispatchKey(kChipKey)) {
     const auto op = dispatcher.findSchema(name);
     if (op && names_a_place(op->schema()) && takes_a_tensor(op->schema()) &&
         !op->hasKernelForDispatchKey(DispatchKey::BackendSelect)) {
@@ -164,6 +164,7 @@ TORCH_LIBRARY_IMPL(_, CUDA, m) {
 TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("empty.memory_format", TORCH_FN(empty));
   m.impl("empty_strided", TORCH_FN(empty_strided));
+  m.impl("_to_copy", torch::CppFunction::makeFromBoxedFunction<&call_the_chips>());  // torch chooses its key by the target
 }
 
 }  // namespace
