@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from forebay.porting.shim.cards import Cards, Simulated
+from forebay.porting.shim.cards import Cards
 from forebay.porting.shim.journal import note
 
 TRUTH = ("torch._inductor", "torch._dynamo", "torch._functorch", "torch._export", "torch.utils._triton", "triton", "torch._C")
@@ -32,11 +32,11 @@ def tell(torch: Any, cards: Cards) -> None:
     if hasattr(torch._C, "_jit_override_can_fuse_on_gpu"):
         torch._C._jit_override_can_fuse_on_gpu(False)  # TorchScript's fuser would write CUDA C
     warnings.filterwarnings("ignore", message="PyTorch was compiled without cuDNN")  # LSTM asks; the host's kernels serve
-    if isinstance(cards, Simulated):
+    if cards.of_torch:
         _untyped_storages(torch, cards)
 
 
-def _untyped_storages(torch: Any, cards: Simulated) -> None:
+def _untyped_storages(torch: Any, cards: Cards) -> None:
     """Let torch.UntypedStorage be made and resized on the simulated device.
 
     Its constructor and resize_ know the devices that were compiled in. torch.load and FSDP need both. UntypedStorage is a

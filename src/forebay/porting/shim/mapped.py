@@ -1,7 +1,7 @@
 """The mapped carrier: the word cuda means cpu.
 
 Asked:  how does a script written for CUDA run where our device can't be compiled, or where torch is a build for GPUs?
-Answer: torch.cuda answers as torch_c.py makes it; a TorchFunctionMode turns cuda into cpu in the arguments of every torch
+Answer: torch.cuda answers as torch_c makes it; a TorchFunctionMode turns cuda into cpu in the arguments of every torch
         call; the few classes that it can't see (autocast, GradScaler, Generator, DistributedDataParallel, torch.load) get the
         same change in their Python text. Every thread enters the mode, which torch leaves to the thread that entered.
 Limits: LIMITS, which the report of each run repeats. It passes scripts; what they mean may change.
