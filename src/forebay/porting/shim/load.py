@@ -25,9 +25,11 @@ from forebay.porting.shim.chip import live
 from forebay.porting.shim.chip.adapter import named
 from forebay.porting.shim.chip.cards import Chips
 from forebay.porting.shim.carrier import Carrier
+from forebay.porting.shim.standins.finder import standins_wanted
 
 VARIABLE = "FOREBAY_SHIM"
 BOOT = Path(__file__).resolve().parent / "boot"
+TOOLS = Path(__file__).resolve().parent / "standins" / "bin"
 
 _carrier: Carrier | None = None
 _cards: Cards | None = None
@@ -58,7 +60,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch.on("torch.distributed.distributed_c10d", after=_carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
         watch.on("torchvision.extension", after=vision.declare)
-        sys.meta_path.insert(0, watch)
+        sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
     _wanted["cards"] = cards
     atexit.register(lambda: journal.write(report()))
@@ -90,10 +92,18 @@ def child_environment(carrier: Carrier, cards: int) -> dict[str, str]:
     if carrier.kind == "native":
         return {}
     rest = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place and Path(place) != BOOT]
+    tools = [place for place in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(place) != TOOLS]
     return {
-        VARIABLE: json.dumps({"carrier": carrier.to_json(), "cards": cards, "memory_limit": _wanted["memory_limit"]}),
+        VARIABLE: _described(carrier, cards),
         "PYTHONPATH": os.pathsep.join([str(BOOT), *rest]),
+        "PATH": os.pathsep.join([str(TOOLS), *tools]),
     }
+
+
+def described() -> str:
+    """This process's carrier, cards and limit as FOREBAY_SHIM says them; "" where nothing is carried."""
+    carried = _carrier is not None and _carrier.kind != "native"
+    return _described(_carrier, _wanted["cards"]) if _carrier is not None and carried else ""
 
 
 def install_from_environment() -> None:
@@ -123,6 +133,10 @@ def report() -> dict[str, Any]:
         "uses": dict(sorted(journal.uses.items())),
         "operators": {"class": "exact", "names": len(operators), "calls": sum(operators.values()), "of": operators},
     }
+
+
+def _described(carrier: Carrier, cards: int) -> str:
+    return json.dumps({"carrier": carrier.to_json(), "cards": cards, "memory_limit": _wanted["memory_limit"]})
 
 
 def _check_cards(cards: int) -> None:
