@@ -155,10 +155,10 @@ def _environment(entry: Entry, variables: Mapping[str, str], room: Path) -> dict
         **kept,
         "HOME": str(room / "home"),
         "OMP_NUM_THREADS": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         MARK: uuid.uuid4().hex,
         "FOREBAY_SHIM_REPORT": str(room / "report" / "uses.json"),
         **variables,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", os.environ.get("PATH", ""))]),
         **entry.environment,
         "PYTHONPATH": os.pathsep.join(place for place in places if place),
     }

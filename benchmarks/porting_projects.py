@@ -1,6 +1,6 @@
 """Public projects written for CUDA, run without a GPU and without an edit.
 
-    python benchmarks/porting_projects.py --projects DIR [--carrier simulated|mapped|plain] [--only NAME] [--json] [--keep DIR]
+    python benchmarks/porting_projects.py --projects DIR [--carrier NAME] [--only NAME] [--json] [--keep DIR]
 
 DIR holds projects as their authors publish them; each with a recipe, `NAME.recipe.toml` beside its folder, or one of those in
 benchmarks/recipes. The bar: 24 entry points of 15 projects run on the CPU with no character edited, 20 on the fake chip; without
@@ -26,7 +26,7 @@ from forebay.porting.shim.__main__ import default_cache
 from forebay.porting.shim.carrier import Carrier, choose
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
-CARRIERS = ("simulated", "mapped", "plain")
+CARRIERS = ("simulated", "mapped", "fakechip", "plain")
 MARKS = {"passed": "passed ", "failed": "FAILED ", "skipped": "skipped"}
 
 
@@ -92,8 +92,9 @@ def variables(entry, args):
         return {}
     if args.carrier == "mapped":
         return load.child_environment(Carrier("mapped", "asked for by the benchmark"), entry.cards)
-    carrier = choose(args.cache, lambda words: print(words, file=sys.stderr))
-    if carrier.kind != args.carrier:
+    chip = args.carrier if args.carrier == "fakechip" else ""
+    carrier = choose(args.cache, lambda words: print(words, file=sys.stderr), chip)
+    if args.carrier not in (carrier.kind, carrier.chip):
         raise SystemExit(f"the {args.carrier} carrier isn't to be had here, but {carrier.kind}: {carrier.why}")
     return load.child_environment(carrier, entry.cards)
 
