@@ -107,6 +107,7 @@ def _classes(torch: Any) -> None:
     torch.nn.DataParallel.__init__ = _on_one_device(torch.nn.Module, torch.nn.DataParallel.__init__)
     module = torch.nn.Module
     module.cuda = _module_cuda
+    module.to = _module_to(module.to)
     torch.set_default_device = _default_device(torch, torch.set_default_device)
 
 
@@ -126,6 +127,20 @@ def _module_cuda(self: Any, device: Any = None) -> Any:
     """Its parameters are where they belong: a module moves in place, so there is nothing to copy."""
     note("Module.cuda", "emulated")
     return self
+
+
+def _module_to(real: Any) -> Any:
+    """A card by its number: torch's parser would look for an accelerator."""
+
+    @functools.wraps(real)
+    def to(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if args and type(args[0]) is int:
+            args = ("cpu", *args[1:])
+        if type(kwargs.get("device")) is int:
+            kwargs = {**kwargs, "device": "cpu"}
+        return real(self, *args, **kwargs)
+
+    return to
 
 
 def _first_argument(torch: Any, cls: Any, name: str, known_as: str) -> None:
