@@ -169,7 +169,7 @@ def _fill(torch_c_module: Any) -> None:
 def _after_torch(torch: Any) -> None:
     cards = _live()
     if isinstance(cards, Chips):
-        live.after_torch(torch, cards, _wanted["cards"])
+        live.after_torch(torch, cards)
     lies.tell(torch, cards)
     if isinstance(cards, Mapped):
         mapped.apply(torch)

@@ -51,21 +51,39 @@ def visible_cards(adapter: Adapter) -> None:
 def knows_the_chip(adapter: Adapter, module: str) -> bool:
     """Whether code of this module is told the chip's true name."""
     names = (*TRUTH, *adapter.libraries, adapter.plugin)
-    return lies.told_the_truth(module) or any(module == name or module.startswith(name + ".") for name in names if name != "torch")
+    return lies.told_the_truth(module) or any(
+        module == name or module.startswith(name + ".") for name in names if name != "torch"
+    )
 
 
-def after_torch(torch: Any, cards: Chips, wanted: int) -> None:
+def after_torch(torch: Any, cards: Chips) -> None:
     adapter = cards.adapter
     if adapter.python_only:
-        cards.library.forebay_stand_in(wanted)
+        cards.library.forebay_stand_in(cards.visible())
     plugin = importlib.import_module(adapter.plugin) if adapter.plugin != "torch" else torch
     if adapter.python_only:
-        plugin.start(plugin, wanted, cards.next_generator_is_default)
+        plugin.start(plugin, cards.visible(), cards.next_generator_is_default)
     cards.library.forebay_chip_ready(int(adapter.plain_tensors))
     _places(torch, cards)
     _generators(torch, cards)
     _autocast(torch, adapter)
     _accelerator(torch, adapter)
+    _kernels(torch, adapter)
+
+
+def _kernels(torch: Any, adapter: Adapter) -> None:
+    """An operator that a script implements for CUDA is the chip's too: the chip's tensors are what it will get."""
+    cls = torch.library.Library
+    real = cls.impl
+
+    @functools.wraps(real)
+    def impl(self: Any, op_name: Any, fn: Any, dispatch_key: str = "", **options: Any) -> Any:
+        if (dispatch_key or self.dispatch_key) == "CUDA":
+            note("torch.library for CUDA", "exact")
+            real(self, op_name, fn, adapter.key, **options)
+        return real(self, op_name, fn, dispatch_key, **options)
+
+    cls.impl = impl
 
 
 # ---------------------------------------------------------------- places
@@ -85,6 +103,9 @@ def _places(torch: Any, cards: Chips) -> None:
     for owner, original in ((torch.Tensor, base.device), (torch.UntypedStorage, storage.device)):
         owner.device = make(owner, original, type(original), 0)
     torch.Tensor.is_cuda = make(torch.Tensor, base.device, type(base.device), 1)
+    method = library.forebay_type_method
+    method.restype, method.argtypes = ctypes.py_object, [ctypes.py_object] * 4
+    torch.Tensor.type = method(torch.Tensor, base.type, f"torch.{adapter.device}.", "torch.cuda.")
     generator = torch._C.Generator
     _set_in(generator, "device", make(generator, generator.device, type(generator.device), 0))
 
