@@ -69,7 +69,7 @@ class Recipe(NamedTuple):
 SIMULATED = Recipe(
     "the simulated CUDA device",
     "cuda",
-    ("collectives.cpp", "operators.cpp", "layers.cpp", "graphs.cpp", "device.cpp", "sparse.cpp", "memory.cpp"),
+    ("collectives.cpp", "operators.cpp", "layers.cpp", "graphs.cpp", "device.cpp", "sparse.cpp", "memory.cpp", "aliases.cpp"),
     "shim.h",
 )
 

@@ -19,6 +19,7 @@
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
 #include <ATen/ops/view_native.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/flat_hash_map.h>
 #include <torch/library.h>
@@ -370,6 +371,13 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
 
 void record_stream(Tensor&, c10::Stream) {}
 
+// Forward-mode derivatives ask for a zero without memory. The host's has no bytes that could be shared: here it is filled.
+Tensor zeros_for_good(
+    at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
+    std::optional<at::Device> device, std::optional<bool> pin) {
+  return at::zeros(size, dtype, layout, device, pin);
+}
+
 void answer_no(const OperatorHandle& op, Stack* stack) {
   torch::jit::drop(*stack, op.schema().arguments().size());
   torch::jit::push(*stack, false);
@@ -393,20 +401,38 @@ Tensor mask_as_numbers(const Tensor& mask, const Tensor& query) {
 #define FOREBAY_GQA_ARGUMENT
 #endif
 
+// A compiler's tensor, which has a shape and no bytes: the host can't be asked which kernel it would choose.
+bool is_traced(const Tensor& tensor) {
+  return tensor.key_set().has(DispatchKey::Python) || !tensor.has_storage();
+}
+
+// What the host's flash kernel takes, as at::native's use_flash_attention_cpp has it.
+bool flash_would_fit(
+    const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout) {
+  return dropout == 0.0 && query.dim() == 4 && key.dim() == 4 && value.dim() == 4 && query.is_floating_point() &&
+      query.sym_size(1) == key.sym_size(1) && key.sym_size(1) == value.sym_size(1) &&
+      query.sym_size(3) == value.sym_size(3) && query.scalar_type() == key.scalar_type() &&
+      (!mask || mask->dim() == 2 || mask->dim() == 4);
+}
+
 Tensor attention(
     const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout,
     bool causal, std::optional<double> scale FOREBAY_GQA_PARAMETER) {
   constexpr int64_t flash = 1;  // sdp::SDPBackend::flash_attention, whose header isn't installed everywhere
   std::optional<Tensor> numbers;
-  std::optional<Tensor> host_mask;
   if (mask && mask->defined()) {
     numbers = mask_as_numbers(*mask, query);
-    host_mask = to_host(numbers->detach());
   }
-  const int64_t choice = at::_fused_sdp_choice(
-      to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
-      scale FOREBAY_GQA_ARGUMENT);
-  if (choice == flash && !(numbers && numbers->requires_grad())) {
+  bool chosen = false;
+  if (is_traced(query)) {
+    chosen = flash_would_fit(query, key, value, numbers, dropout);
+  } else {
+    const std::optional<Tensor> host_mask = numbers ? std::make_optional(to_host(numbers->detach())) : std::nullopt;
+    chosen = at::_fused_sdp_choice(
+                 to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
+                 scale FOREBAY_GQA_ARGUMENT) == flash;
+  }
+  if (chosen && !(numbers && numbers->requires_grad())) {
     return std::get<0>(
         at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, numbers, scale));
   }
@@ -513,6 +539,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   impl("resize_", TORCH_FN(resize));
   impl("copy_", TORCH_FN(copy));
   impl("record_stream", TORCH_FN(record_stream));
+  impl("_efficientzerotensor", TORCH_FN(zeros_for_good));
 
   impl("scaled_dot_product_attention", TORCH_FN(attention));
   for (const std::string name : {"_softmax", "_log_softmax"}) {

@@ -13,10 +13,11 @@ import functools
 import gc
 import importlib
 import os
+import sys
 from typing import Any
 
 from forebay.errors import RunFailed
-from forebay.porting.shim import lies
+from forebay.porting.shim import truth
 from forebay.porting.shim.chip.adapter import Adapter
 from forebay.porting.shim.chip.cards import Chips
 from forebay.porting.shim.journal import note, noted
@@ -37,7 +38,7 @@ TRUTH = (
     "torch.accelerator",
     "torch.utils.backend_registration",
     "torch.utils.data",
-    "forebay.porting.shim",
+    "forebay.porting.shim.chip",
 )
 
 
@@ -49,11 +50,15 @@ def visible_cards(adapter: Adapter) -> None:
 
 
 def knows_the_chip(adapter: Adapter, module: str) -> bool:
-    """Whether code of this module is told the chip's true name."""
-    names = (*TRUTH, *adapter.libraries, adapter.plugin)
-    return lies.told_the_truth(module) or any(
-        module == name or module.startswith(name + ".") for name in names if name != "torch"
-    )
+    """Whether code of this module is told the chip's true name: by truth.py's table, by TRUTH, or because it knows this chip.
+
+    The table names libraries that know several chips. Whether they know this one is for its adapter to say.
+    """
+    rule = truth.rule_for(module)
+    if rule is not None and module.partition(".")[0] in ("torch", "triton"):
+        return rule.chip == truth.TRUTH
+    names = (*TRUTH, *adapter.libraries, *([] if adapter.plugin == "torch" else [adapter.plugin]))
+    return any(module == name or module.startswith(name + ".") for name in names)
 
 
 def after_torch(torch: Any, cards: Chips) -> None:
@@ -233,8 +238,6 @@ def _accelerator(torch: Any, adapter: Adapter) -> None:
 
     @functools.wraps(real)
     def current_accelerator(*args: Any, **kwargs: Any) -> Any:
-        import sys
-
         found = real(*args, **kwargs)
         asking = str(sys._getframe(1).f_globals.get("__name__", ""))
         if found is None or asking.startswith("torch.") or knows_the_chip(adapter, asking):
