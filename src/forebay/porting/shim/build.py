@@ -67,7 +67,10 @@ class Recipe(NamedTuple):
 
 
 SIMULATED = Recipe(
-    "the simulated CUDA device", "cuda", ("collectives.cpp", "operators.cpp", "device.cpp", "memory.cpp", "wide.cpp"), "shim.h"
+    "the simulated CUDA device",
+    "cuda",
+    ("collectives.cpp", "operators.cpp", "layers.cpp", "graphs.cpp", "device.cpp", "sparse.cpp", "memory.cpp", "aliases.cpp", "wide.cpp"),
+    "shim.h",
 )
 
 

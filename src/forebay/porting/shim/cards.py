@@ -102,6 +102,10 @@ class Cards:
         """The next torch.Generator that this thread makes for a card is the card's default one."""
         raise NotImplementedError
 
+    def capturing(self) -> bool:
+        """Whether this thread's current stream captures a graph."""
+        return False
+
     def checked(self, card: int) -> int:
         if not 0 <= card < self.count():
             raise RuntimeError(
@@ -122,8 +126,14 @@ class Simulated(Cards):
             ctypes.CDLL(str(torch.folder / "lib" / "libtorch_cuda.so"))
         # PyDLL keeps the interpreter's lock: each of these calls is shorter than letting go of it.
         self._library = ctypes.PyDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-        for name in ("forebay_stream", "forebay_operators"):
+        for name in ("forebay_stream", "forebay_operators", "forebay_graph_size"):
             getattr(self._library, name).restype = ctypes.c_int64
+        self._library.forebay_graph_new.restype = ctypes.c_void_p
+        for name in ("forebay_graph_begin", "forebay_graph_end"):
+            getattr(self._library, name).restype = ctypes.c_char_p
+        # A replay is long: other threads of Python go on meanwhile.
+        self._long = ctypes.CDLL(str(library))
+        self._long.forebay_graph_replay.restype = ctypes.c_char_p
         self.set_cards(cards)
 
     def set_cards(self, cards: int) -> None:
@@ -173,8 +183,54 @@ class Simulated(Cards):
     def resize_storage(self, storage: int, size: int) -> bool:
         return int(self._library.forebay_resize_storage(ctypes.c_void_p(storage), ctypes.c_int64(size))) == 0
 
+    def rest_on(self, storage: int, host: int, *, copy: bool) -> bool:
+        """Whether the card had room. Both are addresses of a StorageImpl, on the card and on the host."""
+        return int(self._library.forebay_rest_on(ctypes.c_void_p(storage), ctypes.c_void_p(host), int(copy))) == 0
+
     def next_generator_is_default(self) -> None:
         self._library.forebay_next_generator_is_default()
+
+    # A graph is known by its address in the compiled part.
+
+    def capturing(self) -> bool:
+        return bool(self._library.forebay_capturing())
+
+    def new_graph(self) -> int:
+        return int(self._library.forebay_graph_new())
+
+    def delete_graph(self, graph: int) -> None:
+        self._library.forebay_graph_delete(ctypes.c_void_p(graph))
+
+    def begin_capture(self, graph: int, pool: tuple[int, int]) -> None:
+        first, second = (ctypes.c_int64(number) for number in pool)
+        _raise(self._library.forebay_graph_begin(ctypes.c_void_p(graph), first, second))
+
+    def end_capture(self, graph: int) -> None:
+        _raise(self._library.forebay_graph_end(ctypes.c_void_p(graph)))
+
+    def replay(self, graph: int) -> None:
+        _raise(self._long.forebay_graph_replay(ctypes.c_void_p(graph)))
+
+    def reset_graph(self, graph: int) -> None:
+        self._library.forebay_graph_reset(ctypes.c_void_p(graph))
+
+    def graph_size(self, graph: int) -> int:
+        return int(self._library.forebay_graph_size(ctypes.c_void_p(graph)))
+
+    def pool_of(self, graph: int) -> tuple[int, int]:
+        two = (ctypes.c_int64 * 2)()
+        self._library.forebay_graph_pool(ctypes.c_void_p(graph), two)
+        return two[0], two[1]
+
+    def new_pool(self) -> tuple[int, int]:
+        two = (ctypes.c_int64 * 2)()
+        self._library.forebay_new_pool(two)
+        return two[0], two[1]
+
+
+def _raise(said: bytes | None) -> None:
+    if said is not None:
+        raise RuntimeError(said.decode())
 
 
 class Mapped(Cards):

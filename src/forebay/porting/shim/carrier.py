@@ -17,7 +17,7 @@ from typing import Any
 
 from forebay.errors import BadInput, ForebayError
 from forebay.porting.shim.build import build, find_torch
-from forebay.porting.shim.chip.adapter import Adapter, named, present, ready, version_of
+from forebay.porting.shim.chip.adapter import Adapter, named, present, ready, speaker, version_of
 
 KINDS = ("native", "simulated", "mapped", "chip")
 DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -65,7 +65,9 @@ def choose(cache: Path, say: Callable[[str], None] = lambda line: None, chip: st
     driver = next((path for path in DRIVERS if os.path.exists(path)), None)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
     if driver and torch.gpu and not hidden:
-        return Carrier("native", f"a GPU's driver is here ({driver}) and torch {torch.version} is built for it")
+        whose = speaker(torch)
+        traps = f"; {whose.vendor}: {'; '.join(whose.traps)}" if whose else ""
+        return Carrier("native", f"a GPU's driver is here ({driver}) and torch {torch.version} is built for it{traps}")
     if not driver:
         lack = "there is no GPU"
     elif torch.gpu:
@@ -86,5 +88,5 @@ def _on(adapter: Adapter, why: str, cache: Path, say: Callable[[str], None]) -> 
     version = version_of(adapter)
     plugin = f"{adapter.package} {version}".rstrip()
     if adapter.speaks_cuda:
-        return Carrier("native", f"{adapter.vendor} speaks CUDA's names through {plugin}; {why}")
+        return Carrier("native", f"{adapter.vendor} speaks CUDA's names through {plugin}; {why}; {'; '.join(adapter.traps)}")
     return Carrier("chip", f"cuda is {adapter.vendor}'s {adapter.device} through {plugin}; {why}", build(cache, say, adapter.recipe()), adapter.name)

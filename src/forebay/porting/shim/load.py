@@ -11,6 +11,7 @@ Limits: torch that is imported already can't be carried any more.
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
-from forebay.porting.shim import groups, imports, journal, lies, mapped, torch_c, vision
+from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c, vision
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
 from forebay.porting.shim.chip import live
@@ -34,6 +35,8 @@ TOOLS = Path(__file__).resolve().parent / "standins" / "bin"
 _carrier: Carrier | None = None
 _cards: Cards | None = None
 _wanted: dict[str, int] = {"cards": 1, "memory_limit": 0}
+_of_parent: dict[str, int] = {}  # operators that were carried before a fork: they are in the parent's report
+_forked = False
 
 
 def install(carrier: Carrier, *, cards: int) -> None:
@@ -59,11 +62,14 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch.on("torch._C", before=_open_cards, after=_fill)
         watch.on("torch.distributed.distributed_c10d", after=_carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
+        watch.on("torch._dynamo.backends.cudagraphs", after=compiled.carry_cudagraphs)
         watch.on("torchvision.extension", after=vision.declare)
         sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
     _wanted["cards"] = cards
-    atexit.register(lambda: journal.write(report()))
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
 
 
 def set_cards(cards: int) -> None:
@@ -124,19 +130,36 @@ def report() -> dict[str, Any]:
     """Which carrier a run had and what it used of it."""
     if _carrier is None:
         return {"carrier": None}
-    operators = _cards.operators() if _cards is not None else {}
+    counted = _cards.operators() if _cards is not None else {}
+    operators = {name: calls - _of_parent.get(name, 0) for name, calls in counted.items() if calls > _of_parent.get(name, 0)}
     return {
         "carrier": _carrier.kind,
         "why": _carrier.why,
         "cards": _wanted["cards"],
         "limits": mapped.LIMITS if _carrier.kind == "mapped" else [],
-        "uses": dict(sorted(journal.uses.items())),
+        "processes": 1,
+        "uses": journal.told(),
         "operators": {"class": "exact", "names": len(operators), "calls": sum(operators.values()), "of": operators},
     }
 
 
 def _described(carrier: Carrier, cards: int) -> str:
     return json.dumps({"carrier": carrier.to_json(), "cards": cards, "memory_limit": _wanted["memory_limit"]})
+def _at_exit() -> None:
+    written = report()
+    if not _forked or written["uses"] or written["operators"]["calls"]:  # a worker that used nothing has nothing to say
+        journal.write(written)
+
+
+def _after_fork() -> None:
+    """A child reports what it did itself. One of multiprocessing's ends without atexit: it has finalizers of its own."""
+    global _forked, _of_parent
+    _forked = True
+    journal.uses.clear()
+    _of_parent = _cards.operators() if _cards is not None else {}
+    processes = sys.modules.get("multiprocessing.util")
+    if processes is not None:
+        processes.register_after_fork(journal, lambda _: processes.Finalize(None, _at_exit, exitpriority=0))
 
 
 def _check_cards(cards: int) -> None:
@@ -184,7 +207,16 @@ def _fill(torch_c_module: Any) -> None:
 def _after_torch(torch: Any) -> None:
     cards = _live()
     if isinstance(cards, Chips):
-        live.after_torch(torch, cards, _wanted["cards"])
-    lies.tell(torch, cards)
+        live.after_torch(torch, cards)
+        lies.tell(torch, cards, functools.partial(live.knows_the_chip, cards.adapter))
+    else:
+        lies.tell(torch, cards)
+    compiled.carry(torch, mapped=isinstance(cards, Mapped))
+    legacy.version(torch)
+    if isinstance(cards, (Simulated, Chips)):
+        legacy.tensor_types(torch)
+    if isinstance(cards, Simulated):
+        ipc.carry(torch, cards)
+    sensors.answer(torch, cards)
     if isinstance(cards, Mapped):
         mapped.apply(torch)

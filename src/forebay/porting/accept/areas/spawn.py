@@ -144,7 +144,7 @@ torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
 dist.init_process_group("nccl")
 x = torch.ones(1, device="cuda")
 dist.all_reduce(x)
-print("sum", x.item(), flush=True)
+print(f"sum {x.item()}\\n", end="", flush=True)
 dist.destroy_process_group()
 """
     with tempfile.TemporaryDirectory() as folder:
@@ -156,4 +156,4 @@ dist.destroy_process_group()
             capture_output=True,
             text=True,
         )
-    assert ran.stdout.count("sum 2.0") == 2, ran.stderr
+    assert ran.stdout.count("sum 2.0") == 2, (ran.returncode, ran.stdout, ran.stderr)

@@ -61,7 +61,9 @@ class Adapter:
 
     def __post_init__(self) -> None:
         if self.key not in KEYS or (self.key == "CUDA") != (self.device == "cuda"):
-            raise BadInput("An adapter has one of torch's dispatch keys.", asked=", ".join(KEYS), found=f"{self.name}: {self.key}")
+            raise BadInput(
+                "An adapter has one of torch's dispatch keys.", asked=", ".join(KEYS), found=f"{self.name}: {self.key}"
+            )
 
     @property
     def speaks_cuda(self) -> bool:
@@ -172,6 +174,11 @@ def ready(adapter: Adapter, torch: Torch) -> None:
             found=f"{adapter.package} {version} beside torch {torch.version}",
             hint=f"install {adapter.package} {release}.* or torch {'.'.join(version.split('.')[:2])}.*",
         )
+
+
+def speaker(torch: Torch) -> Adapter | None:
+    """Whose build of torch this is, when it isn't NVIDIA's: the vendor is known by the tag in torch's version."""
+    return next((one for one in known().values() if one.speaks_cuda and one.tag in torch.version), None)
 
 
 def present(torch: Torch, among: Iterable[Adapter] | None = None) -> tuple[Adapter, str] | None:

@@ -42,6 +42,10 @@ class Chips(Cards):
     def count(self) -> int:
         return int(self.call("device_count", default=0))
 
+    def visible(self) -> int:
+        """How many of the cards that were asked for CUDA_VISIBLE_DEVICES leaves."""
+        return super().count()
+
     def current(self) -> int:
         return int(self.library.forebay_chip_current())
 
@@ -58,7 +62,9 @@ class Chips(Cards):
         held = int(self.call("memory_allocated", card, default=0))
         reserved = int(self.call("memory_reserved", card, default=held))
         peak = int(self.call("max_memory_allocated", card, default=held))
-        return Memory(held, peak, reserved, int(self.call("max_memory_reserved", card, default=max(peak, reserved))), 0, 0, 0, peak, 0)
+        return Memory(
+            held, peak, reserved, int(self.call("max_memory_reserved", card, default=max(peak, reserved))), 0, 0, 0, peak, 0
+        )
 
     def reset_peak(self, card: int) -> None:
         self.call("reset_peak_memory_stats", self.checked(card))

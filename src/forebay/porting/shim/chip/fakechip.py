@@ -78,6 +78,13 @@ class Ledger:
         self._lock = threading.Lock()
         self._alive: dict[int, Any] = {}
 
+    def make_room(self, size: int) -> None:
+        if self.held + size > TOTAL_MEMORY:
+            raise torch.OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB. {NAME} has a total capacity of "
+                f"{TOTAL_MEMORY / 2**20:.2f} MiB, of which {(TOTAL_MEMORY - self.held) / 2**20:.2f} MiB is free."
+            )
+
     def charge(self, tensor: Any) -> None:
         storage = tensor.untyped_storage()
         size = (storage.nbytes() + 511) // 512 * 512
@@ -149,6 +156,8 @@ class _Call:
             known = self.aliases.get(id(value))
             if known is not None:
                 return known[1]
+            if value.layout != torch.strided:
+                raise NotImplementedError(f"{NAME} carries strided tensors only; {self.name} made a {value.layout} one")
             storage = value.untyped_storage()
             for alias, mine in self.aliases.values():
                 if storage.nbytes() and alias.untyped_storage()._cdata == storage._cdata:
@@ -174,7 +183,8 @@ def on_host(op: Any, *args: Any, **kwargs: Any) -> Any:
     call.check()
     with _HostDice(op, kwargs, args, call.index) as dice:
         try:
-            return call.leave(op(*dice.args, **dice.kwargs))  # a plain call: it takes numbers for tensors
+            with torch._C._DisableAutocast():  # it has cast for this chip already; the host's own isn't meant
+                return call.leave(op(*dice.args, **dice.kwargs))  # a plain call: it takes numbers for tensors
         except RuntimeError as error:
             if not _outs(op) or "resize storage" not in str(error):
                 raise
@@ -197,6 +207,9 @@ def _outs(op: Any) -> tuple[str, ...]:
     return names
 
 
+_place_of_generator = torch._C.Generator.device.__get__
+
+
 class _HostDice:
     """While it is open, random numbers come from the card's generator: the host's has its state."""
 
@@ -206,6 +219,8 @@ class _HostDice:
         given = [one for one in (*args, *kwargs.values()) if isinstance(one, torch.Generator)]
         if given:
             self._mine = given[0]
+            if _place_of_generator(self._mine).type == "cpu" and index is not None:
+                raise RuntimeError(f"Expected a '{NAME}' device type for generator but found 'cpu'")
         elif torch.Tag.nondeterministic_seeded in op.tags:
             self._mine = default_generator(current_device() if index is None else index)
 
@@ -227,12 +242,17 @@ class _HostDice:
             torch.default_generator.set_state(self._before)
 
 
-def empty(size: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None, memory_format: Any = None) -> Any:
+def empty(
+    size: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None, memory_format: Any = None
+) -> Any:
+    _ledgers[_index(device)].make_room(torch.Size(size).numel() * (dtype or torch.get_default_dtype()).itemsize)
     made = torch.empty(size, dtype=dtype, layout=layout, device="cpu", memory_format=memory_format or torch.contiguous_format)
     return to_chip(made, _index(device))
 
 
-def empty_strided(size: Any, stride: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None) -> Any:
+def empty_strided(
+    size: Any, stride: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
+) -> Any:
     return to_chip(torch.empty_strided(size, stride, dtype=dtype, layout=layout, device="cpu"), _index(device))
 
 
@@ -243,10 +263,10 @@ def _index(device: Any) -> int:
     return index
 
 
-def copy_from(source: Any, to: Any, non_blocking: bool = False) -> Any:
-    target = to_host(to) if on_chip(to) else to
+def copy(tensor: Any, source: Any, non_blocking: bool = False) -> Any:
+    target = to_host(tensor) if on_chip(tensor) else tensor
     target.copy_(to_host(source) if on_chip(source) else source)
-    return to
+    return tensor
 
 
 def set_tensor(op: Any, tensor: Any, *source: Any) -> Any:
@@ -275,7 +295,9 @@ def convolution(x: Any, weight: Any, bias: Any, *rest: Any) -> Any:
 
 def convolution_backward(grad: Any, x: Any, weight: Any, *rest: Any) -> Any:
     *shape, mask = rest
-    return on_host(torch.ops.aten.convolution_backward.default, grad, x, weight, [weight.shape[-1]] if mask[2] else None, *shape, mask)
+    return on_host(
+        torch.ops.aten.convolution_backward.default, grad, x, weight, [weight.shape[-1]] if mask[2] else None, *shape, mask
+    )
 
 
 _libraries: list[Any] = []  # a library that is collected takes its kernels along
@@ -290,7 +312,7 @@ def _register() -> None:
     kernels = {
         "empty.memory_format": empty,
         "empty_strided": empty_strided,
-        "_copy_from": copy_from,
+        "copy_": copy,  # and not _copy_from, before which torch would take a conjugate apart, by copy_
         "resize_": resize,
         "convolution_overrideable": convolution,
         "convolution_backward_overrideable": convolution_backward,
@@ -329,7 +351,24 @@ def _register_recurrent(aten: Any) -> None:
     }
     for name, kernel in kernels.items():
         for key in ("AutogradPrivateUse1", KEY):
-            aten.impl(name, kernel, key)
+            aten.impl(name, _cast_whole(kernel), key)
+
+
+def _cast_whole(kernel: Any) -> Any:
+    """Under autocast a recurrent layer is cast as a whole, as CUDA's is."""
+
+    def narrowed(value: Any, dtype: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.to(dtype) if value.dtype == torch.float32 else value
+        return [narrowed(one, dtype) for one in value] if isinstance(value, (list, tuple)) else value
+
+    def recurrent(*args: Any) -> Any:
+        if not torch.is_autocast_enabled(NAME):
+            return kernel(*args)
+        dtype = torch.get_autocast_dtype(NAME)
+        return kernel(*(narrowed(one, dtype) for one in args))
+
+    return recurrent
 
 
 def _operator(full: str) -> Any:

@@ -13,10 +13,11 @@ import functools
 import gc
 import importlib
 import os
+import sys
 from typing import Any
 
 from forebay.errors import RunFailed
-from forebay.porting.shim import lies
+from forebay.porting.shim import truth
 from forebay.porting.shim.chip.adapter import Adapter
 from forebay.porting.shim.chip.cards import Chips
 from forebay.porting.shim.journal import note, noted
@@ -37,7 +38,7 @@ TRUTH = (
     "torch.accelerator",
     "torch.utils.backend_registration",
     "torch.utils.data",
-    "forebay.porting.shim",
+    "forebay.porting.shim.chip",
 )
 
 
@@ -49,23 +50,45 @@ def visible_cards(adapter: Adapter) -> None:
 
 
 def knows_the_chip(adapter: Adapter, module: str) -> bool:
-    """Whether code of this module is told the chip's true name."""
-    names = (*TRUTH, *adapter.libraries, adapter.plugin)
-    return lies.told_the_truth(module) or any(module == name or module.startswith(name + ".") for name in names if name != "torch")
+    """Whether code of this module is told the chip's true name: by truth.py's table, by TRUTH, or because it knows this chip.
+
+    The table names libraries that know several chips. Whether they know this one is for its adapter to say.
+    """
+    rule = truth.rule_for(module)
+    if rule is not None and module.partition(".")[0] in ("torch", "triton"):
+        return rule.chip == truth.TRUTH
+    names = (*TRUTH, *adapter.libraries, *([] if adapter.plugin == "torch" else [adapter.plugin]))
+    return any(module == name or module.startswith(name + ".") for name in names)
 
 
-def after_torch(torch: Any, cards: Chips, wanted: int) -> None:
+def after_torch(torch: Any, cards: Chips) -> None:
     adapter = cards.adapter
     if adapter.python_only:
-        cards.library.forebay_stand_in(wanted)
+        cards.library.forebay_stand_in(cards.visible())
     plugin = importlib.import_module(adapter.plugin) if adapter.plugin != "torch" else torch
     if adapter.python_only:
-        plugin.start(plugin, wanted, cards.next_generator_is_default)
+        plugin.start(plugin, cards.visible(), cards.next_generator_is_default)
     cards.library.forebay_chip_ready(int(adapter.plain_tensors))
     _places(torch, cards)
     _generators(torch, cards)
     _autocast(torch, adapter)
     _accelerator(torch, adapter)
+    _kernels(torch, adapter)
+
+
+def _kernels(torch: Any, adapter: Adapter) -> None:
+    """An operator that a script implements for CUDA is the chip's too: the chip's tensors are what it will get."""
+    cls = torch.library.Library
+    real = cls.impl
+
+    @functools.wraps(real)
+    def impl(self: Any, op_name: Any, fn: Any, dispatch_key: str = "", **options: Any) -> Any:
+        if (dispatch_key or self.dispatch_key) == "CUDA":
+            note("torch.library for CUDA", "exact")
+            real(self, op_name, fn, adapter.key, **options)
+        return real(self, op_name, fn, dispatch_key, **options)
+
+    cls.impl = impl
 
 
 # ---------------------------------------------------------------- places
@@ -85,6 +108,9 @@ def _places(torch: Any, cards: Chips) -> None:
     for owner, original in ((torch.Tensor, base.device), (torch.UntypedStorage, storage.device)):
         owner.device = make(owner, original, type(original), 0)
     torch.Tensor.is_cuda = make(torch.Tensor, base.device, type(base.device), 1)
+    method = library.forebay_type_method
+    method.restype, method.argtypes = ctypes.py_object, [ctypes.py_object] * 4
+    torch.Tensor.type = method(torch.Tensor, base.type, f"torch.{adapter.device}.", "torch.cuda.")
     generator = torch._C.Generator
     _set_in(generator, "device", make(generator, generator.device, type(generator.device), 0))
 
@@ -212,8 +238,6 @@ def _accelerator(torch: Any, adapter: Adapter) -> None:
 
     @functools.wraps(real)
     def current_accelerator(*args: Any, **kwargs: Any) -> Any:
-        import sys
-
         found = real(*args, **kwargs)
         asking = str(sys._getframe(1).f_globals.get("__name__", ""))
         if found is None or asking.startswith("torch.") or knows_the_chip(adapter, asking):

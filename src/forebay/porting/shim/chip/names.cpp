@@ -26,6 +26,16 @@ struct PyGetSetDef {
   void* closure;
 };
 
+struct PyMethodDef {
+  const char* name;
+  void* call;
+  int flags;
+  const char* doc;
+};
+
+PyObject* PyDescr_NewMethod(PyObject*, PyMethodDef*);
+PyObject* PyObject_Call(PyObject*, PyObject*, PyObject*);
+PyObject* PyUnicode_Replace(PyObject*, PyObject*, PyObject*, intptr_t);
 PyObject* PyEval_GetGlobals();
 PyObject* PyDict_GetItem(PyObject*, PyObject*);
 PyObject* PyUnicode_InternFromString(const char*);
@@ -44,6 +54,7 @@ void Py_DecRef(PyObject*);
 namespace {
 
 constexpr int kDescriptorGet = 54;  // Py_tp_descr_get of CPython's typeslots.h, part of the stable interface
+constexpr int kVariableAndKeywords = 0x0001 | 0x0002;  // METH_VARARGS | METH_KEYWORDS
 constexpr int kMostCards = 64;
 constexpr size_t kRemembered = 4096;  // a power of two
 
@@ -127,8 +138,10 @@ PyObject* told(PyObject* self, void* closure) {
   const bool on_chip = place[0] == static_cast<int8_t>(forebay::kChip);
   const int index = place[1];
   if (of.asks_is_cuda) {
+    // A mode of torch's (set_default_device) asks again from its own text, and has been told cuda already.
+    const bool told_already = place[0] == static_cast<int8_t>(c10::DeviceType::CUDA);
     Py_DecRef(value);
-    return PyBool_FromLong(on_chip && !asker_knows());
+    return PyBool_FromLong(told_already || (on_chip && !asker_knows()));
   }
   if (!on_chip || index >= kMostCards || asker_knows()) {
     return value;
@@ -139,9 +152,44 @@ PyObject* told(PyObject* self, void* closure) {
   return answer;
 }
 
+// ---- tensor.type(): its answer, and nothing of what it takes
+
+PyObject* original_type;  // TensorBase.type
+PyObject* chips_prefix;   // "torch.npu."
+PyObject* cuda_prefix;    // "torch.cuda."
+
+PyObject* told_type(PyObject* self, PyObject* args, PyObject* kwargs) {
+  PyObject* get = PyObject_GetAttrString(original_type, "__get__");
+  PyObject* bound = get ? PyObject_CallFunctionObjArgs(get, self, nullptr) : nullptr;
+  PyObject* answer = bound ? PyObject_Call(bound, args, kwargs) : nullptr;
+  for (PyObject* one : {get, bound}) {
+    if (one != nullptr) {
+      Py_DecRef(one);
+    }
+  }
+  if (answer == nullptr || type_of(answer) != type_of(cuda_prefix) || asker_knows()) {
+    return answer;
+  }
+  PyObject* words = PyUnicode_Replace(answer, chips_prefix, cuda_prefix, 1);
+  Py_DecRef(answer);
+  return words;
+}
+
 }  // namespace
 
 extern "C" {
+
+// A method for `type` (torch.Tensor) around `original` that answers "torch.cuda.FloatTensor" for "torch.<chip>.FloatTensor".
+PyObject* forebay_type_method(PyObject* type, PyObject* original, PyObject* prefix, PyObject* cuda) {
+  for (PyObject* one : {original, prefix, cuda}) {
+    Py_IncRef(one);
+  }
+  original_type = original;
+  chips_prefix = prefix;
+  cuda_prefix = cuda;
+  static PyMethodDef definition = {"type", reinterpret_cast<void*>(&told_type), kVariableAndKeywords, nullptr};
+  return PyDescr_NewMethod(type, &definition);
+}
 
 // `devices` are 65 torch.device objects: cuda:0 to cuda:63 and cuda. `size` is the size of a plain object. Returns 0, or 1 when
 // this torch keeps its devices otherwise.

@@ -11,7 +11,9 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -190,6 +192,17 @@ struct Hooks final : at::PrivateUse1HooksInterface {
     return take_next_is_default() ? stand_in_generator(index) : new_stand_in_generator(index);
   }
 #endif
+  void resizePrivateUse1Bytes(const c10::Storage& storage, size_t bytes) const override {
+    c10::StorageImpl* mine = storage.unsafeGetStorageImpl();
+    c10::DataPtr fresh = c10::GetCPUAllocator()->allocate(bytes);
+    const size_t kept = std::min(bytes, mine->nbytes());
+    if (kept > 0) {
+      std::memcpy(fresh.get(), mine->data(), kept);
+    }
+    fresh.unsafe_set_device(mine->device());
+    mine->set_data_ptr_noswap(std::move(fresh));
+    mine->set_nbytes(bytes);
+  }
   bool isPinnedPtr(const void* data) const override {
     return PinnedAllocator::one().holds(data);
   }

@@ -31,6 +31,8 @@ def functions(cards: Cards) -> dict[str, Any]:
     @noted("torch.cuda.synchronize", "exact")
     def synchronize() -> None:
         """Everything is done when the call that asked for it returns."""
+        if cards.capturing():
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing (torch.cuda.synchronize)")
 
     def set_sync_debug_mode(mode: int) -> None:
         note("torch.cuda.set_sync_debug_mode", "no-op")
@@ -51,7 +53,7 @@ def functions(cards: Cards) -> dict[str, Any]:
         "_cuda_getDevice": cards.current,
         "_cuda_setDevice": set_device,
         "_cuda_exchangeDevice": cards.exchange,
-        "_cuda_maybeExchangeDevice": cards.exchange,
+        "_cuda_maybeExchangeDevice": lambda card: cards.exchange(card),  # Dynamo takes one function under two names for a mistake
         "_cuda_isInBadFork": lambda: False,  # nothing in a card's state is lost by a fork
         "_cuda_synchronize": synchronize,
         "_cuda_canDeviceAccessPeer": lambda one, other: cards.checked(one) != cards.checked(other),
