@@ -89,4 +89,9 @@ def _on(adapter: Adapter, why: str, cache: Path, say: Callable[[str], None]) -> 
     plugin = f"{adapter.package} {version}".rstrip()
     if adapter.speaks_cuda:
         return Carrier("native", f"{adapter.vendor} speaks CUDA's names through {plugin}; {why}; {'; '.join(adapter.traps)}")
-    return Carrier("chip", f"cuda is {adapter.vendor}'s {adapter.device} through {plugin}; {why}", build(cache, say, adapter.recipe()), adapter.name)
+    return Carrier(
+        "chip",
+        f"cuda is {adapter.vendor}'s {adapter.device} through {plugin}; {why}",
+        build(cache, say, adapter.recipe()),
+        adapter.name,
+    )

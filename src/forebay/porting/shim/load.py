@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
+from forebay.porting.kernels.hook import watch_for_kernels
 from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c, vision
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
@@ -63,6 +64,8 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch.on("torch.distributed.distributed_c10d", after=_carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
         watch.on("torch._dynamo.backends.cudagraphs", after=compiled.carry_cudagraphs)
+        if carrier.library is not None:
+            watch_for_kernels(watch, carrier.library)
         watch.on("torchvision.extension", after=vision.declare)
         sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
@@ -145,6 +148,8 @@ def report() -> dict[str, Any]:
 
 def _described(carrier: Carrier, cards: int) -> str:
     return json.dumps({"carrier": carrier.to_json(), "cards": cards, "memory_limit": _wanted["memory_limit"]})
+
+
 def _at_exit() -> None:
     written = report()
     if not _forked or written["uses"] or written["operators"]["calls"]:  # a worker that used nothing has nothing to say

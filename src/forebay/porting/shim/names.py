@@ -51,7 +51,9 @@ NAMES: dict[str, Name] = {
         "the work is recorded while it runs once; what was there before is put back; a replay does it again",
         "CUDAGraph graph graph_pool_handle make_graphed_callables",
     ),
-    **_all("emulated", "a stream is a number: nothing is queued on one from elsewhere", "ExternalStream get_stream_from_external"),
+    **_all(
+        "emulated", "a stream is a number: nothing is queued on one from elsewhere", "ExternalStream get_stream_from_external"
+    ),
     **_all(
         "emulated",
         "bytes of tensors, rounded up to 512; not what a kernel needs while it runs",
@@ -100,7 +102,8 @@ NAMES: dict[str, Name] = {
         tunable.set_rotating_buffer_size tunable.get_rotating_buffer_size tunable.set_numerical_check_tolerances
         """,
     ),
-    **_all("refused", "there is no sensor to read", "memory_usage utilization temperature power_draw clock_rate"),
+    **_all("emulated", "the host's load, and the share of the memory in use", "memory_usage utilization"),
+    **_all("refused", "there is no sensor to read", "temperature power_draw clock_rate"),
     **_all(
         "refused",
         "tensors lie in the host's memory, which no CUDA allocator hands out",

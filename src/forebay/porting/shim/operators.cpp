@@ -28,6 +28,7 @@
 #include <atomic>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -555,6 +556,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
     impl(name, torch::CppFunction::makeFromBoxedFunction<&widening_softmax>());
     impl(name + "_backward_data", torch::CppFunction::makeFromBoxedFunction<&narrowing_softmax_backward>());
   }
+  each_batch_norm_step(impl);
   for (const char* name : {"mm.dtype", "mm.dtype_out", "bmm.dtype", "bmm.dtype_out", "addmm.dtype", "addmm.dtype_out",
                            "baddbmm.dtype", "baddbmm.dtype_out"}) {
     const std::string full(name);

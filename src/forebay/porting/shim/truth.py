@@ -47,6 +47,7 @@ RULES = (
     Rule("diffusers", CUDA, TRUTH, "knows npu, xpu and mps by itself"),
     Rule("deepspeed", CUDA, TRUTH, "has accelerators for npu, mlu, sdaa, supa, xpu, hpu and mps"),
     Rule("vllm", CUDA, TRUTH, "finds the chip's platform as a plug-in"),
+    Rule("bitsandbytes", TRUTH, TRUTH, "would call its CUDA library; told the truth, its CPU kernels serve, or the chip's own"),
     Rule("lightning", CUDA, CUDA, "knows cuda, tpu and mps only; the chips' own plug-ins for it are rare"),
     Rule("megatron", CUDA, CUDA, "knows cuda only"),
     Rule("torch", TRUTH, TRUTH, "guards uses of ProcessGroupNCCL, a class that isn't there", NCCL),

@@ -38,8 +38,13 @@ def torchs_monitors_ask_it():
 
 
 def what_nobody_measures_is_not_supported():
-    for measure in (torch.cuda.temperature, torch.cuda.power_draw, torch.cuda.clock_rate):
+    pynvml.nvmlInit()
+    card = pynvml.nvmlDeviceGetHandleByIndex(0)
+    for measure in (pynvml.nvmlDeviceGetPowerUsage, pynvml.nvmlDeviceGetFanSpeed):
         with pytest.raises(pynvml.NVMLError_NotSupported):
+            measure(card)
+    for measure in (torch.cuda.temperature, torch.cuda.power_draw, torch.cuda.clock_rate):
+        with pytest.raises(RuntimeError, match="no sensor"):
             measure()
 
 

@@ -1,4 +1,4 @@
-"""One step of Adam or AdamW over lists of tensors, in fp32 (Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2).
+"""One step of Adam (Kingma and Ba 2015, algorithm 1) or AdamW (Loshchilov and Hutter 2019, algorithm 2), in fp32.
 
 apex reaches it by two doors: apex.optimizers.FusedAdam and amp_C.multi_tensor_adam.
 """

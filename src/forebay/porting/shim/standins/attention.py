@@ -40,7 +40,11 @@ def attend(
     if keep is not None:
         sees = keep.any(-1, keepdim=True)  # a row that sees nothing sees all for the softmax's sake, and is zeroed below
         keep = keep | ~sees
-        bias = torch.zeros((), device=q_BHSD.device).masked_fill(~keep, -math.inf) if bias is None else bias.masked_fill(~keep, -math.inf)
+        bias = (
+            torch.zeros((), device=q_BHSD.device).masked_fill(~keep, -math.inf)
+            if bias is None
+            else bias.masked_fill(~keep, -math.inf)
+        )
     out = (_written_out if softcap else _torchs)(q_BHSD, k_BKTD, v_BKTD, scale, bias, softcap, dropout_p)
     return out if sees is None else out * sees.to(out.dtype)
 

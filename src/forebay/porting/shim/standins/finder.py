@@ -64,7 +64,9 @@ def chosen(text: str | None) -> tuple[StandIn, ...]:
             found=", ".join(wrong),
             hint=f"all, none, or some of: {', '.join(sorted(known))}",
         )
-    return tuple(standin for standin in STANDINS if words & {name.replace("-", "_") for name in (standin.distribution, *standin.modules)})
+    return tuple(
+        standin for standin in STANDINS if words & {name.replace("-", "_") for name in (standin.distribution, *standin.modules)}
+    )
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -82,7 +84,7 @@ class Finder(importlib.abc.MetaPathFinder):
         if not file.is_file():
             note(f"import {name}", "refused")
             return None
-        loader = _Loader(name, str(file), self._standins[name] if name in self._standins else None)
+        loader = _Loader(name, str(file), self._standins.get(name))
         inside = [str(place)] if file == package else None
         return importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=inside)
 

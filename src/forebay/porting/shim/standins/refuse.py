@@ -6,13 +6,9 @@ Answer: a NotCarried (a RuntimeError) that names the call, the line that made it
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
 from forebay.porting.shim.journal import note
-
-OURS = str(Path(__file__).resolve().parents[1])
 
 
 class NotCarried(RuntimeError):
@@ -20,8 +16,8 @@ class NotCarried(RuntimeError):
 
 
 def refuse(name: str, use: str) -> NoReturn:
-    note(name, "refused")
-    raise NotCarried(f"{name} is not carried by Forebay's stand-in (called at {_line()}). Use {use}.")
+    line = note(name, "refused")
+    raise NotCarried(f"{name} is not carried by Forebay's stand-in (called at {line}). Use {use}.")
 
 
 def refused(name: str, use: str) -> type:
@@ -31,10 +27,3 @@ def refused(name: str, use: str) -> type:
         refuse(name, use)
 
     return type(name.rpartition(".")[2], (), {"__new__": __new__, "__doc__": f"Not carried. Use {use}."})
-
-
-def _line() -> str:
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

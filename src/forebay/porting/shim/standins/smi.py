@@ -26,7 +26,17 @@ NO_DRIVER = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
     "(Forebay's stand-in: this process is not part of a carried run.)"
 )
-PROCESS_FIELDS = ("pid", "process_name", "name", "used_memory", "used_gpu_memory", "gpu_uuid", "gpu_name", "gpu_bus_id", "timestamp")
+PROCESS_FIELDS = (
+    "pid",
+    "process_name",
+    "name",
+    "used_memory",
+    "used_gpu_memory",
+    "gpu_uuid",
+    "gpu_name",
+    "gpu_bus_id",
+    "timestamp",
+)
 
 Field = Callable[[Board, int], str]
 FIELDS: Mapping[str, tuple[str, Field]] = {  # unit, value; a field with a unit is printed with it
@@ -48,7 +58,19 @@ FIELDS: Mapping[str, tuple[str, Field]] = {  # unit, value; a field with a unit 
     "utilization.memory": ("%", lambda board, count: str(round(100 * board.used / board.total))),
 }
 SAME = {"gpu_name": "name", "gpu_uuid": "uuid", "gpu_bus_id": "pci.bus_id", "compute_capability": "compute_cap"}
-UNMEASURED = ("temperature.", "power.", "clocks.", "fan.", "ecc.", "pcie.", "mig.", "display_", "persistence_mode", "vbios", "serial")
+UNMEASURED = (
+    "temperature.",
+    "power.",
+    "clocks.",
+    "fan.",
+    "ecc.",
+    "pcie.",
+    "mig.",
+    "display_",
+    "persistence_mode",
+    "vbios",
+    "serial",
+)
 
 
 def main(words: list[str], environment: Mapping[str, str]) -> int:
@@ -145,7 +167,11 @@ def _xml(boards: list[Board]) -> str:
     for board in boards:
         memory = {"total": board.total, "reserved": 0, "used": board.used, "free": board.total - board.used}
         lines += [f'<gpu id="{board.bus}">', f"<product_name>{escape(board.name)}</product_name>", f"<uuid>{board.uuid}</uuid>"]
-        lines += ["<fb_memory_usage>", *(f"<{name}>{size // MIB} MiB</{name}>" for name, size in memory.items()), "</fb_memory_usage>"]
+        lines += [
+            "<fb_memory_usage>",
+            *(f"<{name}>{size // MIB} MiB</{name}>" for name, size in memory.items()),
+            "</fb_memory_usage>",
+        ]
         lines += [f"<utilization><gpu_util>{board.busy} %</gpu_util></utilization>", "<processes></processes>", "</gpu>"]
     return "\n".join([*lines, "</nvidia_smi_log>"])
 

@@ -215,7 +215,7 @@ def nvmlSystemGetCudaDriverVersion() -> int:
     import torch
 
     _boards()
-    return int(torch._C._cuda_getDriverVersion())
+    return int(getattr(torch._C, "_cuda_getDriverVersion")())  # noqa: B009  # only a live torch.cuda has it
 
 
 nvmlSystemGetCudaDriverVersion_v2 = nvmlSystemGetCudaDriverVersion

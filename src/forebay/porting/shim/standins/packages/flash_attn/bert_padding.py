@@ -38,4 +38,5 @@ def unpad_input(
 
 @noted("flash_attn.bert_padding.pad_input", "emulated")
 def pad_input(hidden_states: Tensor, indices: Tensor, batch: int, seqlen: int) -> Tensor:
-    return index_put_first_axis(hidden_states, indices, batch * seqlen).unflatten(0, (batch, seqlen))
+    padded: Tensor = index_put_first_axis(hidden_states, indices, batch * seqlen)
+    return padded.reshape(batch, seqlen, *hidden_states.shape[1:])

@@ -101,7 +101,9 @@ def flash_attn_varlen_func(
     for b in range(len(starts_q) - 1):
         mine, theirs = slice(starts_q[b], starts_q[b + 1]), slice(starts_k[b], starts_k[b + 1])
         slopes = alibi_slopes[b] if alibi_slopes is not None and alibi_slopes.dim() == 2 else alibi_slopes
-        one = _one(q[None, mine], k[None, theirs], v[None, theirs], dropout_p, softmax_scale, causal, window_size, softcap, slopes)
+        one = _one(
+            q[None, mine], k[None, theirs], v[None, theirs], dropout_p, softmax_scale, causal, window_size, softcap, slopes
+        )
         parts.append(one[0])
     rest = q.shape[0] - starts_q[-1]  # tokens after the last sequence, when the packed batch is padded
     if rest:
@@ -150,9 +152,12 @@ def flash_attn_with_kvcache(
     if rotary_cos is not None or cache_leftpad is not None:
         refuse(f"{name}(rotary_cos=... or cache_leftpad=...)", "flash_attn.layers.rotary.apply_rotary_emb before the call")
     _check(q, k_cache, v_cache, return_softmax_lse)
-    lengths = [cache_seqlens] * len(q) if isinstance(cache_seqlens, int) else None
-    if lengths is None:
-        lengths = [k_cache.shape[1] - (0 if k is None else k.shape[1])] * len(q) if cache_seqlens is None else cache_seqlens.tolist()
+    if isinstance(cache_seqlens, torch.Tensor):
+        lengths = cache_seqlens.tolist()
+    elif cache_seqlens is not None:
+        lengths = [cache_seqlens] * len(q)
+    else:
+        lengths = [k_cache.shape[1] - (0 if k is None else k.shape[1])] * len(q)
     places = range(len(q)) if cache_batch_idx is None else cache_batch_idx.tolist()
     parts = []
     for b, (place, held) in enumerate(zip(places, lengths)):  # noqa: B905  # Python 3.9 has no `strict`

@@ -94,7 +94,8 @@ def scale_loss(
         yield loss.float() * scaler.scale
     finally:
         torch.set_autocast_enabled("cuda", casting)
-    finite = all([one.unscale(scaler.scale) for one in masters])  # a list: each of them must unscale
+    unscaled = [one.unscale(scaler.scale) for one in masters]
+    finite = all(unscaled)
     scaler.update(finite)
     for one in masters:
         one.skip = one.skip or not finite

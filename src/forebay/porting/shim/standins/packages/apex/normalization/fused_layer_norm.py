@@ -21,8 +21,8 @@ def _shape(normalized_shape: Shape) -> tuple[int, ...]:
 
 
 def _layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Shape, eps: float) -> Tensor:
-    wide = [None if t is None else t.float() for t in (weight, bias)]
-    return F.layer_norm(x.float(), _shape(shape), *wide, eps=eps)
+    gain, shift = (None if t is None else t.float() for t in (weight, bias))
+    return F.layer_norm(x.float(), _shape(shape), gain, shift, eps)
 
 
 def _rms_norm(x: Tensor, weight: Tensor | None, shape: Shape, eps: float) -> Tensor:
@@ -70,6 +70,9 @@ def mixed_dtype_fused_rms_norm_affine(
 
 
 class _Norm(nn.Module):
+    weight: Any
+    bias: Any
+
     def __init__(self, normalized_shape: Shape, eps: float, elementwise_affine: bool, has_bias: bool) -> None:
         super().__init__()
         self.normalized_shape = torch.Size(_shape(normalized_shape))

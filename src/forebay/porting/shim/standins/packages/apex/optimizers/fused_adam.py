@@ -32,7 +32,9 @@ class FusedAdam(Optimizer):
         if capturable or master_weights:
             refuse("apex.optimizers.FusedAdam(capturable=True or master_weights=True)", "torch.optim.AdamW")
         note("apex.optimizers.FusedAdam", "emulated")
-        super().__init__(params, {"lr": lr, "bias_correction": bias_correction, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(
+            params, {"lr": lr, "bias_correction": bias_correction, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        )
         self.adam_w_mode, self.set_grad_none = adam_w_mode, set_grad_none
 
     def zero_grad(self, set_to_none: bool | None = None) -> None:

@@ -37,7 +37,10 @@ class DistributedDataParallel(nn.parallel.DistributedDataParallel):
         prof: bool = False,
     ) -> None:
         if not gradient_average or gradient_predivide_factor != 1.0:
-            refuse("apex.parallel.DistributedDataParallel(gradient_average=False or predivision)", "torch's with a communication hook")
+            refuse(
+                "apex.parallel.DistributedDataParallel(gradient_average=False or predivision)",
+                "torch's with a communication hook",
+            )
         note("apex.parallel.DistributedDataParallel", "emulated")
         super().__init__(module, find_unused_parameters=delay_allreduce)
 
@@ -70,7 +73,9 @@ def convert_syncbn_model(module: nn.Module, process_group: Any = None, channel_l
     if channel_last:
         refuse("apex.parallel.convert_syncbn_model(channel_last=True)", "torch.channels_last's layout")
     note("apex.parallel.convert_syncbn_model", "emulated")
-    return nn.SyncBatchNorm.convert_sync_batchnorm(module, process_group)  # type: ignore[no-any-return]
+    convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
+    converted: nn.Module = convert(module, process_group)
+    return converted
 
 
 def create_syncbn_process_group(group_size: int) -> Any:

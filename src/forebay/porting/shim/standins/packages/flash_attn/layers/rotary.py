@@ -76,15 +76,25 @@ def apply_rotary_emb_qkv_(
         refuse("flash_attn.layers.rotary.apply_rotary_emb_qkv_(num_heads_q=...)", "apply_rotary_emb on q and on k")
     q, k, v = qkv.unbind(2)
     q = apply_rotary_emb(q, cos, sin, interleaved, seqlen_offsets=seqlen_offsets)
-    k = apply_rotary_emb(k, cos if cos_k is None else cos_k, sin if sin_k is None else sin_k, interleaved, seqlen_offsets=seqlen_offsets)
+    k = apply_rotary_emb(
+        k, cos if cos_k is None else cos_k, sin if sin_k is None else sin_k, interleaved, seqlen_offsets=seqlen_offsets
+    )
     return torch.stack((q, k, v), 2)
 
 
 class RotaryEmbedding(nn.Module):
     """Cosines and sines for as many places as were asked for, kept between calls. xPos (scale_base) is refused."""
 
+    inv_freq: Tensor
+
     def __init__(
-        self, dim: int, base: float = 10000.0, interleaved: bool = False, scale_base: float | None = None, device: Any = None, **kwargs: Any
+        self,
+        dim: int,
+        base: float = 10000.0,
+        interleaved: bool = False,
+        scale_base: float | None = None,
+        device: Any = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__()
         if scale_base is not None:

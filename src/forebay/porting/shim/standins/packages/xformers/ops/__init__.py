@@ -69,7 +69,7 @@ def _split(bias: Tensor | AttentionBias | None, queries: int, keys: int, device:
 
 def _one(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None, bias: Tensor | None, p: float, scale: float | None) -> Tensor:
     if bias is not None and bias.dim() == 3:  # of B * H, S, T, as for inputs without heads
-        bias = bias.unflatten(0, (q.shape[0], -1))
+        bias = bias.reshape(q.shape[0], -1, *bias.shape[1:])
     turned = (x.transpose(1, 2) for x in (q, k, v))
     return attend(*turned, scale=scale, keep=keep, bias=bias, dropout_p=p).transpose(1, 2)
 
