@@ -184,7 +184,13 @@ def _by_owner(text: str, is_users: dict[str, bool]) -> list[tuple[bool, str]]:
 
 def _belongs_to_the_user(file: str) -> bool:
     path = os.path.realpath(file)
-    foreign = ("/usr/include/", "/usr/lib/", "/usr/local/include/", str(INCLUDE) + os.sep, os.path.join(sys.base_prefix, "include"))
+    foreign = (
+        "/usr/include/",
+        "/usr/lib/",
+        "/usr/local/include/",
+        str(INCLUDE) + os.sep,
+        os.path.join(sys.base_prefix, "include"),
+    )
     return not (file.startswith("<") or path.startswith(foreign) or "/torch/include/" in path or "/include/python3" in path)
 
 
@@ -233,7 +239,11 @@ def _carry_out(order: Order, compiler: str) -> int:
         made = []
         for number, source in enumerate(order.sources):
             last = order.only_compile and len(order.sources) == 1
-            to = order.output if last and order.output else os.path.join("." if order.only_compile else name, f"{Path(source).stem}.o")
+            to = (
+                order.output
+                if last and order.output
+                else os.path.join("." if order.only_compile else name, f"{Path(source).stem}.o")
+            )
             to = os.path.join(name, f"{number}-{Path(source).stem}.o") if not order.only_compile else to
             if source.endswith(".cu") or order.as_cuda:
                 compile_cuda(replace(order, output=to), source, compiler, to)
@@ -243,7 +253,17 @@ def _carry_out(order: Order, compiler: str) -> int:
         if order.only_compile:
             return 0
         flags = _without_includes(list(order.flags))
-        command = [compiler, *flags, *made, *order.objects, "-o", order.output or "a.out", f"-L{_libraries()}", *order.linking, "-pthread"]
+        command = [
+            compiler,
+            *flags,
+            *made,
+            *order.objects,
+            "-o",
+            order.output or "a.out",
+            f"-L{_libraries()}",
+            *order.linking,
+            "-pthread",
+        ]
         _call(command, " ".join(order.sources))
     return 0
 

@@ -102,9 +102,7 @@ def _refusals(tokens: list[Token], is_users: dict[str, bool]) -> Iterator[Refusa
         elif token.text == "<<<" and at < inside:
             yield _refusal(token, "dynamic parallelism", "a kernel launches a kernel", "launch it from the host")
         elif token.kind == "word" and token.text in ("asm", "__asm__", "__asm"):
-            yield _refusal(
-                token, "ptx", "inline PTX", "use the intrinsic or the plain C++ that does the same"
-            )
+            yield _refusal(token, "ptx", "inline PTX", "use the intrinsic or the plain C++ that does the same")
         elif token.kind == "word" and token.text[0] in _FIRST_LETTERS:
             for rule, names, hint in _NAMES:
                 if names.match(token.text) and token.text not in own and _is_used(tokens, at):

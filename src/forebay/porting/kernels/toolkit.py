@@ -18,7 +18,18 @@ from pathlib import Path
 from forebay.errors import Unavailable
 from forebay.porting.kernels.nvcc import INCLUDE
 
-LIBRARIES = ("cudart", "cudart_static", "cuda", "c10_cuda", "torch_cuda", "cudadevrt", "nvToolsExt", "cublas", "cublasLt", "curand")
+LIBRARIES = (
+    "cudart",
+    "cudart_static",
+    "cuda",
+    "c10_cuda",
+    "torch_cuda",
+    "cudadevrt",
+    "nvToolsExt",
+    "cublas",
+    "cublasLt",
+    "curand",
+)
 _EMPTY_ARCHIVE = b"!<arch>\n"
 _SOURCE = INCLUDE.parents[3]  # the folder that holds the package
 
@@ -42,7 +53,9 @@ def toolkit(cache: Path, release: str) -> Path:
             return folder
         except OSError:
             continue
-    raise Unavailable("The stand-in for a CUDA toolkit can't be written.", asked=str(cache / name), hint="give a cache that can be written")
+    raise Unavailable(
+        "The stand-in for a CUDA toolkit can't be written.", asked=str(cache / name), hint="give a cache that can be written"
+    )
 
 
 def _fill(draft: Path, home: Path, release: str) -> None:

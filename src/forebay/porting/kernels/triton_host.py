@@ -163,7 +163,9 @@ def _for_interpreter(name: str, function: Callable[..., Any]) -> Callable[..., A
         shape = getattr(lead.handle.data, "shape", ())
         whole = torch.from_numpy(lead.handle.data.copy().reshape(shape))
         operands = [
-            torch.from_numpy(value.handle.data.copy()) if isinstance(value, tl.tensor) else torch.as_tensor(value, dtype=whole.dtype)
+            torch.from_numpy(value.handle.data.copy())
+            if isinstance(value, tl.tensor)
+            else torch.as_tensor(value, dtype=whole.dtype)
             for value in values
         ]
         result = function(*operands)

@@ -51,7 +51,9 @@ NAMES: dict[str, Name] = {
         "the work is recorded while it runs once; what was there before is put back; a replay does it again",
         "CUDAGraph graph graph_pool_handle make_graphed_callables",
     ),
-    **_all("emulated", "a stream is a number: nothing is queued on one from elsewhere", "ExternalStream get_stream_from_external"),
+    **_all(
+        "emulated", "a stream is a number: nothing is queued on one from elsewhere", "ExternalStream get_stream_from_external"
+    ),
     **_all(
         "emulated",
         "bytes of tensors, rounded up to 512; not what a kernel needs while it runs",

@@ -124,6 +124,7 @@ struct Plan {
   bool hidden_dice = false;  // random without a generator argument
   bool has_out = false;    // an out= argument, which a kernel may resize
   bool mixes = false;      // takes tensors of host and card together, as on a real card
+  Product product = Product::none;
   bool waits = false;      // a real card's host waits for its result: not in a graph
   bool bool_index = false;   // the same when it is indexed by a mask
   std::vector<size_t> writes;  // the places of the arguments that it writes to
@@ -175,6 +176,7 @@ Plan& make_plan(const OperatorHandle& op) {
   }
   plan.hidden_dice = plan.generator_at < 0 && op.hasTag(at::Tag::nondeterministic_seeded);
   plan.mixes = mixes_devices(plan.name);
+  plan.product = product_of(plan.name);
   plan.waits = host_waits_for(plan.name);
   plan.bool_index = plan.name.rfind("aten::index", 0) == 0 || plan.name.rfind("aten::_index_put_impl_", 0) == 0;
   if (plan.name == "aten::native_batch_norm") {
@@ -286,7 +288,14 @@ void run_on_host_as(const OperatorHandle& op, Stack* stack) {
     if (plan.hidden_dice) {
       dice.emplace(crossing.card);
     }
+    std::optional<at::ScalarType> narrow;
+    if (plan.product != Product::none) {
+      narrow = widen(plan.product, stack, base);
+    }
     op.redispatchBoxed(c10::DispatchKeySet(key), stack);
+    if (narrow) {
+      round_results(plan.product, stack, plan.returns, *narrow);
+    }
   }
   if (recording != nullptr) {
     const Dice dice{plan.generator_at, plan.hidden_dice ? crossing.card : c10::DeviceIndex(-1)};
