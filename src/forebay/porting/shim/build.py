@@ -35,6 +35,7 @@ SOURCES = (
     "device.cpp",
     "sparse.cpp",
     "memory.cpp",
+    "profiler.cpp",
     "aliases.cpp",
 )  # the slowest first
 HEADER = "shim.h"

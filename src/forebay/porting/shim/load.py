@@ -43,6 +43,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         set_cards(cards)
         return
     if carrier.kind != "native":
+        compiled.choice()  # said at once rather than in the middle of an import
         if "torch" in sys.modules:
             raise Conflict(
                 "torch is imported already, so its cuda device can't be changed any more.",
@@ -57,6 +58,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch.on("torch.distributed.distributed_c10d", after=groups.carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
         watch.on("torch._dynamo.backends.cudagraphs", after=compiled.carry_cudagraphs)
+        watch.on("torch._dynamo.convert_frame", after=compiled.carry_conversion)
         sys.meta_path.insert(0, watch)
     _carrier = carrier
     _wanted["cards"] = cards
