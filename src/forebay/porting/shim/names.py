@@ -60,7 +60,7 @@ NAMES: dict[str, Name] = {
         """
         max_memory_allocated max_memory_cached max_memory_reserved mem_get_info memory_allocated memory_cached memory_reserved
         memory_stats memory_stats_as_nested_dict memory_summary reset_accumulated_memory_stats reset_max_memory_allocated
-        reset_max_memory_cached reset_peak_memory_stats device_memory_used list_gpu_processes get_allocator_backend
+        reset_max_memory_cached reset_peak_memory_stats device_memory_used list_gpu_processes
         """,
     ),
     **_all("emulated", "the address is that of a tensor's bytes", "caching_allocator_alloc caching_allocator_delete"),
@@ -69,6 +69,7 @@ NAMES: dict[str, Name] = {
         "the name says that it is simulated; capability 8.0; memory and processors are the host's",
         "get_device_properties get_device_name get_device_capability get_arch_list get_gencode_flags",
     ),
+    **_all("emulated", "it says native, the caching allocator, which most scripts expect", "get_allocator_backend"),
     **_all("emulated", "the few calls that scripts make by hand", "cudart"),
     **_all("no-op", "there is no cache", "empty_cache caching_allocator_enable caching_allocator_disabled"),
     **_all("no-op", "there is one allocator, and it keeps no segments", "MemPool use_mem_pool memory_snapshot"),
