@@ -50,6 +50,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         set_cards(cards)
         return
     if carrier.kind != "native":
+        compiled.choice()  # said at once rather than in the middle of an import
         if "torch" in sys.modules:
             raise Conflict(
                 "torch is imported already, so its cuda device can't be changed any more.",
@@ -67,6 +68,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         if carrier.library is not None:
             watch_for_kernels(watch, carrier.library)
         watch.on("torchvision.extension", after=vision.declare)
+        watch.on("torch._dynamo.convert_frame", after=compiled.carry_conversion)
         sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
     _wanted["cards"] = cards
