@@ -111,7 +111,9 @@ def show_one(
 @app.command("accept")
 def accept(
     name: Annotated[str, typer.Argument(help="An adapter (npu), a chip (ascend-910b), or a module with an ADAPTER.")],
-    only: Annotated[list[str] | None, typer.Option(help="Only this area of checks; may be said again.", show_default=False)] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this area of checks; may be said again.", show_default=False)
+    ] = None,
     cards: Annotated[int, typer.Option(help="Cards that a fake chip shows.")] = 2,
     cache: Annotated[Path | None, typer.Option(help="Where the compiled layer is kept.", show_default=False)] = None,
     keep: Annotated[Path | None, typer.Option(help="Where the proof is kept.", show_default=False)] = None,
@@ -124,7 +126,13 @@ def accept(
 
     adapter = _adapter(name)
     areas = tuple(only or suite.AREAS)
-    verdicts, found = proof.accept(adapter, cache=cache or default_cache(), cards=cards, areas=areas, say=lambda line: print(f"forebay: {line}", file=sys.stderr))
+    verdicts, found = proof.accept(
+        adapter,
+        cache=cache or default_cache(),
+        cards=cards,
+        areas=areas,
+        say=lambda line: print(f"forebay: {line}", file=sys.stderr),
+    )
     place = proof.keep(found, keep or proof.default_folder()) if areas == suite.AREAS else None
     if as_json:
         out.as_json({"proof": found.to_json(), "verdicts": [verdict.to_json() for verdict in verdicts]})
@@ -134,7 +142,9 @@ def accept(
             last = (verdict.detail.strip().splitlines() or [""])[-1]
             out.console.print(f"fail  {verdict.area}: {verdict.sentence.replace('_', ' ')}\n      {last[:160]}", markup=False)
     out.console.print("\n" + suite.table(verdicts), markup=False)
-    out.console.print(f"\n{adapter.vendor}, {found.plugin}, torch {found.torch}: {found.passed} of {found.told} checks.", markup=False)
+    out.console.print(
+        f"\n{adapter.vendor}, {found.plugin}, torch {found.torch}: {found.passed} of {found.told} checks.", markup=False
+    )
     out.console.print(f"Last proven on a card: {found.in_words()}." + (f" Kept in {place}." if place else ""), markup=False)
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def accept(
     told = [verdict for verdict in verdicts if verdict.verdict != "skipped"]
     return verdicts, Proof(
         adapter=adapter.name,
-        date=datetime.now(timezone.utc).date().isoformat(),
+        date=datetime.now(UTC).date().isoformat(),
         on_card=bool(card_is_here(adapter)),
         driver=_driver(adapter),
         torch=find_torch().version,

@@ -198,9 +198,7 @@ def _locked(path: Path) -> Iterator[int]:
         yield held.fileno()
 
 
-def _compile_into(
-    library: Path, torch: Torch, compiler: Compiler, recipe: Recipe, say: Callable[[str], None], lock: int
-) -> None:
+def _compile_into(library: Path, torch: Torch, compiler: Compiler, recipe: Recipe, say: Callable[[str], None], lock: int) -> None:
     """Compile in a folder beside the library, then move the hash and, last, the library to their names."""
     say(f"compiling {recipe.title} for torch {torch.version} with {compiler.version} (once; about a minute)")
     start = time.monotonic()

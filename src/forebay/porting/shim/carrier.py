@@ -1,9 +1,10 @@
 """Decide what carries a script that was written for CUDA on this machine.
 
 Asked:  native, a chip with a name of its own, simulated or mapped?
-Answer: a chip where its card and its plug-in are here, or where it is asked for by name. Native where there is a GPU and a torch that drives it: nothing is changed. Simulated where there isn't, and our
-        library is built or can be: cuda is a device of its own, over host memory. Mapped otherwise: the word cuda means cpu.
-        Each comes with its reason, and the report of a run repeats it.
+Answer: a chip where its card and its plug-in are here, or where it is asked for by name. Native where there is a GPU and a
+        torch that drives it: nothing is changed. Simulated where there isn't, and our library is built or can be: cuda is a
+        device of its own, over host memory. Mapped otherwise: the word cuda means cpu. Each comes with its reason, and the
+        report of a run repeats it.
 Limits: a GPU is seen by its driver's files, without importing torch; whether it works is for torch to say.
 """
 
@@ -89,4 +90,9 @@ def _on(adapter: Adapter, why: str, cache: Path, say: Callable[[str], None]) -> 
     plugin = f"{adapter.package} {version}".rstrip()
     if adapter.speaks_cuda:
         return Carrier("native", f"{adapter.vendor} speaks CUDA's names through {plugin}; {why}; {'; '.join(adapter.traps)}")
-    return Carrier("chip", f"cuda is {adapter.vendor}'s {adapter.device} through {plugin}; {why}", build(cache, say, adapter.recipe()), adapter.name)
+    return Carrier(
+        "chip",
+        f"cuda is {adapter.vendor}'s {adapter.device} through {plugin}; {why}",
+        build(cache, say, adapter.recipe()),
+        adapter.name,
+    )
