@@ -60,13 +60,14 @@ class Proof:
 def accept(
     adapter: Adapter,
     *,
+    chip: str = "",
     cache: Path,
     cards: int,
     areas: Sequence[str] = suite.AREAS,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[tuple[suite.Verdict, ...], Proof]:
-    """Run the suite under the adapter. Raises what `carrier.choose` raises when the plug-in can't be used."""
-    carrier = choose(cache, say, adapter.name)
+    """Run the suite under the adapter, which `chip` names where it lies in a module of its own. Raises what `carrier.choose` raises when the plug-in can't be used."""
+    carrier = choose(cache, say, chip or adapter.name)
     environment = {**os.environ, **load.child_environment(carrier, cards)}
     verdicts = suite.run(areas=areas, environment=environment, python=sys.executable, say=say)
     told = [verdict for verdict in verdicts if verdict.verdict != "skipped"]
