@@ -85,8 +85,5 @@ class Chips(Cards):
     def set_stream(self, card: int, stream: int) -> None:
         self.library.forebay_chip_set_stream(self.checked(card), ctypes.c_int64(stream))
 
-    def resize_storage(self, storage: int, size: int) -> bool:
-        raise RuntimeError(f"A storage of {self.adapter.device} can't be resized: use a new tensor.")
-
     def next_generator_is_default(self) -> None:
         self.library.forebay_next_generator_is_default()
