@@ -12,8 +12,9 @@ import os
 import resource
 import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from forebay.errors import RunFailed
 from forebay.porting.shim.build import Torch
 
 MOST = 64
@@ -112,8 +113,12 @@ class Simulated(Cards):
             ctypes.CDLL(str(torch.folder / "lib" / "libtorch_cuda.so"))
         # PyDLL keeps the interpreter's lock: each of these calls is shorter than letting go of it.
         self._library = ctypes.PyDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        self._torch = torch
         for name in ("forebay_stream", "forebay_operators"):
             getattr(self._library, name).restype = ctypes.c_int64
+        self._library.forebay_generator.restype = ctypes.c_void_p
+        self._library.forebay_generator.argtypes = [ctypes.c_int, ctypes.c_bool]
+        self._library.forebay_free_generator.argtypes = [ctypes.c_void_p]
         self.set_cards(cards)
 
     def set_cards(self, cards: int) -> None:
@@ -164,8 +169,25 @@ class Simulated(Cards):
         """Whether the card had room. `storage` is the address of a StorageImpl."""
         return int(self._library.forebay_resize_storage(ctypes.c_void_p(storage), ctypes.c_int64(size))) == 0
 
-    def next_generator_is_default(self) -> None:
-        self._library.forebay_next_generator_is_default()
+    def generator(self, card: int, *, default: bool) -> Any:
+        """A torch.Generator of this card: its default one, or a new one with a state of its own."""
+        wrap = self._wrapper()
+        held = self._library.forebay_generator(card, default)
+        try:
+            return wrap(held)
+        finally:
+            self._library.forebay_free_generator(held)
+
+    def _wrapper(self) -> Any:
+        """torch's own way from an at::Generator to its Python object. It takes it by reference, and until torch 2.6 by value,
+        which is handed over in the same way."""
+        python = ctypes.PyDLL(str(self._torch.folder / "lib" / "libtorch_python.so"))
+        for name in ("_Z17THPGenerator_WrapRKN2at9GeneratorE", "_Z17THPGenerator_WrapN2at9GeneratorE"):
+            if hasattr(python, name):
+                wrap = python[name]
+                wrap.restype, wrap.argtypes = ctypes.py_object, [ctypes.c_void_p]
+                return wrap
+        raise RunFailed("This torch's generators can't be wrapped.", found=f"torch {self._torch.version}")
 
 
 class Mapped(Cards):

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from forebay.porting.shim import generators
+from forebay.porting.shim.build import find_torch
 from forebay.porting.shim.cards import Cards, Simulated
 from forebay.porting.shim.journal import note
 
@@ -34,6 +36,8 @@ def tell(torch: Any, cards: Cards) -> None:
     warnings.filterwarnings("ignore", message="PyTorch was compiled without cuDNN")  # LSTM asks; the host's kernels serve
     if isinstance(cards, Simulated):
         _untyped_storages(torch, cards)
+        if find_torch().release < (2, 6):
+            generators.construct(torch, cards)
 
 
 def _untyped_storages(torch: Any, cards: Simulated) -> None:

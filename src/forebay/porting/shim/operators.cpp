@@ -9,6 +9,7 @@
 // Limits: an operator without a CPU kernel fails with torch's own words.
 #include "shim.h"
 
+#include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/_fused_sdp_choice.h>
@@ -16,6 +17,7 @@
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/resize_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
@@ -293,6 +295,19 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
 
 void record_stream(Tensor&, c10::Stream) {}
 
+// Until torch 2.6 these two went by the device that pins, and to CUDA's own runtime.
+Tensor pin(const Tensor& self, std::optional<at::Device>) {
+  const size_t bytes = at::detail::computeStorageNbytes(self.sizes(), self.strides(), self.dtype().itemsize());
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, pinned_allocator(), /*resizable=*/false);
+  Tensor pinned = at::empty({0}, self.options());
+  pinned.set_(std::move(storage), 0, self.sizes(), self.strides());
+  return pinned.copy_(self);
+}
+
+bool answers_is_pinned(const Tensor& self, std::optional<at::Device>) {
+  return self.is_cpu() && is_pinned(self.storage().data());
+}
+
 void answer_no(const OperatorHandle& op, Stack* stack) {
   torch::jit::drop(*stack, op.schema().arguments().size());
   torch::jit::push(*stack, false);
@@ -383,6 +398,19 @@ struct ToCard : torch::autograd::Function<ToCard> {
   }
 };
 
+#if !FOREBAY_TORCH_AT_LEAST(2, 6)
+// torch 2.4's oneDNN has no 16-bit LSTM for every processor, and torch asks it all the same; its own kernels do.
+struct PlainKernels {
+  const bool before = at::globalContext().userEnabledMkldnn();
+  PlainKernels() {
+    at::globalContext().setUserEnabledMkldnn(false);
+  }
+  ~PlainKernels() {
+    at::globalContext().setUserEnabledMkldnn(before);
+  }
+};
+#endif
+
 void recurrent(const OperatorHandle& op, Stack* stack) {
   Plan& plan = plan_of(op);
   plan.calls.fetch_add(1, std::memory_order_relaxed);
@@ -412,6 +440,9 @@ void recurrent(const OperatorHandle& op, Stack* stack) {
   }
   {
     BorrowedDice dice(card);  // for dropout between layers
+#if !FOREBAY_TORCH_AT_LEAST(2, 6)
+    PlainKernels plain;
+#endif
     op.callBoxed(stack);
   }
   for (size_t i = stack->size() - plan.returns; i < stack->size(); ++i) {
@@ -452,6 +483,12 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   impl("resize_", TORCH_FN(resize));
   impl("copy_", TORCH_FN(copy));
   impl("record_stream", TORCH_FN(record_stream));
+
+  const auto pinning = c10::Dispatcher::singleton().findSchema({"aten::_pin_memory", ""});
+  if (pinning && pinning->hasKernelForDispatchKey(DispatchKey::BackendSelect)) {
+    impl("_pin_memory", TORCH_FN(pin));
+    impl("is_pinned", TORCH_FN(answers_is_pinned));
+  }
 
   impl("scaled_dot_product_attention", TORCH_FN(attention));
   for (const std::string name : {"_softmax", "_log_softmax"}) {

@@ -65,8 +65,7 @@ def _default_generator(cards: Cards, card: int) -> Any:
     import torch
 
     if isinstance(cards, Simulated):
-        cards.next_generator_is_default()
-        return torch.Generator(device=torch.device("cuda", card))
+        return cards.generator(card, default=True)
     return torch.default_generator  # mapped: one generator serves host and cards
 
 
