@@ -27,7 +27,15 @@ from typing import NamedTuple
 from forebay.errors import ForebayError, Unavailable
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("collectives.cpp", "operators.cpp", "device.cpp", "memory.cpp")  # the slowest first
+SOURCES = (
+    "collectives.cpp",
+    "operators.cpp",
+    "layers.cpp",
+    "graphs.cpp",
+    "device.cpp",
+    "sparse.cpp",
+    "memory.cpp",
+)  # the slowest first
 HEADER = "shim.h"
 LINKED = ("torch_cpu", "c10")
 OLDEST = (2, 4)

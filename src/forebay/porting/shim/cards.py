@@ -94,6 +94,10 @@ class Cards:
         """How often each operator was carried."""
         return {}
 
+    def capturing(self) -> bool:
+        """Whether this thread's current stream captures a graph."""
+        return False
+
     def checked(self, card: int) -> int:
         if not 0 <= card < self.count():
             raise RuntimeError(
@@ -114,11 +118,17 @@ class Simulated(Cards):
         # PyDLL keeps the interpreter's lock: each of these calls is shorter than letting go of it.
         self._library = ctypes.PyDLL(str(library), mode=ctypes.RTLD_GLOBAL)
         self._torch = torch
-        for name in ("forebay_stream", "forebay_operators"):
-            getattr(self._library, name).restype = ctypes.c_int64
         self._library.forebay_generator.restype = ctypes.c_void_p
         self._library.forebay_generator.argtypes = [ctypes.c_int, ctypes.c_bool]
         self._library.forebay_free_generator.argtypes = [ctypes.c_void_p]
+        for name in ("forebay_stream", "forebay_operators", "forebay_graph_size"):
+            getattr(self._library, name).restype = ctypes.c_int64
+        self._library.forebay_graph_new.restype = ctypes.c_void_p
+        for name in ("forebay_graph_begin", "forebay_graph_end"):
+            getattr(self._library, name).restype = ctypes.c_char_p
+        # A replay is long: other threads of Python go on meanwhile.
+        self._long = ctypes.CDLL(str(library))
+        self._long.forebay_graph_replay.restype = ctypes.c_char_p
         self.set_cards(cards)
 
     def set_cards(self, cards: int) -> None:
@@ -188,6 +198,52 @@ class Simulated(Cards):
                 wrap.restype, wrap.argtypes = ctypes.py_object, [ctypes.c_void_p]
                 return wrap
         raise RunFailed("This torch's generators can't be wrapped.", found=f"torch {self._torch.version}")
+
+    def rest_on(self, storage: int, host: int, *, copy: bool) -> bool:
+        """Whether the card had room. Both are addresses of a StorageImpl, on the card and on the host."""
+        return int(self._library.forebay_rest_on(ctypes.c_void_p(storage), ctypes.c_void_p(host), int(copy))) == 0
+
+    # A graph is known by its address in the compiled part.
+
+    def capturing(self) -> bool:
+        return bool(self._library.forebay_capturing())
+
+    def new_graph(self) -> int:
+        return int(self._library.forebay_graph_new())
+
+    def delete_graph(self, graph: int) -> None:
+        self._library.forebay_graph_delete(ctypes.c_void_p(graph))
+
+    def begin_capture(self, graph: int, pool: tuple[int, int]) -> None:
+        first, second = (ctypes.c_int64(number) for number in pool)
+        _raise(self._library.forebay_graph_begin(ctypes.c_void_p(graph), first, second))
+
+    def end_capture(self, graph: int) -> None:
+        _raise(self._library.forebay_graph_end(ctypes.c_void_p(graph)))
+
+    def replay(self, graph: int) -> None:
+        _raise(self._long.forebay_graph_replay(ctypes.c_void_p(graph)))
+
+    def reset_graph(self, graph: int) -> None:
+        self._library.forebay_graph_reset(ctypes.c_void_p(graph))
+
+    def graph_size(self, graph: int) -> int:
+        return int(self._library.forebay_graph_size(ctypes.c_void_p(graph)))
+
+    def pool_of(self, graph: int) -> tuple[int, int]:
+        two = (ctypes.c_int64 * 2)()
+        self._library.forebay_graph_pool(ctypes.c_void_p(graph), two)
+        return two[0], two[1]
+
+    def new_pool(self) -> tuple[int, int]:
+        two = (ctypes.c_int64 * 2)()
+        self._library.forebay_new_pool(two)
+        return two[0], two[1]
+
+
+def _raise(said: bytes | None) -> None:
+    if said is not None:
+        raise RuntimeError(said.decode())
 
 
 class Mapped(Cards):

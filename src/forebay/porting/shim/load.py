@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
-from forebay.porting.shim import groups, imports, journal, lies, mapped, torch_c
+from forebay.porting.shim import groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
 from forebay.porting.shim.carrier import Carrier
@@ -148,5 +148,10 @@ def _open_cards() -> None:
 def _after_torch(torch: Any) -> None:
     cards = _live()
     lies.tell(torch, cards)
+    legacy.version(torch)
+    if isinstance(cards, Simulated):
+        legacy.tensor_types(torch)
+        ipc.carry(torch, cards)
+    sensors.answer(torch, cards)
     if isinstance(cards, Mapped):
         mapped.apply(torch)

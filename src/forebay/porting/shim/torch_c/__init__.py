@@ -5,7 +5,7 @@ Answer: torch.cuda is Python over some fifty functions and classes of torch._C t
         here, between the import of torch._C and that of torch.cuda, so that torch's own text runs: its lazy start, its
         device and stream contexts, its memory summary, its random states. It stays right from one torch to the next. In a
         CUDA build they take the place of those that would look for a driver.
-Limits: what would need a real CUDA runtime (graphs, IPC, the caching allocator's pools) is refused by name, with the reason.
+Limits: what would need a real CUDA runtime (IPC, the caching allocator's pools) is refused by name, with the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from forebay.porting.shim.cards import Cards
-from forebay.porting.shim.torch_c import copies, devices, memory, refusals, runtime, streams
+from forebay.porting.shim.torch_c import copies, devices, graphs, memory, refusals, runtime, streams
 
 # How the names begin that torch._C has in a CUDA build only: what can be called there looks for a driver.
 OF_A_CUDA_BUILD = (
@@ -50,6 +50,7 @@ def _names(torch_c: Any, cards: Cards) -> dict[str, Any]:
         **memory.functions(cards),
         **streams.functions(cards),
         **streams.classes(torch_c, cards),
+        **graphs.functions(cards),
         **copies.functions(),
         **runtime.functions(cards),
         **refusals.functions(),

@@ -31,6 +31,8 @@ def functions(cards: Cards) -> dict[str, Any]:
     @noted("torch.cuda.synchronize", "exact")
     def synchronize() -> None:
         """Everything is done when the call that asked for it returns."""
+        if cards.capturing():
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing (torch.cuda.synchronize)")
 
     def set_sync_debug_mode(mode: int) -> None:
         note("torch.cuda.set_sync_debug_mode", "no-op")

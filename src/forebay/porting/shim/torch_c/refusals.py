@@ -17,18 +17,35 @@ def refusal(name: str, why: str) -> Callable[..., Any]:
 
 
 def functions() -> dict[str, Any]:
-    graphs = "nothing is queued here that could be captured and played again; run the captured part as it is"
+    allocator = "tensors lie in the host's memory, which no CUDA allocator hands out"
+    gds = "GPUDirect Storage moves bytes between a disk and a GPU; use torch.load and torch.save"
 
-    class _CUDAGraph:
-        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-            return refusal("torch.cuda.CUDAGraph", graphs)()
+    class _cuda_CUDAAllocator:
+        """Named in annotations; none can be made."""
 
-    ipc = "a card's memory is this process's own; send the tensor's cpu() copy"
-    return {
-        "_CUDAGraph": _CUDAGraph,
-        "_graph_pool_handle": refusal("torch.cuda.graph_pool_handle", graphs),
-        "_cuda_cudaHostAllocator": refusal("torch.cuda.memory._host_allocator", ipc),
-        "_cuda_cudaCachingAllocator_raw_alloc": refusal("torch.cuda.caching_allocator_alloc", ipc),
-        "_cuda_getStreamFromExternal": refusal("torch.cuda.get_stream_from_external", ipc),
-        "_nccl_unique_id": refusal("torch.cuda.nccl.unique_id", "use torch.distributed"),
+        __new__ = refusal("torch.cuda.memory.CUDAPluggableAllocator", allocator)
+
+    refused = {
+        "_cuda_cudaHostAllocator": ("torch.cuda.memory._host_allocator", allocator),
+        "_cuda_customAllocator": ("torch.cuda.memory.CUDAPluggableAllocator", allocator),
+        "_cuda_changeCurrentAllocator": ("torch.cuda.change_current_allocator", allocator),
+        "_cuda_getAllocator": ("torch.cuda.memory._get_current_allocator", allocator),
+        "_cuda_jiterator_compile_and_launch_kernel": (
+            "torch.cuda.jiterator",
+            "it compiles CUDA C for a GPU; write it in PyTorch",
+        ),
+        "_nccl_unique_id": ("torch.cuda.nccl.unique_id", "use torch.distributed"),
+        "_nccl_init_rank": ("torch.cuda.nccl.init_rank", "use torch.distributed"),
+        **{
+            f"_gds_{name}": (f"torch.cuda.gds ({name})", gds)
+            for name in (
+                "register_buffer",
+                "deregister_buffer",
+                "register_handle",
+                "deregister_handle",
+                "load_storage",
+                "save_storage",
+            )
+        },
     }
+    return {"_cuda_CUDAAllocator": _cuda_CUDAAllocator, **{name: refusal(*why) for name, why in refused.items()}}

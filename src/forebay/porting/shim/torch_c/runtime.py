@@ -29,7 +29,54 @@ def functions(cards: Cards) -> dict[str, Any]:
         "_cuda_getCublasLtWorkspaceSize": lambda: 0,
         "_cuda_setCublasLtWorkspaceSize": lambda size: note("torch.backends.cuda workspace", "no-op"),
         "_cuda_clearCublasWorkspaces": lambda: None,
-        "_cuda_getCurrentBlasHandle": lambda: 0,
+        "_cuda_resetCublasWorkspaceSize": lambda: None,
+        "_cuda_resetCublasLtWorkspaceSize": lambda: None,
+        "_cuda_getCurrentBlasHandle": lambda: 0,  # scripts ask for it to start cuBLAS early: there is nothing to start
+        "_cuda_getCurrentSolverHandle": lambda: 0,
+        "_cuda_get_conv_benchmark_empty_cache": lambda: True,
+        "_cudnn_set_conv_benchmark_empty_cache": lambda enable: note("torch.backends.cudnn settings", "no-op"),
+        **_tunable(),
+    }
+
+
+def _tunable() -> dict[str, Any]:
+    """torch.cuda.tunable: its settings are kept; there are no GEMM libraries to choose from."""
+    kept: dict[str, Any] = {
+        "enable": False,
+        "tuning_enable": True,
+        "record_untuned": False,
+        "max_tuning_duration": 30,
+        "max_tuning_iterations": 100,
+        "filename": "tunableop_results.csv",
+        "rotating_buffer_size": 0,
+    }
+
+    def setter(name: str) -> Any:
+        def keep(value: Any, *rest: Any) -> None:
+            note("torch.cuda.tunable", "no-op")
+            kept[name] = value
+
+        return keep
+
+    def getter(name: str) -> Any:
+        return lambda: kept[name]
+
+    settings = ("max_tuning_duration", "max_tuning_iterations", "filename", "rotating_buffer_size")
+    return {
+        "_cuda_tunableop_enable": setter("enable"),
+        "_cuda_tunableop_is_enabled": getter("enable"),
+        "_cuda_tunableop_tuning_enable": setter("tuning_enable"),
+        "_cuda_tunableop_tuning_is_enabled": getter("tuning_enable"),
+        "_cuda_record_untuned_enable": setter("record_untuned"),
+        "_cuda_record_untuned_is_enabled": getter("record_untuned"),
+        **{f"_cuda_tunableop_set_{name}": setter(name) for name in settings},
+        **{f"_cuda_tunableop_get_{name}": getter(name) for name in settings},
+        "_cuda_tunableop_set_numerical_check_tolerances": setter("tolerances"),
+        "_cuda_tunableop_write_file_on_exit": setter("write_on_exit"),
+        "_cuda_tunableop_write_file": lambda name=None: False,
+        "_cuda_tunableop_read_file": lambda name=None: False,
+        "_cuda_tunableop_get_results": lambda: (),
+        "_cuda_tunableop_get_validators": lambda: (),
     }
 
 

@@ -30,7 +30,7 @@ def functions(cards: Cards) -> dict[str, Any]:
         "_cuda_getDefaultStream": default_stream,
         "_cuda_setStream": set_stream,
         "_cuda_getCurrentRawStream": cards.stream,
-        "_cuda_isCurrentStreamCapturing": lambda: False,
+        "_cuda_getStreamFromExternal": lambda pointer, card: (pointer, cards.checked(card), CUDA),
     }
 
 
