@@ -69,7 +69,19 @@ class Recipe(NamedTuple):
 SIMULATED = Recipe(
     "the simulated CUDA device",
     "cuda",
-    ("collectives.cpp", "operators.cpp", "layers.cpp", "graphs.cpp", "device.cpp", "sparse.cpp", "memory.cpp", "aliases.cpp"),
+    (
+        "collectives.cpp",
+        "operators.cpp",
+        "layers.cpp",
+        "graphs.cpp",
+        "batch_norm.cpp",
+        "device.cpp",
+        "sparse.cpp",
+        "memory.cpp",
+        "profiler.cpp",
+        "aliases.cpp",
+        "wide.cpp",
+    ),
     "shim.h",
 )
 

@@ -24,6 +24,7 @@ PLACE = "FOREBAY_SHIM_REPORT"
 SITES = 5  # lines shown for each API; SITES_KEPT are counted
 SITES_KEPT = 200
 NOT_THE_USERS = ("torch", "forebay", "importlib", "functools", "contextlib", "threading", "multiprocessing", "runpy")
+OURS = str(Path(__file__).resolve().parent) + os.sep  # stand-ins have the names of the libraries that they stand in for
 REMARKS = {
     "torch.cuda.Event": "its times are of the host's clock, not a card's",
     "torch.cuda._sleep": "sleeps on the host's clock, not a card's",
@@ -52,8 +53,9 @@ def site(frame: FrameType | None) -> str:
     """file:line of the nearest frame that is the user's or a library's of theirs."""
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in NOT_THE_USERS and not frame.f_code.co_filename.startswith("<frozen"):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        file = frame.f_code.co_filename
+        if module.partition(".")[0] not in NOT_THE_USERS and not file.startswith(("<frozen", OURS)):
+            return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return "(none of the user's lines)"
 

@@ -19,16 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
-from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c
+from forebay.porting.kernels.hook import watch_for_kernels
+from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c, vision
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
 from forebay.porting.shim.carrier import Carrier
 from forebay.porting.shim.chip import live
 from forebay.porting.shim.chip.adapter import named
 from forebay.porting.shim.chip.cards import Chips
+from forebay.porting.shim.standins.finder import standins_wanted
 
 VARIABLE = "FOREBAY_SHIM"
 BOOT = Path(__file__).resolve().parent / "boot"
+TOOLS = Path(__file__).resolve().parent / "standins" / "bin"
 
 _carrier: Carrier | None = None
 _cards: Cards | None = None
@@ -47,6 +50,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         set_cards(cards)
         return
     if carrier.kind != "native":
+        compiled.choice()  # said at once rather than in the middle of an import
         if "torch" in sys.modules:
             raise Conflict(
                 "torch is imported already, so its cuda device can't be changed any more.",
@@ -61,7 +65,11 @@ def install(carrier: Carrier, *, cards: int) -> None:
         watch.on("torch.distributed.distributed_c10d", after=_carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
         watch.on("torch._dynamo.backends.cudagraphs", after=compiled.carry_cudagraphs)
-        sys.meta_path.insert(0, watch)
+        if carrier.library is not None:
+            watch_for_kernels(watch, carrier.library)
+        watch.on("torchvision.extension", after=vision.declare)
+        watch.on("torch._dynamo.convert_frame", after=compiled.carry_conversion)
+        sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
     _wanted["cards"] = cards
     atexit.register(_at_exit)
@@ -95,10 +103,18 @@ def child_environment(carrier: Carrier, cards: int) -> dict[str, str]:
     if carrier.kind == "native":
         return {}
     rest = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place and Path(place) != BOOT]
+    tools = [place for place in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(place) != TOOLS]
     return {
-        VARIABLE: json.dumps({"carrier": carrier.to_json(), "cards": cards, "memory_limit": _wanted["memory_limit"]}),
+        VARIABLE: _described(carrier, cards),
         "PYTHONPATH": os.pathsep.join([str(BOOT), *rest]),
+        "PATH": os.pathsep.join([str(TOOLS), *tools]),
     }
+
+
+def described() -> str:
+    """This process's carrier, cards and limit as FOREBAY_SHIM says them; "" where nothing is carried."""
+    carried = _carrier is not None and _carrier.kind != "native"
+    return _described(_carrier, _wanted["cards"]) if _carrier is not None and carried else ""
 
 
 def install_from_environment() -> None:
@@ -130,6 +146,10 @@ def report() -> dict[str, Any]:
         "uses": journal.told(),
         "operators": {"class": "exact", "names": len(operators), "calls": sum(operators.values()), "of": operators},
     }
+
+
+def _described(carrier: Carrier, cards: int) -> str:
+    return json.dumps({"carrier": carrier.to_json(), "cards": cards, "memory_limit": _wanted["memory_limit"]})
 
 
 def _at_exit() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CUDA, TRUTH = "cuda", "the truth"
-AVAILABLE, NCCL = "is there a GPU", "is there NCCL"
+AVAILABLE, NCCL, VERSION = "is there a GPU", "is there NCCL", "which CUDA was torch built for"
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,15 @@ RULES = (
     Rule("diffusers", CUDA, TRUTH, "knows npu, xpu and mps by itself"),
     Rule("deepspeed", CUDA, TRUTH, "has accelerators for npu, mlu, sdaa, supa, xpu, hpu and mps"),
     Rule("vllm", CUDA, TRUTH, "finds the chip's platform as a plug-in"),
+    Rule("bitsandbytes", TRUTH, TRUTH, "would call its CUDA library; told the truth, its CPU kernels serve, or the chip's own"),
     Rule("lightning", CUDA, CUDA, "knows cuda, tpu and mps only; the chips' own plug-ins for it are rare"),
     Rule("megatron", CUDA, CUDA, "knows cuda only"),
     Rule("torch", TRUTH, TRUTH, "guards uses of ProcessGroupNCCL, a class that isn't there", NCCL),
     Rule("torch.nn.parallel", CUDA, CUDA, "asks whether a hook may send bf16: the groups here can", NCCL),
+    Rule("torch", TRUTH, TRUTH, "would look for CUDA's parts", VERSION),
+    Rule("torch.nn.parallel", CUDA, CUDA, "asks whether a hook may send bf16: the groups here can", VERSION),
+    Rule("triton", TRUTH, TRUTH, "would look for CUDA's parts", VERSION),
+    Rule("torch_triton", TRUTH, TRUTH, "would look for CUDA's parts", VERSION),
 )
 
 
