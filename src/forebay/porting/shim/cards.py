@@ -2,7 +2,7 @@
 
 Asked:  how many cards are there, which is current, what do they hold?
 Answer: `Simulated` asks our compiled library; `Mapped` keeps the little that there is to know when cuda means cpu.
-Limits: no torch in here. Both are made before torch is imported and survive a fork: they hold no thread and no handle.
+Limits: no torch at import. Both are made before torch is imported and survive a fork: they hold no thread and no handle.
 """
 
 from __future__ import annotations
