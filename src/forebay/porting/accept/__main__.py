@@ -1,4 +1,4 @@
-"""python -m forebay.porting.accept [--json] [--only AREA ...] [--carrier WHAT] [--cards N] [--cache DIR]
+"""python -m forebay.porting.accept [--json] [--only AREA ...] [--carrier WHAT | --chip NAME] [--cards N] [--cache DIR]
 
 Asks this machine's "cuda" every sentence of the suite and prints what fails, a table by area and the share. Without --carrier
 it asks the torch that this Python has, as it stands: a card, a vendor's chip, or nothing. Ends with 1 when a check failed.
@@ -16,7 +16,7 @@ from forebay.errors import ForebayError
 from forebay.porting.accept.suite import AREAS, Verdict, run, share, table
 from forebay.porting.shim import load
 from forebay.porting.shim.build import build
-from forebay.porting.shim.carrier import Carrier
+from forebay.porting.shim.carrier import Carrier, choose
 
 CARRIERS = ("none", "simulated", "mapped")
 
@@ -28,11 +28,12 @@ def main(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one line of JSON with every verdict")
     parser.add_argument("--only", nargs="+", default=AREAS, metavar="AREA", help=f"of {', '.join(AREAS)}")
     parser.add_argument("--carrier", choices=CARRIERS, default="none", help="put the shim under the checks (default: none)")
+    parser.add_argument("--chip", default="", help="put the identity layer of this chip's adapter under the checks, such as npu")
     parser.add_argument("--cards", type=int, default=2, help="cards that a carrier shows (default: 2)")
     parser.add_argument("--cache", type=Path, help="where the compiled device is kept")
     asked = parser.parse_args(words)
     try:
-        environment = carried(asked.carrier, asked.cards, asked.cache)
+        environment = carried(asked.carrier, asked.cards, asked.cache, asked.chip)
         verdicts = run(areas=asked.only, environment=environment, say=_say)
     except ForebayError as error:
         print(f"{error.kind}: {error}", file=sys.stderr)
@@ -44,8 +45,10 @@ def main(words: list[str]) -> int:
     return int(any(verdict.verdict == "fail" for verdict in verdicts))
 
 
-def carried(kind: str, cards: int, cache: Path | None) -> dict[str, str]:
+def carried(kind: str, cards: int, cache: Path | None, chip: str = "") -> dict[str, str]:
     """This process's environment, with the shim's carrier of this kind in it."""
+    if chip:
+        return {**os.environ, **load.child_environment(choose(cache or default_cache(), _say, chip), cards)}
     if kind == "none":
         return dict(os.environ)
     carrier = Carrier(kind, "for the acceptance suite", build(cache or default_cache(), _say) if kind == "simulated" else None)

@@ -37,8 +37,11 @@ _ALONE = re.compile(
     r"|-(?:extended-lambda|expt-|allow-unsupported-compiler|ftz|prec-|fmad|default-stream|diag|Werror|t\d|restrict)"
     r"|--allow-unsupported-compiler"
 )
-_LONG = {"--output-file": "-o", "--include-path": "-I", "--define-macro": "-D", "--compile": "-c", "--std": "-std", "--shared": "-shared",
-         "--library": "-l", "--library-path": "-L", "--optimize": "-O", "--debug": "-g", "--x": "-x", "--system-include": "-isystem"}  # fmt: skip
+_LONG = {
+    "--output-file": "-o", "--include-path": "-I", "--define-macro": "-D", "--compile": "-c", "--std": "-std",
+    "--shared": "-shared", "--library": "-l", "--library-path": "-L", "--optimize": "-O", "--debug": "-g", "--x": "-x",
+    "--system-include": "-isystem",
+}  # fmt: skip
 _SOURCES = (".cu", ".cpp", ".cc", ".cxx", ".c")
 
 
@@ -78,9 +81,7 @@ def read(words: list[str]) -> Order:
             raise Refused("There is no card to make device code for.", asked=f"nvcc {word}", hint="compile with -c")
         elif word in ("-dlink", "--device-link"):
             order = replace(order, device_link=True)
-        elif word == "-dc":
-            order = replace(order, only_compile=True)
-        elif word == "-c":
+        elif word == "-dc" or word == "-c":
             order = replace(order, only_compile=True)
         elif word == "-o":
             order = replace(order, output=left.pop(0))
@@ -184,7 +185,13 @@ def _by_owner(text: str, is_users: dict[str, bool]) -> list[tuple[bool, str]]:
 
 def _belongs_to_the_user(file: str) -> bool:
     path = os.path.realpath(file)
-    foreign = ("/usr/include/", "/usr/lib/", "/usr/local/include/", str(INCLUDE) + os.sep, os.path.join(sys.base_prefix, "include"))
+    foreign = (
+        "/usr/include/",
+        "/usr/lib/",
+        "/usr/local/include/",
+        str(INCLUDE) + os.sep,
+        os.path.join(sys.base_prefix, "include"),
+    )
     return not (file.startswith("<") or path.startswith(foreign) or "/torch/include/" in path or "/include/python3" in path)
 
 
@@ -233,7 +240,11 @@ def _carry_out(order: Order, compiler: str) -> int:
         made = []
         for number, source in enumerate(order.sources):
             last = order.only_compile and len(order.sources) == 1
-            to = order.output if last and order.output else os.path.join("." if order.only_compile else name, f"{Path(source).stem}.o")
+            to = (
+                order.output
+                if last and order.output
+                else os.path.join("." if order.only_compile else name, f"{Path(source).stem}.o")
+            )
             to = os.path.join(name, f"{number}-{Path(source).stem}.o") if not order.only_compile else to
             if source.endswith(".cu") or order.as_cuda:
                 compile_cuda(replace(order, output=to), source, compiler, to)
@@ -243,7 +254,17 @@ def _carry_out(order: Order, compiler: str) -> int:
         if order.only_compile:
             return 0
         flags = _without_includes(list(order.flags))
-        command = [compiler, *flags, *made, *order.objects, "-o", order.output or "a.out", f"-L{_libraries()}", *order.linking, "-pthread"]
+        command = [
+            compiler,
+            *flags,
+            *made,
+            *order.objects,
+            "-o",
+            order.output or "a.out",
+            f"-L{_libraries()}",
+            *order.linking,
+            "-pthread",
+        ]
         _call(command, " ".join(order.sources))
     return 0
 

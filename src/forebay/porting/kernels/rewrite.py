@@ -166,7 +166,11 @@ class _Rewriter:
                 first, before = before, last_solid(done, before - 1)
             if before >= 0 and done[before].text in ("::", ".", "->"):
                 left = last_solid(done, before - 1)
-                if left >= 0 and (done[left].kind == "word" or done[left].text in (">", ")", "]")) and done[left].text != "return":
+                if (
+                    left >= 0
+                    and (done[left].kind == "word" or done[left].text in (">", ")", "]"))
+                    and done[left].text != "return"
+                ):
                     at = left
                     continue
                 return before

@@ -18,13 +18,24 @@ from pathlib import Path
 from forebay.errors import Unavailable
 from forebay.porting.kernels.nvcc import INCLUDE
 
-LIBRARIES = ("cudart", "cudart_static", "cuda", "c10_cuda", "torch_cuda", "cudadevrt", "nvToolsExt", "cublas", "cublasLt", "curand")
+LIBRARIES = (
+    "cudart",
+    "cudart_static",
+    "cuda",
+    "c10_cuda",
+    "torch_cuda",
+    "cudadevrt",
+    "nvToolsExt",
+    "cublas",
+    "cublasLt",
+    "curand",
+)
 _EMPTY_ARCHIVE = b"!<arch>\n"
 _SOURCE = INCLUDE.parents[3]  # the folder that holds the package
 
 
 def toolkit(cache: Path, release: str) -> Path:
-    """The toolkit's folder, from the cache or made now. Where the cache can't be written, a folder for this user's temporary files."""
+    """The toolkit's folder, from the cache or made now; among temporary files where the cache can't be written."""
     words = f"{sys.executable}\0{_SOURCE}\0{release}\0{Path(__file__).read_text()}"
     name = f"toolkit-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
     for place in (cache, Path(tempfile.gettempdir()) / f"forebay-{os.getuid()}"):
@@ -42,7 +53,9 @@ def toolkit(cache: Path, release: str) -> Path:
             return folder
         except OSError:
             continue
-    raise Unavailable("The stand-in for a CUDA toolkit can't be written.", asked=str(cache / name), hint="give a cache that can be written")
+    raise Unavailable(
+        "The stand-in for a CUDA toolkit can't be written.", asked=str(cache / name), hint="give a cache that can be written"
+    )
 
 
 def _fill(draft: Path, home: Path, release: str) -> None:

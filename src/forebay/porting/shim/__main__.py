@@ -1,4 +1,4 @@
-"""python -m forebay.porting.shim [--cache DIR] [--cards N] [--report] script.py args...
+"""python -m forebay.porting.shim [--cache DIR] [--cards N] [--chip NAME] [--report] script.py args...
 python -m forebay.porting.shim build --cache DIR
 
 The first runs a script with the carrier that fits this machine; the second compiles the simulated device and prints its
@@ -43,13 +43,14 @@ def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m forebay.porting.shim", description="run a script written for CUDA")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where it is kept (default: %(default)s)")
     parser.add_argument("--cards", type=int, default=1, help="cards that torch.cuda shows (default: 1)")
+    parser.add_argument("--chip", default="", help="the chip's adapter, such as npu (default: what this machine has)")
     parser.add_argument("--report", action="store_true", help="show at exit what was carried, how faithfully and from where")
     parser.add_argument("script", type=Path)
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     asked = parser.parse_args(words)
     if not asked.script.is_file():
         raise BadScript("The script isn't there.", asked=str(asked.script), hint="give the path of a Python file")
-    carrier = choose(asked.cache, _say)
+    carrier = choose(asked.cache, _say, asked.chip)
     _say(f"{carrier.kind}: {carrier.why}")
     sys.stderr.flush()
     environment = {**os.environ, **load.child_environment(carrier, asked.cards)}

@@ -38,6 +38,7 @@ class Cards:
     """What torch.cuda needs of the cards. The launcher sets how many there are and how much each holds."""
 
     kind = "mapped"
+    of_torch = False  # whether torch itself knows a device behind the name cuda: its own streams and generators serve then
 
     def __init__(self, cards: int) -> None:
         self._cards = cards
@@ -93,6 +94,14 @@ class Cards:
         """How often each operator was carried."""
         return {}
 
+    def resize_storage(self, storage: int, size: int) -> bool:
+        """Whether the card had room. `storage` is the address of a StorageImpl."""
+        raise NotImplementedError
+
+    def next_generator_is_default(self) -> None:
+        """The next torch.Generator that this thread makes for a card is the card's default one."""
+        raise NotImplementedError
+
     def capturing(self) -> bool:
         """Whether this thread's current stream captures a graph."""
         return False
@@ -107,6 +116,7 @@ class Cards:
 
 class Simulated(Cards):
     kind = "simulated"
+    of_torch = True
 
     def __init__(self, cards: int, library: Path, torch: Torch) -> None:
         super().__init__(cards)
@@ -171,7 +181,6 @@ class Simulated(Cards):
             size = needed + 4096
 
     def resize_storage(self, storage: int, size: int) -> bool:
-        """Whether the card had room. `storage` is the address of a StorageImpl."""
         return int(self._library.forebay_resize_storage(ctypes.c_void_p(storage), ctypes.c_int64(size))) == 0
 
     def rest_on(self, storage: int, host: int, *, copy: bool) -> bool:

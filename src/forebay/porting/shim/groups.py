@@ -21,9 +21,9 @@ from forebay.porting.shim.journal import note
 from forebay.porting.shim.truth import NCCL, told_the_truth
 
 
-def carry_nccl(c10d: Any) -> None:
-    """Change torch.distributed.distributed_c10d after its import."""
-    c10d._new_process_group_helper = _gloo_named_nccl(c10d, c10d._new_process_group_helper)
+def carry_nccl(c10d: Any, device: str = "cuda", backend: str = "gloo") -> None:
+    """Change torch.distributed.distributed_c10d after its import. A chip has a device name and a backend of its own."""
+    c10d._new_process_group_helper = _named_nccl(c10d, c10d._new_process_group_helper, device, backend)
     c10d._coalescing_manager = _one_by_one(c10d._coalescing_manager)
     c10d._NCCL_AVAILABLE = False  # a CUDA build has its class: nobody in there may make one
     c10d.default_pg_nccl_timeout = c10d.default_pg_nccl_timeout or timedelta(minutes=10)  # NCCL's, by torch's documentation
@@ -88,15 +88,20 @@ def _one_by_one(real: Callable[..., Any]) -> Callable[..., Any]:
     return _coalescing_manager
 
 
-def _gloo_named_nccl(c10d: Any, real: Callable[..., Any]) -> Callable[..., Any]:
+def _named_nccl(c10d: Any, real: Callable[..., Any], device: str, carrier: str) -> Callable[..., Any]:
     @functools.wraps(real)
     def _new_process_group_helper(group_size: int, group_rank: int, ranks: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         asked = str(backend)
         if "nccl" not in asked and asked != c10d.Backend.UNDEFINED:
             return real(group_size, group_rank, ranks, backend, *args, **kwargs)
         note("torch.distributed nccl", "emulated")
-        carried = "gloo" if asked == c10d.Backend.UNDEFINED else asked.replace("nccl", "gloo")
-        card = kwargs.pop("device_id", None)  # gloo has no communicator to bind to it
+        if asked == c10d.Backend.UNDEFINED:
+            carried = carrier if carrier == "gloo" else f"cpu:gloo,{device}:{carrier}"
+        else:
+            carried = asked.replace("cuda:", f"{device}:").replace("nccl", carrier)
+        card = kwargs.pop("device_id", None)
+        if card is not None and carrier != "gloo":  # gloo has no communicator to bind to it
+            kwargs["device_id"] = type(card)(device, card.index)
         for name in ("backend_options", "pg_options"):  # of NCCL's; torch before 2.6 has the second name
             if name in kwargs:
                 kwargs[name] = None

@@ -193,6 +193,10 @@ void recurrent(const OperatorHandle& op, Stack* stack) {
     layer->requires_grad.push_back(at::GradMode::is_enabled() && tensor.requires_grad());
   };
   layer->arguments.assign(stack->end() - arguments, stack->end());
+  const Tensor& input = layer->arguments.front().toTensor();
+  TORCH_CHECK(
+      input.is_cuda(), "Input and parameter tensors are not at the same device, found input tensor at ", input.device(),
+      " and others on cuda");
   for (const IValue& value : layer->arguments) {
     if (value.isTensor()) {
       take(value.toTensor());

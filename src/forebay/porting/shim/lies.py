@@ -14,21 +14,21 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from forebay.porting.shim.cards import Cards, Simulated
+from forebay.porting.shim.cards import Cards
 from forebay.porting.shim.truth import told_the_truth
 
 
-def tell(torch: Any, cards: Cards) -> None:
-    """Change torch after its import. Works for the simulated and the mapped carrier."""
-    torch.cuda.is_available = _scoped(torch.cuda.is_available, cards)
+def tell(torch: Any, cards: Cards, knows: Callable[[str], bool] = told_the_truth) -> None:
+    """Change torch after its import, for every carrier. `knows` says which module hears the truth."""
+    torch.cuda.is_available = _scoped(torch.cuda.is_available, cards, knows)
     if hasattr(torch._C, "_jit_override_can_fuse_on_gpu"):
         torch._C._jit_override_can_fuse_on_gpu(False)  # TorchScript's fuser would write CUDA C
     warnings.filterwarnings("ignore", message="PyTorch was compiled without cuDNN")  # LSTM asks; the host's kernels serve
-    if isinstance(cards, Simulated):
+    if cards.of_torch:
         _untyped_storages(torch, cards)
 
 
-def _untyped_storages(torch: Any, cards: Simulated) -> None:
+def _untyped_storages(torch: Any, cards: Cards) -> None:
     """Let torch.UntypedStorage be made and resized on the simulated device.
 
     Its constructor and resize_ know the devices that were compiled in. torch.load and FSDP need both. UntypedStorage is a
@@ -52,13 +52,14 @@ def _untyped_storages(torch: Any, cards: Simulated) -> None:
         return self
 
     storage.__new__ = __new__
-    storage.resize_ = resize_
+    if cards.kind != "chip":  # a plug-in resizes its storages through torch's own call
+        storage.resize_ = resize_
 
 
-def _scoped(real: Callable[[], bool], cards: Cards) -> Callable[[], bool]:
+def _scoped(real: Callable[[], bool], cards: Cards, knows: Callable[[str], bool]) -> Callable[[], bool]:
     @functools.wraps(real)
     def is_available() -> bool:
         asking = sys._getframe(1).f_globals.get("__name__", "")
-        return cards.count() > 0 and not told_the_truth(asking)
+        return cards.count() > 0 and not knows(asking)
 
     return is_available

@@ -11,6 +11,7 @@ Limits: torch that is imported already can't be carried any more.
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 import sys
@@ -19,10 +20,13 @@ from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
 from forebay.porting.kernels.hook import watch_for_kernels
-from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c
+from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c, vision
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
 from forebay.porting.shim.carrier import Carrier
+from forebay.porting.shim.chip import live
+from forebay.porting.shim.chip.adapter import named
+from forebay.porting.shim.chip.cards import Chips
 from forebay.porting.shim.standins.finder import standins_wanted
 
 VARIABLE = "FOREBAY_SHIM"
@@ -46,6 +50,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         set_cards(cards)
         return
     if carrier.kind != "native":
+        compiled.choice()  # said at once rather than in the middle of an import
         if "torch" in sys.modules:
             raise Conflict(
                 "torch is imported already, so its cuda device can't be changed any more.",
@@ -56,12 +61,14 @@ def install(carrier: Carrier, *, cards: int) -> None:
             verify(carrier.library)
         watch = imports.Watch()
         watch.on("torch", after=_after_torch)
-        watch.on("torch._C", before=_open_cards, after=lambda module: torch_c.fill(module, _live()))
-        watch.on("torch.distributed.distributed_c10d", after=groups.carry_nccl)
+        watch.on("torch._C", before=_open_cards, after=_fill)
+        watch.on("torch.distributed.distributed_c10d", after=_carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
         watch.on("torch._dynamo.backends.cudagraphs", after=compiled.carry_cudagraphs)
         if carrier.library is not None:
             watch_for_kernels(watch, carrier.library)
+        watch.on("torchvision.extension", after=vision.declare)
+        watch.on("torch._dynamo.convert_frame", after=compiled.carry_conversion)
         sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
     _wanted["cards"] = cards
@@ -179,20 +186,43 @@ def _open_cards() -> None:
     assert _carrier is not None
     os.environ["TORCH_DISABLE_NATIVE_JIT"] = "1"  # torch 2.12 and newer: its own Triton kernels would be put over ours
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or a CUDA build's profiler writes that it found no driver
-    if _carrier.library is not None:
+    if _carrier.library is not None and _carrier.kind == "chip":
+        _cards = Chips(_wanted["cards"], _carrier.library, find_torch(), named(_carrier.chip))
+        live.visible_cards(_cards.adapter)
+    elif _carrier.library is not None:
         _cards = Simulated(_wanted["cards"], _carrier.library, find_torch())
     else:
         _cards = Mapped(_wanted["cards"])
     _cards.set_memory_limit(_wanted["memory_limit"])
 
 
+def _carry_nccl(c10d: Any) -> None:
+    cards = _live()
+    if isinstance(cards, Chips):
+        groups.carry_nccl(c10d, cards.adapter.device, cards.adapter.backend or "gloo")
+    else:
+        groups.carry_nccl(c10d)
+
+
+def _fill(torch_c_module: Any) -> None:
+    cards = _live()
+    torch_c.fill(torch_c_module, cards)
+    if isinstance(cards, Chips):
+        live.fill(torch_c_module, cards)
+
+
 def _after_torch(torch: Any) -> None:
     cards = _live()
-    lies.tell(torch, cards)
+    if isinstance(cards, Chips):
+        live.after_torch(torch, cards)
+        lies.tell(torch, cards, functools.partial(live.knows_the_chip, cards.adapter))
+    else:
+        lies.tell(torch, cards)
     compiled.carry(torch, mapped=isinstance(cards, Mapped))
     legacy.version(torch)
-    if isinstance(cards, Simulated):
+    if isinstance(cards, (Simulated, Chips)):
         legacy.tensor_types(torch)
+    if isinstance(cards, Simulated):
         ipc.carry(torch, cards)
     sensors.answer(torch, cards)
     if isinstance(cards, Mapped):

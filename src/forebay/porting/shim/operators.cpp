@@ -19,7 +19,6 @@
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
 #include <ATen/ops/view_native.h>
-#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/flat_hash_map.h>
 #include <torch/library.h>
@@ -124,6 +123,7 @@ struct Plan {
   bool hidden_dice = false;  // random without a generator argument
   bool has_out = false;    // an out= argument, which a kernel may resize
   bool mixes = false;      // takes tensors of host and card together, as on a real card
+  Product product = Product::none;
   bool waits = false;      // a real card's host waits for its result: not in a graph
   bool bool_index = false;   // the same when it is indexed by a mask
   std::vector<size_t> writes;  // the places of the arguments that it writes to
@@ -135,7 +135,7 @@ std::deque<Plan> plans;  // never shrinks: references to its elements stay valid
 
 // On a real card these take host tensors (indices, lengths, lists of numbers) beside cuda ones.
 bool mixes_devices(const std::string& name) {
-  for (const char* start : {"aten::index", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
+  for (const char* start : {"aten::index.", "aten::index_put", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
                             "aten::_pack_padded_sequence", "aten::_unsafe_index", "aten::copy_"}) {
     if (name.rfind(start, 0) == 0) {
       return true;
@@ -175,6 +175,7 @@ Plan& make_plan(const OperatorHandle& op) {
   }
   plan.hidden_dice = plan.generator_at < 0 && op.hasTag(at::Tag::nondeterministic_seeded);
   plan.mixes = mixes_devices(plan.name);
+  plan.product = product_of(plan.name);
   plan.waits = host_waits_for(plan.name);
   plan.bool_index = plan.name.rfind("aten::index", 0) == 0 || plan.name.rfind("aten::_index_put_impl_", 0) == 0;
   if (plan.name == "aten::native_batch_norm") {
@@ -251,6 +252,9 @@ void run_on_host_as(const OperatorHandle& op, Stack* stack) {
     } else if (value.isList()) {
       if (value.isTensorList()) {
         for (const IValue& one : value.toListRef()) {
+          TORCH_CHECK(
+              !plan.bool_index || card || !one.toTensor().defined() || !one.toTensor().is_cuda(),
+              "indices should be either on cpu or on the same device as the indexed tensor (cpu)");
           check_one_device(plan, one.toTensor(), card, host_too);
         }
       }
@@ -286,7 +290,14 @@ void run_on_host_as(const OperatorHandle& op, Stack* stack) {
     if (plan.hidden_dice) {
       dice.emplace(crossing.card);
     }
+    std::optional<at::ScalarType> narrow;
+    if (plan.product != Product::none) {
+      narrow = widen(plan.product, stack, base);
+    }
     op.redispatchBoxed(c10::DispatchKeySet(key), stack);
+    if (narrow) {
+      round_results(plan.product, stack, plan.returns, *narrow);
+    }
   }
   if (recording != nullptr) {
     const Dice dice{plan.generator_at, plan.hidden_dice ? crossing.card : c10::DeviceIndex(-1)};
@@ -372,11 +383,34 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
 
 void record_stream(Tensor&, c10::Stream) {}
 
-// Forward-mode derivatives ask for a zero without memory. The host's has no bytes that could be shared: here it is filled.
-Tensor zeros_for_good(
-    at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
-    std::optional<at::Device> device, std::optional<bool> pin) {
-  return at::zeros(size, dtype, layout, device, pin);
+// A gradient that is known to be zero has a shape and no bytes; what would read them goes another way.
+Tensor zeros_without_bytes(
+    at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>, std::optional<at::Device> device,
+    std::optional<bool>) {
+  struct Nothing final : c10::Allocator {
+    c10::DataPtr allocate(size_t) override {
+      return {nullptr, nullptr, [](void*) {}, c10::Device(c10::kCUDA, current_card())};
+    }
+    void copy_data(void*, const void*, size_t) const override {}
+  };
+  static Nothing nothing;
+  OnCard on(device);
+  return at::detail::empty_generic(
+      size, &nothing, c10::DispatchKeySet({DispatchKey::CUDA, DispatchKey::ZeroTensor}), c10::dtype_or_default(dtype),
+      std::nullopt);
+}
+
+// What scripts call cuDNN by: (input, weight, padding, [output_padding,] stride, dilation, groups, ...) -> result
+template <bool transposed>
+void cudnn_convolution(const OperatorHandle& op, Stack* stack) {
+  const size_t base = stack->size() - op.schema().arguments().size();
+  const auto given = [&](size_t i) { return (*stack)[base + i + (transposed && i > 2 ? 1 : 0)]; };
+  const IValue no_output_padding(std::vector<int64_t>(given(2).toIntVector().size(), 0));
+  Stack plain{given(0), given(1), IValue(), given(3), given(2), given(4), IValue(transposed),
+              transposed ? (*stack)[base + 3] : no_output_padding, given(5)};
+  c10::Dispatcher::singleton().findSchemaOrThrow("aten::convolution", "").callBoxed(&plain);
+  torch::jit::drop(*stack, op.schema().arguments().size());
+  torch::jit::push(*stack, std::move(plain.back()));
 }
 
 void answer_no(const OperatorHandle& op, Stack* stack) {
@@ -540,7 +574,9 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   impl("resize_", TORCH_FN(resize));
   impl("copy_", TORCH_FN(copy));
   impl("record_stream", TORCH_FN(record_stream));
-  impl("_efficientzerotensor", TORCH_FN(zeros_for_good));
+  impl("_efficientzerotensor", TORCH_FN(zeros_without_bytes));
+  impl("cudnn_convolution", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<false>>());
+  impl("cudnn_convolution_transpose", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<true>>());
 
   impl("scaled_dot_product_attention", TORCH_FN(attention));
   for (const std::string name : {"_softmax", "_log_softmax"}) {

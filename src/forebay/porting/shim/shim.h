@@ -15,6 +15,7 @@
 // sparse.cpp       sparse tensors cross too: by the strided ones they consist of
 // graphs.cpp       CUDA graphs: what is done while a stream captures is recorded, and done again at each replay
 // batch_norm.cpp   the steps of batch norm over several cards, which torch has for CUDA only
+// wide.cpp         products of 16-bit numbers, where the processor has no instructions for them
 // collectives.cpp  torch.distributed: c10d operators on cuda tensors, carried by the group's CPU backend
 #pragma once
 
@@ -28,6 +29,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -128,5 +130,13 @@ void follow_sparse(const at::Tensor& alias, const at::Tensor& on_card, Crossing&
 // ---- batch_norm.cpp
 // Hands each operator's name and kernel to `to`, which registers it.
 void each_batch_norm_step(const std::function<void(const std::string&, torch::CppFunction)>& to);
+
+// ---- wide.cpp
+enum class Product { none, plain, attention, attention_backward };
+Product product_of(const std::string& name);
+
+// Make a call's 16-bit arguments 32 bits wide, where that pays; returns the type they had. Then round what came of it.
+std::optional<at::ScalarType> widen(Product product, torch::jit::Stack* stack, size_t base);
+void round_results(Product product, torch::jit::Stack* stack, size_t returns, at::ScalarType narrow);
 
 }  // namespace forebay

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from forebay.porting.shim.cards import NAME, Cards, Simulated
+from forebay.porting.shim.cards import NAME, Cards
 from forebay.porting.shim.journal import note, noted
 
 CAPABILITY = (8, 0)  # bf16 and every operator class that scripts ask for; what most CUDA-like chips answer
@@ -66,7 +66,7 @@ def functions(cards: Cards) -> dict[str, Any]:
 def _default_generator(cards: Cards, card: int) -> Any:
     import torch
 
-    if isinstance(cards, Simulated):
+    if cards.of_torch:
         cards.next_generator_is_default()
         return torch.Generator(device=torch.device("cuda", card))
     return torch.default_generator  # mapped: one generator serves host and cards

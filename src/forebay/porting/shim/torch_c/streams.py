@@ -6,7 +6,7 @@ import itertools
 import time
 from typing import Any
 
-from forebay.porting.shim.cards import Cards, Simulated
+from forebay.porting.shim.cards import Cards
 from forebay.porting.shim.journal import note, noted
 
 CUDA = 1  # c10::DeviceType::CUDA
@@ -35,7 +35,7 @@ def functions(cards: Cards) -> dict[str, Any]:
 
 
 def classes(torch_c: Any, cards: Cards) -> dict[str, Any]:
-    return _torch_streams(torch_c, cards) if isinstance(cards, Simulated) else _plain_streams(cards)
+    return _torch_streams(torch_c, cards) if cards.of_torch else _plain_streams(cards)
 
 
 class _HostClock:
