@@ -2,13 +2,14 @@
 
     python benchmarks/porting_opinfo.py [--samples 1] [--only NAME] [--cache DIR] [--json]
 
-Each entry of torch's OpInfo database runs its sample inputs on the CPU and on the simulated device, from the same seeds, and the
-results are compared: forward in fp32, bf16 and fp16; then, in fp32, the gradients with respect to every input that takes one,
-for a cotangent drawn once. Sides agree by torch.testing.assert_close's own tolerances, with the same number format and shape.
-Children do the work, so that a crash costs one verdict.
+Each entry of torch's OpInfo database runs its sample inputs on the CPU and on the simulated device, from the same seeds, and
+the results are compared: forward in fp32, bf16 and fp16; then, in fp32, the gradients with respect to every input that takes
+one, for a cotangent drawn once. Sides agree by torch.testing.assert_close's own tolerances, with the same number format and
+shape. Children do the work, so that a crash costs one verdict.
 
-Bars: 99.5 % of the forward verdicts, 99 % of the backward ones. Not counted, and listed with the reason: entries whose results are
-uninitialised memory, the just-in-time ones that torch has for CUDA only, and what the CPU itself fails at.
+Bars: 99.5 % of the forward verdicts, 99 % of the backward ones. Not counted, and listed with the reason: operators that torch
+has for CUDA only, so that the CPU has nothing to compare with, and what the CPU itself fails at. Of operators whose results are
+uninitialised memory (`empty` and its kin), shape and format are compared.
 Needs the package expecttest, which torch's test modules import.
 """
 
@@ -170,7 +171,6 @@ def work(shard: dict[str, int], samples: int, only: str) -> None:
 
 
 def verdicts_of(op: Any, entry: str, samples: int) -> Iterator[Verdict]:
-    import torch
 
     if "jiterator" in op.name:
         yield Verdict(entry, "float32", "forward", "excluded", "torch has it for CUDA only (its compiler needs a GPU)")

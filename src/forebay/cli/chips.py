@@ -128,6 +128,7 @@ def accept(
     areas = tuple(only or suite.AREAS)
     verdicts, found = proof.accept(
         adapter,
+        chip=adapter.name if adapter.name in known() else name,
         cache=cache or default_cache(),
         cards=cards,
         areas=areas,

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +60,20 @@ class Proof:
 def accept(
     adapter: Adapter,
     *,
+    chip: str = "",
     cache: Path,
     cards: int,
     areas: Sequence[str] = suite.AREAS,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[tuple[suite.Verdict, ...], Proof]:
-    """Run the suite under the adapter. Raises what `carrier.choose` raises when the plug-in can't be used."""
-    carrier = choose(cache, say, adapter.name)
+    """Run the suite under the adapter, which `chip` names where it lies in a module of its own. Raises what `carrier.choose` raises when the plug-in can't be used."""
+    carrier = choose(cache, say, chip or adapter.name)
     environment = {**os.environ, **load.child_environment(carrier, cards)}
     verdicts = suite.run(areas=areas, environment=environment, python=sys.executable, say=say)
     told = [verdict for verdict in verdicts if verdict.verdict != "skipped"]
     return verdicts, Proof(
         adapter=adapter.name,
-        date=datetime.now(timezone.utc).date().isoformat(),
+        date=datetime.now(UTC).date().isoformat(),
         on_card=bool(card_is_here(adapter)),
         driver=_driver(adapter),
         torch=find_torch().version,

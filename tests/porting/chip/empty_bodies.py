@@ -23,18 +23,18 @@ def needed(library):
 
 
 def build(plugin, torch, folder):
-    """Write the libraries into `folder` and return how many symbols they give. `plugin` and `torch` are packages' folders."""
+    """Write the libraries into `folder` and return the symbols that they give. `plugin` and `torch` are packages' folders."""
     own = sorted([*plugin.glob("_C*.so"), *plugin.glob("lib/*.so")])
     present = {path.name for path in own} | {path.name for path in (torch / "lib").iterdir()}
     names = {name for path in own for name in needed(path)}
     known = ("ld-", "libc.", "libgcc", "libm.", "libpthread", "libstdc++", "libdl", "librt")
     absent = sorted(name for name in names if name not in present and not name.startswith(known))
     given = symbols("defined", *own, *(torch / "lib").glob("*.so"))
-    missing = sorted(
-        name for name in symbols("undefined", *own) - given - _of_the_system() if not name.startswith(("Py", "_Py", "_ITM", "__gmon"))
-    )
+    wanted = symbols("undefined", *own) - given - _of_the_system()
+    missing = sorted(name for name in wanted if not name.startswith(("Py", "_Py", "_ITM", "__gmon")))
     source = folder / "empty.s"
-    source.write_text(".text\n" + "".join(f".globl {name}\n.type {name},@function\n{name}:\n" for name in missing) + "xor %eax,%eax\nret\n")
+    labels = "".join(f".globl {name}\n.type {name},@function\n{name}:\n" for name in missing)
+    source.write_text(f".text\n{labels}xor %eax,%eax\nret\n")
     library = folder / absent[0]
     for name in absent:
         subprocess.run(["g++", "-shared", "-nostdlib", f"-Wl,-soname,{name}", "-o", str(folder / name), str(source)], check=True)

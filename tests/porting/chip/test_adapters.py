@@ -1,4 +1,4 @@
-"""What is known of each chip is stated alike wherever it is stated, and a chip that can't be used says which package is missing."""
+"""What is known of a chip is stated alike everywhere, and a chip that can't be used says which package is missing."""
 
 import dataclasses
 import importlib.metadata

@@ -48,14 +48,15 @@ import os; os._exit(0)  # the plug-in's end wants a card
 """
 
 
+def _folder(package):
+    ask = f"import importlib.util as u; print(u.find_spec({package!r}).submodule_search_locations[0])"
+    return Path(subprocess.run([PYTHON, "-c", ask], capture_output=True, text=True, check=True).stdout.strip())
+
+
 @pytest.fixture(scope="module")
 def said(cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cann")
-    plugin, torch = (
-        Path(subprocess.run([PYTHON, "-c", f"import importlib.util as u; print(u.find_spec('{name}').submodule_search_locations[0])"],
-             capture_output=True, text=True, check=True).stdout.strip())
-        for name in ("torch_npu", "torch")
-    )
+    plugin, torch = _folder("torch_npu"), _folder("torch")
     missing = empty_bodies.build(plugin, torch, folder)
     library = build(cache, recipe=named("npu").recipe())
     carrier = Carrier("chip", "for the contract", library, "npu")

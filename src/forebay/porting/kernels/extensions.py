@@ -28,6 +28,8 @@ def carry(module: Any, cache: Path) -> None:
     module.CUDNN_HOME = None
     os.environ["CUDA_HOME"] = str(home)  # for a setup.py that asks for it there, and what it starts
     module.include_paths = _ours_first(module.include_paths, str(home / "include"))
+    module.CUDAExtension = _new_enough(module.CUDAExtension, _standard(module.torch))
+    module.CppExtension = _new_enough(module.CppExtension, _standard(module.torch))
     module._get_cuda_arch_flags = _no_card
     module._check_cuda_version = _any_compiler
     atexit.register(note_launches)
@@ -42,6 +44,32 @@ def _ours_first(real: Any, include: str) -> Any:
         return [include, *(path for path in paths if path != include)] if include in paths else paths
 
     return include_paths
+
+
+def _standard(torch: Any) -> str:
+    """The C++ that torch's headers ask for."""
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    return "c++20" if (major, minor) >= (2, 10) else "c++17"
+
+
+def _new_enough(real: Any, standard: str) -> Any:
+    """CUDAExtension that raises an older -std in the project's flags: this torch's headers don't compile with it anywhere."""
+
+    def raised(flags: Any) -> Any:
+        if isinstance(flags, dict):
+            return {key: raised(value) for key, value in flags.items()}
+        old = [flag for flag in flags if flag in ("-std=c++11", "-std=c++14", "--std=c++11", "--std=c++14")]
+        if old:
+            journal.note(f"{old[0]} raised to {standard}", "emulated")
+        return [f"-std={standard}" if flag in old else flag for flag in flags]
+
+    @functools.wraps(real)
+    def extension(*args: Any, **kwargs: Any) -> Any:
+        if "extra_compile_args" in kwargs:
+            kwargs["extra_compile_args"] = raised(kwargs["extra_compile_args"])
+        return real(*args, **kwargs)
+
+    return extension
 
 
 def _no_card(cflags: Any = None) -> list[str]:

@@ -17,7 +17,7 @@ def watch_for_kernels(watch: Watch, library: Path) -> None:
     """`library` is the compiled device: the toolkit lies beside it."""
     watch.on("torch.utils.cpp_extension", after=lambda module: extensions.carry(module, library.parent))
     watch.on("triton", before=triton_host.switch_on, after=triton_host.give_driver)
-    watch.on("triton.runtime.interpreter", after=triton_host.count_launches)
+    watch.on("triton.runtime.interpreter", after=triton_host.complete_interpreter)
     for name in ("triton.language.extra.libdevice", "triton.language.extra.cuda.libdevice"):
         watch.on(name, after=triton_host.give_libdevice)
     watch.on("torch._library.triton", after=triton_host.launch_as_it_is)

@@ -37,8 +37,11 @@ _ALONE = re.compile(
     r"|-(?:extended-lambda|expt-|allow-unsupported-compiler|ftz|prec-|fmad|default-stream|diag|Werror|t\d|restrict)"
     r"|--allow-unsupported-compiler"
 )
-_LONG = {"--output-file": "-o", "--include-path": "-I", "--define-macro": "-D", "--compile": "-c", "--std": "-std", "--shared": "-shared",
-         "--library": "-l", "--library-path": "-L", "--optimize": "-O", "--debug": "-g", "--x": "-x", "--system-include": "-isystem"}  # fmt: skip
+_LONG = {
+    "--output-file": "-o", "--include-path": "-I", "--define-macro": "-D", "--compile": "-c", "--std": "-std",
+    "--shared": "-shared", "--library": "-l", "--library-path": "-L", "--optimize": "-O", "--debug": "-g", "--x": "-x",
+    "--system-include": "-isystem",
+}  # fmt: skip
 _SOURCES = (".cu", ".cpp", ".cc", ".cxx", ".c")
 
 
@@ -78,9 +81,7 @@ def read(words: list[str]) -> Order:
             raise Refused("There is no card to make device code for.", asked=f"nvcc {word}", hint="compile with -c")
         elif word in ("-dlink", "--device-link"):
             order = replace(order, device_link=True)
-        elif word == "-dc":
-            order = replace(order, only_compile=True)
-        elif word == "-c":
+        elif word == "-dc" or word == "-c":
             order = replace(order, only_compile=True)
         elif word == "-o":
             order = replace(order, output=left.pop(0))

@@ -68,10 +68,10 @@ _WORDS = (
     (r"fatal error: (?:cutlass|cute)/", "cutlass", NAMES["cutlass"][1]),
     (r"fatal error: mma\.h", "wmma", NAMES["wmma"][1]),
     (r"fatal error: cub/", "header", "CUB isn't in the stand-in: write the reduction or the scan with shuffles"),
-    (r"fatal error: thrust/", "header", "Thrust isn't in the stand-in: use torch's operators, or the standard library's algorithms"),
-    (r"fatal error: (\S+): No such file", "header", "the stand-in for CUDA's headers has no such file (docs/kernels.md lists what it has)"),
+    (r"fatal error: thrust/", "header", "Thrust isn't in the stand-in: use torch's operators"),
+    (r"fatal error: (\S+): No such file", "header", "the stand-in for CUDA's headers has no such file (see docs/kernels.md)"),
     (r"'(?:__\w+|cuda[A-Z]\w*|cu[A-Z]\w*)' (?:was not declared|does not name|has not been declared)", "intrinsic",
-     "the stand-in for CUDA's headers doesn't have this function (docs/kernels.md lists what it has)"),
+     "the stand-in for CUDA's headers doesn't have this function (see docs/kernels.md)"),
     (r"(?:has no member named|is not a member of|cannot convert|no matching function)", "source",
      "the same text may fail with nvcc: this torch's interfaces may differ from those that the project was written for"),
 )  # fmt: skip

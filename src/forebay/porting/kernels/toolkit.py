@@ -35,7 +35,7 @@ _SOURCE = INCLUDE.parents[3]  # the folder that holds the package
 
 
 def toolkit(cache: Path, release: str) -> Path:
-    """The toolkit's folder, from the cache or made now. Where the cache can't be written, a folder for this user's temporary files."""
+    """The toolkit's folder, from the cache or made now; among temporary files where the cache can't be written."""
     words = f"{sys.executable}\0{_SOURCE}\0{release}\0{Path(__file__).read_text()}"
     name = f"toolkit-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
     for place in (cache, Path(tempfile.gettempdir()) / f"forebay-{os.getuid()}"):

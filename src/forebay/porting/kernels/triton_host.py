@@ -103,8 +103,9 @@ def benchmark(call: Callable[[], Any], quantiles: Any = None, **settings: Any) -
     return [spent] * len(quantiles) if quantiles is not None else spent
 
 
-def count_launches(interpreter: Any) -> None:
-    """After the import of triton.runtime.interpreter: each launch goes into the journal."""
+def complete_interpreter(interpreter: Any) -> None:
+    """After the import of triton.runtime.interpreter: launches are noted, and a float argument is a tensor, as compiled."""
+    _numbers_as_tensors(interpreter)
     real = interpreter.GridExecutor.__call__
 
     def launch(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -126,18 +127,37 @@ def give_libdevice(module: Any) -> None:
             setattr(module, name, _for_interpreter(name, function))
 
 
+def _numbers_as_tensors(interpreter: Any) -> None:
+    """A compiled kernel gets a Python float as an fp32 scalar, with methods such as .to(); the interpreter leaves it a float."""
+    real = getattr(interpreter, "_implicit_cvt", None)
+    if real is None:
+        return
+
+    def convert(value: Any) -> Any:
+        if type(value) is not float:
+            return real(value)
+        tl = interpreter.tl
+        return tl.tensor(
+            interpreter.TensorHandle(interpreter.np.array([value], dtype=interpreter.np.float32), tl.float32), tl.float32
+        )
+
+    interpreter._implicit_cvt = convert
+
+
 _RENAMED = {
-    "fabs": "abs", "rint": "round", "nearbyint": "round", "fmax": "fmax", "fmin": "fmin", "max": "maximum", "min": "minimum",
-    "tgamma": None, "fast_expf": "exp", "fast_logf": "log", "fast_log2f": "log2", "fast_log10f": "log10", "fast_sinf": "sin",
-    "fast_cosf": "cos", "fast_tanf": "tan", "fast_tanhf": "tanh", "fast_powf": "pow", "fast_dividef": "div", "fast_fdividef": "div",
-    "div_rn": "div", "sqrt_rn": "sqrt", "rsqrt_rn": "rsqrt", "rcp_rn": "reciprocal", "isinf": "isinf", "isnan": "isnan", "finitef": "isfinite",
-    "isfinited": "isfinite", "j0": "special.bessel_j0", "j1": "special.bessel_j1", "cyl_bessel_i0": "special.i0",
-    "cyl_bessel_i1": "special.i1", "normcdf": "special.ndtr", "normcdfinv": "special.ndtri",
+    "fabs": "abs", "rint": "round", "nearbyint": "round", "fmax": "fmax", "fmin": "fmin", "max": "maximum", "min":
+    "minimum", "fast_expf": "exp", "fast_logf": "log", "fast_log2f": "log2", "fast_log10f": "log10", "fast_sinf": "sin",
+    "fast_cosf": "cos", "fast_tanf": "tan", "fast_tanhf": "tanh", "fast_powf": "pow", "fast_dividef": "div",
+    "fast_fdividef": "div", "div_rn": "div", "sqrt_rn": "sqrt", "rsqrt_rn": "rsqrt", "rcp_rn": "reciprocal", "isinf":
+    "isinf", "isnan": "isnan", "finitef": "isfinite", "isfinited": "isfinite", "j0": "special.bessel_j0", "j1":
+    "special.bessel_j1", "cyl_bessel_i0": "special.i0", "cyl_bessel_i1": "special.i1", "normcdf": "special.ndtr",
+    "normcdfinv": "special.ndtri",
 }  # fmt: skip
-_SAME = (
-    "abs acos acosh asin asinh atan atan2 atanh ceil copysign cos cosh erf erfc erfinv exp exp2 expm1 floor fmod hypot lgamma "
-    "log log10 log1p log2 pow round rsqrt signbit sin sinh sqrt tan tanh trunc nextafter"
-).split()
+_SAME = {
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "copysign", "cos", "cosh", "erf", "erfc",
+    "erfinv", "exp", "exp2", "expm1", "floor", "fmod", "hypot", "lgamma", "log", "log10", "log1p", "log2", "pow",
+    "round", "rsqrt", "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc", "nextafter",
+}  # fmt: skip
 
 
 def _meaning(name: str) -> Callable[..., Any] | None:

@@ -78,6 +78,7 @@ SIMULATED = Recipe(
         "device.cpp",
         "sparse.cpp",
         "memory.cpp",
+        "profiler.cpp",
         "aliases.cpp",
         "wide.cpp",
     ),

@@ -1,9 +1,10 @@
 """Decide what carries a script that was written for CUDA on this machine.
 
 Asked:  native, a chip with a name of its own, simulated or mapped?
-Answer: a chip where its card and its plug-in are here, or where it is asked for by name. Native where there is a GPU and a torch that drives it: nothing is changed. Simulated where there isn't, and our
-        library is built or can be: cuda is a device of its own, over host memory. Mapped otherwise: the word cuda means cpu.
-        Each comes with its reason, and the report of a run repeats it.
+Answer: a chip where its card and its plug-in are here, or where it is asked for by name. Native where there is a GPU and a
+        torch that drives it: nothing is changed. Simulated where there isn't, and our library is built or can be: cuda is a
+        device of its own, over host memory. Mapped otherwise: the word cuda means cpu. Each comes with its reason, and the
+        report of a run repeats it.
 Limits: a GPU is seen by its driver's files, without importing torch; whether it works is for torch to say.
 """
 
@@ -33,7 +34,7 @@ class Carrier:
     kind: str  # one of KINDS
     why: str
     library: Path | None = None  # the compiled device, or a chip's identity layer
-    chip: str = ""  # the adapter's name; only when a chip
+    chip: str = ""  # the adapter's name, or its module; only when a chip
 
     def __post_init__(self) -> None:
         compiled = self.kind in ("simulated", "chip")
@@ -58,10 +59,10 @@ def choose(cache: Path, say: Callable[[str], None] = lambda line: None, chip: st
     torch = find_torch()
     chip = chip or os.environ.get("FOREBAY_CHIP", "")
     if chip:
-        return _on(named(chip), "it was asked for by name", cache, say)
+        return _on(named(chip), chip, "it was asked for by name", cache, say)
     here = present(torch)
     if here is not None:
-        return _on(here[0], f"its card is here ({here[1]})", cache, say)
+        return _on(here[0], here[0].name, f"its card is here ({here[1]})", cache, say)
     driver = next((path for path in DRIVERS if os.path.exists(path)), None)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
     if driver and torch.gpu and not hidden:
@@ -82,7 +83,7 @@ def choose(cache: Path, say: Callable[[str], None] = lambda line: None, chip: st
     return Carrier("simulated", f"{lack}: cuda is a simulated device over host memory{over}", library)
 
 
-def _on(adapter: Adapter, why: str, cache: Path, say: Callable[[str], None]) -> Carrier:
+def _on(adapter: Adapter, name: str, why: str, cache: Path, say: Callable[[str], None]) -> Carrier:
     """The chip's carrier: nothing changes where it speaks CUDA's names, else its identity layer. Raises when it can't be used."""
     ready(adapter, find_torch())
     version = version_of(adapter)
@@ -93,5 +94,5 @@ def _on(adapter: Adapter, why: str, cache: Path, say: Callable[[str], None]) -> 
         "chip",
         f"cuda is {adapter.vendor}'s {adapter.device} through {plugin}; {why}",
         build(cache, say, adapter.recipe()),
-        adapter.name,
+        name,
     )

@@ -207,6 +207,9 @@ void carry(const OperatorHandle& op, Stack* stack) {
   const size_t arguments = op.schema().arguments().size();
   const size_t returns = op.schema().returns().size();
   const size_t base = stack->size() - arguments;
+  if (Recording* recording = recording_now()) {
+    refuse_here(recording, op.schema().name() + ": collectives aren't recorded here");
+  }
   Crossing crossing;
   for (size_t i = base; i < stack->size(); ++i) {
     if ((*stack)[i].isTensor() || (*stack)[i].isList()) {

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from forebay.errors import BadInput
 from forebay.porting.shim.journal import note
 
 CHOICE = "FOREBAY_SHIM_COMPILE"
@@ -26,8 +27,6 @@ CHOICES = ("graph", "inductor", "off")
 def choice() -> str:
     asked = os.environ.get(CHOICE, "graph")
     if asked not in CHOICES:
-        from forebay.errors import BadInput
-
         raise BadInput(f"{CHOICE} says how compiled models run.", asked=asked, hint=" or ".join(CHOICES))
     return asked
 
@@ -57,6 +56,29 @@ def carry_cudagraphs(backends: Any) -> None:
 
     cudagraphs._tags = ("cudagraphs",)  # type: ignore[attr-defined]  # as the registry keeps them
     registry._COMPILER_FNS["cudagraphs"] = cudagraphs
+
+
+def carry_conversion(convert_frame: Any) -> None:
+    """Change torch._dynamo.convert_frame after its import: where Dynamo stumbles over itself, the frame runs as it is.
+
+    Over the simulated device that may be our doing. What Dynamo refuses on purpose (fullgraph=True) it still refuses.
+    """
+    real = convert_frame.ConvertFrame.__call__
+    stumbled = convert_frame.InternalTorchDynamoError
+
+    @functools.wraps(real)
+    def __call__(self: Any, frame: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return real(self, frame, *args, **kwargs)
+        except stumbled as error:
+            code = frame.f_code
+            note(
+                f"torch.compile, left as it is: {code.co_name} at {code.co_filename}:{code.co_firstlineno} ({error})"[:300],
+                "emulated",
+            )
+            return convert_frame.ConvertFrameReturn() if hasattr(convert_frame, "ConvertFrameReturn") else None
+
+    convert_frame.ConvertFrame.__call__ = __call__
 
 
 def _lowered(real: Callable[..., Any]) -> Callable[..., Any]:

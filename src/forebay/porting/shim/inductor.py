@@ -49,15 +49,23 @@ def _compile(graph: Any, inputs: Sequence[Any], *, backward: bool) -> Callable[[
 
 
 def _reason_against(graph: Any) -> str | None:
-    import torch
-
     devices = {value.device for node in graph.graph.nodes for value in _tensors(node.meta.get("val"))}
     if len(devices) != 1 or next(iter(devices)).type != "cuda":
         return "several devices"
-    for node in graph.graph.nodes:
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-            return "random numbers"
-    return None
+    return "random numbers" if any(map(_draws, graph.graph.nodes)) else None
+
+
+def _draws(node: Any) -> bool:
+    """Whether an operator draws random numbers. Attention may, by its tag; without dropout it doesn't."""
+    import torch
+
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    for place, argument in enumerate(node.target._schema.arguments):
+        if argument.name == "dropout_p":
+            given = node.args[place] if place < len(node.args) else node.kwargs.get("dropout_p", argument.default_value)
+            return bool(given != 0)
+    return True
 
 
 def _tensors(value: Any) -> list[Any]:

@@ -23,10 +23,10 @@ from forebay.porting.kernels.hook import watch_for_kernels
 from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c, vision
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
+from forebay.porting.shim.carrier import Carrier
 from forebay.porting.shim.chip import live
 from forebay.porting.shim.chip.adapter import named
 from forebay.porting.shim.chip.cards import Chips
-from forebay.porting.shim.carrier import Carrier
 from forebay.porting.shim.standins.finder import standins_wanted
 
 VARIABLE = "FOREBAY_SHIM"
@@ -50,6 +50,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         set_cards(cards)
         return
     if carrier.kind != "native":
+        compiled.choice()  # said at once rather than in the middle of an import
         if "torch" in sys.modules:
             raise Conflict(
                 "torch is imported already, so its cuda device can't be changed any more.",
@@ -67,6 +68,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         if carrier.library is not None:
             watch_for_kernels(watch, carrier.library)
         watch.on("torchvision.extension", after=vision.declare)
+        watch.on("torch._dynamo.convert_frame", after=compiled.carry_conversion)
         sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
     _wanted["cards"] = cards
@@ -184,7 +186,7 @@ def _open_cards() -> None:
     assert _carrier is not None
     os.environ["TORCH_DISABLE_NATIVE_JIT"] = "1"  # torch 2.12 and newer: its own Triton kernels would be put over ours
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or a CUDA build's profiler writes that it found no driver
-    if _carrier.kind == "chip":
+    if _carrier.library is not None and _carrier.kind == "chip":
         _cards = Chips(_wanted["cards"], _carrier.library, find_torch(), named(_carrier.chip))
         live.visible_cards(_cards.adapter)
     elif _carrier.library is not None:

@@ -69,10 +69,19 @@ void charge(c10::DeviceIndex card, int64_t bytes) {
   ledger.bytes_ever.fetch_add(bytes, std::memory_order_relaxed);
 }
 
+// A profile with profile_memory=True asks for each allocation; without one this is a look at a thread's own variable.
+void tell_profiler(void* data, int64_t bytes, c10::DeviceIndex card) {
+  if (c10::memoryProfilingEnabled()) {
+    const Ledger& l = ledgers[card];
+    c10::reportMemoryUsageToProfiler(data, bytes, l.held, l.reserved, c10::Device(c10::kCUDA, card));
+  }
+}
+
 void release(void* context) {
   auto* block = static_cast<Block*>(context);
   ledgers[block->card].held.fetch_sub(block->bytes, std::memory_order_relaxed);
   ledgers[block->card].blocks.fetch_sub(1, std::memory_order_relaxed);
+  tell_profiler(block->host.mutable_data(), -block->bytes, block->card);
   delete block;
 }
 
@@ -82,6 +91,7 @@ c10::DataPtr seal(c10::Storage host, c10::DeviceIndex card) {
   charge(card, bytes);
   record_made(host);
   void* data = host.mutable_data();
+  tell_profiler(data, bytes, card);
   return {data, new Block{std::move(host), bytes, card}, &release, c10::Device(c10::kCUDA, card)};
 }
 

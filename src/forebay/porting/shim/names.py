@@ -1,8 +1,8 @@
 """How faithful each public name of torch.cuda is on the simulated device.
 
 Asked:  a script uses torch.cuda.x: is its answer a card's, an imitation, nothing, or a refusal?
-Answer: `NAMES`, for every name in torch.cuda.__all__ and in the __all__ of its submodules (those with a dot). The tests call each of
-        them and hold it to its class; docs/shim-names.md is written from it.
+Answer: `NAMES`, for every name in torch.cuda.__all__ and in the __all__ of its submodules (those with a dot). The tests call
+        each of them and hold it to its class; docs/shim-names.md is written from it.
 Limits: the classes are those of the simulated carrier. Names of a torch newer than 2.13 aren't listed.
 """
 
@@ -27,11 +27,11 @@ NAMES: dict[str, Name] = {
         "exact",
         "",
         """
-        CudaError DeferredCudaCallError Event Stream StreamContext amp can_device_access_peer check_error cudaStatus current_device
-        current_stream default_generators default_stream device device_count device_of graphs has_half init initial_seed
-        is_bf16_supported is_initialized is_tf32_supported is_available manual_seed manual_seed_all memory nccl random seed seed_all
-        set_device set_stream sparse stream streams synchronize get_rng_state get_rng_state_all set_rng_state set_rng_state_all
-        is_current_stream_capturing
+        CudaError DeferredCudaCallError Event Stream StreamContext amp can_device_access_peer check_error cudaStatus
+        current_device current_stream default_generators default_stream device device_count device_of graphs has_half init
+        initial_seed is_bf16_supported is_initialized is_tf32_supported is_available manual_seed manual_seed_all memory
+        nccl random seed seed_all set_device set_stream sparse stream streams synchronize get_rng_state get_rng_state_all
+        set_rng_state set_rng_state_all is_current_stream_capturing
         BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage ComplexFloatStorage DoubleStorage FloatStorage
         HalfStorage IntStorage LongStorage ShortStorage
         nccl.all_reduce nccl.reduce nccl.broadcast nccl.all_gather nccl.reduce_scatter
@@ -60,7 +60,7 @@ NAMES: dict[str, Name] = {
         """
         max_memory_allocated max_memory_cached max_memory_reserved mem_get_info memory_allocated memory_cached memory_reserved
         memory_stats memory_stats_as_nested_dict memory_summary reset_accumulated_memory_stats reset_max_memory_allocated
-        reset_max_memory_cached reset_peak_memory_stats device_memory_used list_gpu_processes get_allocator_backend
+        reset_max_memory_cached reset_peak_memory_stats device_memory_used list_gpu_processes
         """,
     ),
     **_all("emulated", "the address is that of a tensor's bytes", "caching_allocator_alloc caching_allocator_delete"),
@@ -69,6 +69,7 @@ NAMES: dict[str, Name] = {
         "the name says that it is simulated; capability 8.0; memory and processors are the host's",
         "get_device_properties get_device_name get_device_capability get_arch_list get_gencode_flags",
     ),
+    **_all("emulated", "it says native, the caching allocator, which most scripts expect", "get_allocator_backend"),
     **_all("emulated", "the few calls that scripts make by hand", "cudart"),
     **_all("no-op", "there is no cache", "empty_cache caching_allocator_enable caching_allocator_disabled"),
     **_all("no-op", "there is one allocator, and it keeps no segments", "MemPool use_mem_pool memory_snapshot"),
@@ -119,9 +120,23 @@ NAMES: dict[str, Name] = {
 }
 
 
-def table() -> str:
-    """The page's table, in Markdown."""
-    rows = ["| name | class | why |", "|---|---|---|"]
-    for name in sorted(NAMES, key=lambda one: ("." in one, one.lower())):
-        rows.append(f"| `{name}` | {NAMES[name].fidelity} | {NAMES[name].why} |")
-    return "\n".join(rows) + "\n"
+TOP = """\
+# torch.cuda's public names on the simulated device
+
+What each public name of `torch.cuda` (torch 2.13) is without a GPU: exact, emulated, a no-op, or refused. A refusal raises
+RuntimeError with its reason. The table is `forebay.porting.shim.names.NAMES`; the tests call every name and hold it to its
+class. This page is written by `python -m forebay.porting.shim.names`.
+
+| name | class | why |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """docs/shim-names.md."""
+    names = sorted(NAMES, key=lambda one: ("." in one, one.lower()))
+    return TOP + "".join(f"| `{name}` | {NAMES[name].fidelity} | {NAMES[name].why} |\n" for name in names)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

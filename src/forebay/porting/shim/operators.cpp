@@ -15,11 +15,11 @@
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/resize_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
 #include <ATen/ops/view_native.h>
-#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/flat_hash_map.h>
 #include <torch/library.h>
@@ -136,7 +136,7 @@ std::deque<Plan> plans;  // never shrinks: references to its elements stay valid
 
 // On a real card these take host tensors (indices, lengths, lists of numbers) beside cuda ones.
 bool mixes_devices(const std::string& name) {
-  for (const char* start : {"aten::index", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
+  for (const char* start : {"aten::index.", "aten::index_put", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
                             "aten::_pack_padded_sequence", "aten::_unsafe_index", "aten::copy_"}) {
     if (name.rfind(start, 0) == 0) {
       return true;
@@ -253,6 +253,9 @@ void run_on_host_as(const OperatorHandle& op, Stack* stack) {
     } else if (value.isList()) {
       if (value.isTensorList()) {
         for (const IValue& one : value.toListRef()) {
+          TORCH_CHECK(
+              !plan.bool_index || card || !one.toTensor().defined() || !one.toTensor().is_cuda(),
+              "indices should be either on cpu or on the same device as the indexed tensor (cpu)");
           check_one_device(plan, one.toTensor(), card, host_too);
         }
       }
@@ -381,11 +384,47 @@ Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
 
 void record_stream(Tensor&, c10::Stream) {}
 
-// Forward-mode derivatives ask for a zero without memory. The host's has no bytes that could be shared: here it is filled.
-Tensor zeros_for_good(
-    at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout> layout,
-    std::optional<at::Device> device, std::optional<bool> pin) {
-  return at::zeros(size, dtype, layout, device, pin);
+// A gradient that is known to be zero has a shape and no bytes; what would read them goes another way.
+Tensor zeros_without_bytes(
+    at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>, std::optional<at::Device> device,
+    std::optional<bool>) {
+  struct Nothing final : c10::Allocator {
+    c10::DataPtr allocate(size_t) override {
+      return {nullptr, nullptr, [](void*) {}, c10::Device(c10::kCUDA, current_card())};
+    }
+    void copy_data(void*, const void*, size_t) const override {}
+  };
+  static Nothing nothing;
+  OnCard on(device);
+  return at::detail::empty_generic(
+      size, &nothing, c10::DispatchKeySet({DispatchKey::CUDA, DispatchKey::ZeroTensor}), c10::dtype_or_default(dtype),
+      std::nullopt);
+}
+
+// What scripts call cuDNN by: (input, weight, padding, [output_padding,] stride, dilation, groups, ...) -> result
+template <bool transposed>
+void cudnn_convolution(const OperatorHandle& op, Stack* stack) {
+  const size_t base = stack->size() - op.schema().arguments().size();
+  const auto given = [&](size_t i) { return (*stack)[base + i + (transposed && i > 2 ? 1 : 0)]; };
+  const IValue no_output_padding(std::vector<int64_t>(given(2).toIntVector().size(), 0));
+  Stack plain{given(0), given(1), IValue(), given(3), given(2), given(4), IValue(transposed),
+              transposed ? (*stack)[base + 3] : no_output_padding, given(5)};
+  c10::Dispatcher::singleton().findSchemaOrThrow("aten::convolution", "").callBoxed(&plain);
+  torch::jit::drop(*stack, op.schema().arguments().size());
+  torch::jit::push(*stack, std::move(plain.back()));
+}
+
+// Until torch 2.6 these two went by the device that pins, and to CUDA's own runtime.
+Tensor pin(const Tensor& self, std::optional<at::Device>) {
+  const size_t bytes = at::detail::computeStorageNbytes(self.sizes(), self.strides(), self.dtype().itemsize());
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, pinned_allocator(), /*resizable=*/false);
+  Tensor pinned = at::empty({0}, self.options());
+  pinned.set_(std::move(storage), 0, self.sizes(), self.strides());
+  return pinned.copy_(self);
+}
+
+bool answers_is_pinned(const Tensor& self, std::optional<at::Device>) {
+  return self.is_cpu() && is_pinned(self.storage().data());
 }
 
 void answer_no(const OperatorHandle& op, Stack* stack) {
@@ -549,7 +588,15 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   impl("resize_", TORCH_FN(resize));
   impl("copy_", TORCH_FN(copy));
   impl("record_stream", TORCH_FN(record_stream));
-  impl("_efficientzerotensor", TORCH_FN(zeros_for_good));
+  impl("_efficientzerotensor", TORCH_FN(zeros_without_bytes));
+  impl("cudnn_convolution", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<false>>());
+  impl("cudnn_convolution_transpose", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<true>>());
+
+  const auto pinning = c10::Dispatcher::singleton().findSchema({"aten::_pin_memory", ""});
+  if (pinning && pinning->hasKernelForDispatchKey(DispatchKey::BackendSelect)) {
+    impl("_pin_memory", TORCH_FN(pin));
+    impl("is_pinned", TORCH_FN(answers_is_pinned));
+  }
 
   impl("scaled_dot_product_attention", TORCH_FN(attention));
   for (const std::string name : {"_softmax", "_log_softmax"}) {

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CUDA, TRUTH = "cuda", "the truth"
-AVAILABLE, NCCL = "is there a GPU", "is there NCCL"
+AVAILABLE, NCCL, VERSION = "is there a GPU", "is there NCCL", "which CUDA was torch built for"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ RULES = (
     Rule("megatron", CUDA, CUDA, "knows cuda only"),
     Rule("torch", TRUTH, TRUTH, "guards uses of ProcessGroupNCCL, a class that isn't there", NCCL),
     Rule("torch.nn.parallel", CUDA, CUDA, "asks whether a hook may send bf16: the groups here can", NCCL),
+    Rule("torch", TRUTH, TRUTH, "would look for CUDA's parts", VERSION),
+    Rule("torch.nn.parallel", CUDA, CUDA, "asks whether a hook may send bf16: the groups here can", VERSION),
+    Rule("triton", TRUTH, TRUTH, "would look for CUDA's parts", VERSION),
+    Rule("torch_triton", TRUTH, TRUTH, "would look for CUDA's parts", VERSION),
 )
 
 

@@ -1,4 +1,4 @@
-"""What only the identity layer must hold, beyond the acceptance suite. Run by run_checks.py under the fake chip, with two cards."""
+"""What the identity layer must hold beyond the acceptance suite. Run by run_checks.py under the fake chip, with two cards."""
 
 import copy
 import io
@@ -132,7 +132,7 @@ def layers_of_many_kinds_train_as_on_the_host():
 
     on_host = gradients(copy.deepcopy(model), image, label)
     on_chip = gradients(copy.deepcopy(model).cuda(), image.cuda(), label.cuda())
-    for one, other in zip(on_host, on_chip):
+    for one, other in zip(on_host, on_chip, strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -145,7 +145,7 @@ def attention_and_recurrent_layers_train_as_on_the_host():
         host.sum().backward()
         chip.sum().backward()
         torch.testing.assert_close(host, chip.cpu())
-        for one, other in zip(layer.parameters(), twin.parameters()):
+        for one, other in zip(layer.parameters(), twin.parameters(), strict=True):
             torch.testing.assert_close(one.grad, other.grad.cpu())
 
 
@@ -156,7 +156,7 @@ def seeds_make_numbers_again_and_leave_the_hosts_alone():
     assert torch.equal(torch.get_rng_state(), host)
     torch.cuda.manual_seed(7)
     second = torch.rand(2, device="cuda"), nn.functional.dropout(torch.ones(8, device="cuda"))
-    assert all(torch.equal(one, other) for one, other in zip(first, second))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 def an_operator_that_is_implemented_for_cuda_is_the_chips():

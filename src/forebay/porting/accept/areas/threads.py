@@ -124,6 +124,6 @@ def one_thread_feeds_and_another_computes() -> None:
 
     thread = threading.Thread(target=feed)
     thread.start()
-    sums = [x.sum().item() for x in iter(box.get, None)]
+    sums = [x.sum().item() for x in iter(lambda: box.get(timeout=20), None)]
     thread.join()
     assert sums == [0, 4, 8, 12, 16]
