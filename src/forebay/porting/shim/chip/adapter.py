@@ -176,6 +176,12 @@ def ready(adapter: Adapter, torch: Torch) -> None:
         )
 
 
+def for_device(device: str, plugin: str | None = None) -> Adapter | None:
+    """The adapter of a chip with a name of its own. Two vendors may use one name: then the plug-in's name decides."""
+    alike = [one for one in known().values() if not one.speaks_cuda and one.device == device]
+    return next((one for one in alike if plugin is None or one.plugin == plugin), None)
+
+
 def speaker(torch: Torch) -> Adapter | None:
     """Whose build of torch this is, when it isn't NVIDIA's: the vendor is known by the tag in torch's version."""
     return next((one for one in known().values() if one.speaks_cuda and one.tag in torch.version), None)
