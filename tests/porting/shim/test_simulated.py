@@ -3,6 +3,7 @@
 FILES = (
     "identity",
     "compute",
+    "products",
     "dice_memory_time",
     "precision_and_files",
     "torchs_insides",

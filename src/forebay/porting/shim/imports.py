@@ -3,7 +3,8 @@
 Asked:  how is torch changed before anybody sees it, without importing it?
 Answer: a finder in front of sys.meta_path lets the others find the module and wraps the loader: `before` runs ahead of
         whatever the loader does (for a compiled module: before its library is loaded), `after` behind the module's own
-        text. Each watch is used once; afterwards the module has its own loader again.
+        text. Each watch is used once; afterwards the module has its own loader again. Who only asks whether a module is
+        there (importlib.util.find_spec, as torch does for Triton) uses nothing up.
 Limits: a module that is imported already is not watched any more.
 """
 
@@ -36,11 +37,10 @@ class Watch(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if name not in self._acts:
             return None
-        before, after = self._acts.pop(name)
         for finder in sys.meta_path:
             spec = finder.find_spec(name, path, target) if finder is not self and hasattr(finder, "find_spec") else None
             if spec is not None and spec.loader is not None:
-                spec.loader = _Around(spec.loader, before, after)  # type: ignore[assignment]
+                spec.loader = _Around(spec.loader, lambda: self._acts.pop(name, (_nothing, _nothing)))  # type: ignore[assignment]
                 return spec
         return None
 
@@ -48,14 +48,16 @@ class Watch(importlib.abc.MetaPathFinder):
 class _Around:
     """A loader that is the one it wraps, but for two calls."""
 
-    def __init__(self, loader: Any, before: Before, after: After) -> None:
-        self._loader, self._before, self._after = loader, before, after
+    def __init__(self, loader: Any, take: Callable[[], tuple[Before, After]]) -> None:
+        self._loader, self._take = loader, take
+        self._after: After = _nothing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
-        self._before()
+        before, self._after = self._take()
+        before()
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from forebay.porting.shim.journal import note
+from forebay.porting.shim.truth import VERSION, told_the_truth
 
 CUDA_VERSION = "12.8"
 FORMATS = {
@@ -108,8 +109,8 @@ def version(torch: Any) -> None:
     class Version(types.ModuleType):
         @property
         def cuda(self) -> Any:
-            asking = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
-            return built if asking in ("torch", "triton", "torch_triton") else built or CUDA_VERSION
+            asking = str(sys._getframe(1).f_globals.get("__name__", ""))
+            return built if told_the_truth(asking, VERSION) else built or CUDA_VERSION
 
         @cuda.setter
         def cuda(self, value: Any) -> None:

@@ -49,11 +49,18 @@ double mebibytes(int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 20);
 }
 
+// What a card holds: its limit, or as much as the machine has.
+int64_t capacity() {
+  static const int64_t all = static_cast<int64_t>(sysconf(_SC_PAGESIZE)) * sysconf(_SC_PHYS_PAGES);
+  const int64_t limit = limit_bytes.load(std::memory_order_relaxed);
+  return limit > 0 ? limit : all;
+}
+
 void charge(c10::DeviceIndex card, int64_t bytes) {
   Ledger& ledger = ledgers[card];
-  const int64_t limit = limit_bytes.load(std::memory_order_relaxed);
+  const int64_t limit = capacity();
   const int64_t held = ledger.held.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  if (limit > 0 && held > limit) {
+  if (held > limit) {
     ledger.held.fetch_sub(bytes, std::memory_order_relaxed);
     ledger.refused.fetch_add(1, std::memory_order_relaxed);
     TORCH_CHECK_WITH(
@@ -69,10 +76,19 @@ void charge(c10::DeviceIndex card, int64_t bytes) {
   ledger.bytes_ever.fetch_add(bytes, std::memory_order_relaxed);
 }
 
+// A profile with profile_memory=True asks for each allocation; without one this is a look at a thread's own variable.
+void tell_profiler(void* data, int64_t bytes, c10::DeviceIndex card) {
+  if (c10::memoryProfilingEnabled()) {
+    const Ledger& l = ledgers[card];
+    c10::reportMemoryUsageToProfiler(data, bytes, l.held, l.reserved, c10::Device(c10::kCUDA, card));
+  }
+}
+
 void release(void* context) {
   auto* block = static_cast<Block*>(context);
   ledgers[block->card].held.fetch_sub(block->bytes, std::memory_order_relaxed);
   ledgers[block->card].blocks.fetch_sub(1, std::memory_order_relaxed);
+  tell_profiler(block->host.mutable_data(), -block->bytes, block->card);
   delete block;
 }
 
@@ -82,10 +98,14 @@ c10::DataPtr seal(c10::Storage host, c10::DeviceIndex card) {
   charge(card, bytes);
   record_made(host);
   void* data = host.mutable_data();
+  tell_profiler(data, bytes, card);
   return {data, new Block{std::move(host), bytes, card}, &release, c10::Device(c10::kCUDA, card)};
 }
 
 c10::Storage host_storage(size_t bytes) {
+  if (bytes > static_cast<size_t>(capacity())) {
+    charge(current_card(), static_cast<int64_t>(bytes));  // raises, in CUDA's words rather than the host allocator's
+  }
   return c10::Storage(c10::Storage::use_byte_size_t(), bytes, c10::GetCPUAllocator(), /*resizable=*/true);
 }
 
@@ -161,8 +181,7 @@ struct CardAllocator final : c10::DeviceAllocator {
     reset_peak(ledgers[card]);
   }
   std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex card) override {
-    const int64_t limit = limit_bytes;
-    const auto total = limit > 0 ? limit : static_cast<int64_t>(sysconf(_SC_PAGESIZE)) * sysconf(_SC_PHYS_PAGES);
+    const int64_t total = capacity();
     return {std::max<int64_t>(0, total - ledgers[card].held), total};
   }
 #else

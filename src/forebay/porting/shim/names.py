@@ -103,7 +103,8 @@ NAMES: dict[str, Name] = {
         tunable.set_rotating_buffer_size tunable.get_rotating_buffer_size tunable.set_numerical_check_tolerances
         """,
     ),
-    **_all("refused", "there is no sensor to read", "memory_usage utilization temperature power_draw clock_rate"),
+    **_all("emulated", "the host's load, and the share of the memory in use", "memory_usage utilization"),
+    **_all("refused", "there is no sensor to read", "temperature power_draw clock_rate"),
     **_all(
         "refused",
         "tensors lie in the host's memory, which no CUDA allocator hands out",

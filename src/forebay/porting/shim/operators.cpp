@@ -15,6 +15,7 @@
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/resize_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
@@ -27,6 +28,7 @@
 #include <atomic>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -122,6 +124,7 @@ struct Plan {
   bool hidden_dice = false;  // random without a generator argument
   bool has_out = false;    // an out= argument, which a kernel may resize
   bool mixes = false;      // takes tensors of host and card together, as on a real card
+  Product product = Product::none;
   bool waits = false;      // a real card's host waits for its result: not in a graph
   bool bool_index = false;   // the same when it is indexed by a mask
   std::vector<size_t> writes;  // the places of the arguments that it writes to
@@ -133,7 +136,7 @@ std::deque<Plan> plans;  // never shrinks: references to its elements stay valid
 
 // On a real card these take host tensors (indices, lengths, lists of numbers) beside cuda ones.
 bool mixes_devices(const std::string& name) {
-  for (const char* start : {"aten::index", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
+  for (const char* start : {"aten::index.", "aten::index_put", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
                             "aten::_pack_padded_sequence", "aten::_unsafe_index", "aten::copy_"}) {
     if (name.rfind(start, 0) == 0) {
       return true;
@@ -173,6 +176,7 @@ Plan& make_plan(const OperatorHandle& op) {
   }
   plan.hidden_dice = plan.generator_at < 0 && op.hasTag(at::Tag::nondeterministic_seeded);
   plan.mixes = mixes_devices(plan.name);
+  plan.product = product_of(plan.name);
   plan.waits = host_waits_for(plan.name);
   plan.bool_index = plan.name.rfind("aten::index", 0) == 0 || plan.name.rfind("aten::_index_put_impl_", 0) == 0;
   if (plan.name == "aten::native_batch_norm") {
@@ -249,6 +253,9 @@ void run_on_host_as(const OperatorHandle& op, Stack* stack) {
     } else if (value.isList()) {
       if (value.isTensorList()) {
         for (const IValue& one : value.toListRef()) {
+          TORCH_CHECK(
+              !plan.bool_index || card || !one.toTensor().defined() || !one.toTensor().is_cuda(),
+              "indices should be either on cpu or on the same device as the indexed tensor (cpu)");
           check_one_device(plan, one.toTensor(), card, host_too);
         }
       }
@@ -284,7 +291,14 @@ void run_on_host_as(const OperatorHandle& op, Stack* stack) {
     if (plan.hidden_dice) {
       dice.emplace(crossing.card);
     }
+    std::optional<at::ScalarType> narrow;
+    if (plan.product != Product::none) {
+      narrow = widen(plan.product, stack, base);
+    }
     op.redispatchBoxed(c10::DispatchKeySet(key), stack);
+    if (narrow) {
+      round_results(plan.product, stack, plan.returns, *narrow);
+    }
   }
   if (recording != nullptr) {
     const Dice dice{plan.generator_at, plan.hidden_dice ? crossing.card : c10::DeviceIndex(-1)};
@@ -400,6 +414,19 @@ void cudnn_convolution(const OperatorHandle& op, Stack* stack) {
   torch::jit::push(*stack, std::move(plain.back()));
 }
 
+// Until torch 2.6 these two went by the device that pins, and to CUDA's own runtime.
+Tensor pin(const Tensor& self, std::optional<at::Device>) {
+  const size_t bytes = at::detail::computeStorageNbytes(self.sizes(), self.strides(), self.dtype().itemsize());
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, pinned_allocator(), /*resizable=*/false);
+  Tensor pinned = at::empty({0}, self.options());
+  pinned.set_(std::move(storage), 0, self.sizes(), self.strides());
+  return pinned.copy_(self);
+}
+
+bool answers_is_pinned(const Tensor& self, std::optional<at::Device>) {
+  return self.is_cpu() && is_pinned(self.storage().data());
+}
+
 void answer_no(const OperatorHandle& op, Stack* stack) {
   torch::jit::drop(*stack, op.schema().arguments().size());
   torch::jit::push(*stack, false);
@@ -423,20 +450,38 @@ Tensor mask_as_numbers(const Tensor& mask, const Tensor& query) {
 #define FOREBAY_GQA_ARGUMENT
 #endif
 
+// A compiler's tensor, which has a shape and no bytes: the host can't be asked which kernel it would choose.
+bool is_traced(const Tensor& tensor) {
+  return tensor.key_set().has(DispatchKey::Python) || !tensor.has_storage();
+}
+
+// What the host's flash kernel takes, as at::native's use_flash_attention_cpp has it.
+bool flash_would_fit(
+    const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout) {
+  return dropout == 0.0 && query.dim() == 4 && key.dim() == 4 && value.dim() == 4 && query.is_floating_point() &&
+      query.sym_size(1) == key.sym_size(1) && key.sym_size(1) == value.sym_size(1) &&
+      query.sym_size(3) == value.sym_size(3) && query.scalar_type() == key.scalar_type() &&
+      (!mask || mask->dim() == 2 || mask->dim() == 4);
+}
+
 Tensor attention(
     const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout,
     bool causal, std::optional<double> scale FOREBAY_GQA_PARAMETER) {
   constexpr int64_t flash = 1;  // sdp::SDPBackend::flash_attention, whose header isn't installed everywhere
   std::optional<Tensor> numbers;
-  std::optional<Tensor> host_mask;
   if (mask && mask->defined()) {
     numbers = mask_as_numbers(*mask, query);
-    host_mask = to_host(numbers->detach());
   }
-  const int64_t choice = at::_fused_sdp_choice(
-      to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
-      scale FOREBAY_GQA_ARGUMENT);
-  if (choice == flash && !(numbers && numbers->requires_grad())) {
+  bool chosen = false;
+  if (is_traced(query)) {
+    chosen = flash_would_fit(query, key, value, numbers, dropout);
+  } else {
+    const std::optional<Tensor> host_mask = numbers ? std::make_optional(to_host(numbers->detach())) : std::nullopt;
+    chosen = at::_fused_sdp_choice(
+                 to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
+                 scale FOREBAY_GQA_ARGUMENT) == flash;
+  }
+  if (chosen && !(numbers && numbers->requires_grad())) {
     return std::get<0>(
         at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, numbers, scale));
   }
@@ -547,11 +592,18 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   impl("cudnn_convolution", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<false>>());
   impl("cudnn_convolution_transpose", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<true>>());
 
+  const auto pinning = c10::Dispatcher::singleton().findSchema({"aten::_pin_memory", ""});
+  if (pinning && pinning->hasKernelForDispatchKey(DispatchKey::BackendSelect)) {
+    impl("_pin_memory", TORCH_FN(pin));
+    impl("is_pinned", TORCH_FN(answers_is_pinned));
+  }
+
   impl("scaled_dot_product_attention", TORCH_FN(attention));
   for (const std::string name : {"_softmax", "_log_softmax"}) {
     impl(name, torch::CppFunction::makeFromBoxedFunction<&widening_softmax>());
     impl(name + "_backward_data", torch::CppFunction::makeFromBoxedFunction<&narrowing_softmax_backward>());
   }
+  each_batch_norm_step(impl);
   for (const char* name : {"mm.dtype", "mm.dtype_out", "bmm.dtype", "bmm.dtype_out", "addmm.dtype", "addmm.dtype_out",
                            "baddbmm.dtype", "baddbmm.dtype_out"}) {
     const std::string full(name);

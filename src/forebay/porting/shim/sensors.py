@@ -1,7 +1,8 @@
 """What NVIDIA's management library would answer through torch.cuda.
 
 Asked:  what do torch.cuda.utilization(), temperature() and their kin say without a GPU?
-Answer: the memory in use is counted, so it is told. A temperature or a clock can't be made up: refused, by name.
+Answer: the memory in use is counted, so it is told. How busy a card is, torch asks pynvml, which is a stand-in of ours and tells
+        the host's load. A temperature or a clock can't be made up: refused, by name.
 Limits: torch.cuda.list_gpu_processes names this process alone.
 """
 
@@ -16,7 +17,7 @@ from forebay.porting.shim.cards import Cards
 from forebay.porting.shim.journal import note
 from forebay.porting.shim.torch_c.refusals import refusal
 
-REFUSED = ("memory_usage", "utilization", "temperature", "power_draw", "clock_rate")
+REFUSED = ("temperature", "power_draw", "clock_rate")
 
 
 def answer(torch: Any, cards: Cards) -> None:

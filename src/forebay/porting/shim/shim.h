@@ -1,4 +1,4 @@
-// The simulated cuda device: what its seven source files share.
+// The simulated cuda device: what its source files share.
 //
 // Asked:  how can a tensor say that it lives on "cuda" where there is no GPU?
 // Answer: its storage is tagged cuda, and its bytes are those of an ordinary host storage that it owns. An operator that
@@ -14,6 +14,8 @@
 // layers.cpp       recurrent layers, whole
 // sparse.cpp       sparse tensors cross too: by the strided ones they consist of
 // graphs.cpp       CUDA graphs: what is done while a stream captures is recorded, and done again at each replay
+// batch_norm.cpp   the steps of batch norm over several cards, which torch has for CUDA only
+// wide.cpp         products of 16-bit numbers, where the processor has no instructions for them
 // collectives.cpp  torch.distributed: c10d operators on cuda tensors, carried by the group's CPU backend
 #pragma once
 
@@ -27,9 +29,14 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+namespace torch {
+class CppFunction;
+}
 
 // The build passes the version as 100 * major + minor: torch's own header with it has moved about.
 #define FOREBAY_TORCH_AT_LEAST(major, minor) (FOREBAY_TORCH >= 100 * (major) + (minor))
@@ -119,5 +126,17 @@ void count_call(const c10::OperatorHandle& op);  // for the report
 at::Tensor sparse_to_host(const at::Tensor& on_card, Crossing& crossing);
 at::Tensor sparse_to_card(const at::Tensor& on_host, Crossing& crossing);
 void follow_sparse(const at::Tensor& alias, const at::Tensor& on_card, Crossing& crossing);
+
+// ---- batch_norm.cpp
+// Hands each operator's name and kernel to `to`, which registers it.
+void each_batch_norm_step(const std::function<void(const std::string&, torch::CppFunction)>& to);
+
+// ---- wide.cpp
+enum class Product { none, plain, attention, attention_backward };
+Product product_of(const std::string& name);
+
+// Make a call's 16-bit arguments 32 bits wide, where that pays; returns the type they had. Then round what came of it.
+std::optional<at::ScalarType> widen(Product product, torch::jit::Stack* stack, size_t base);
+void round_results(Product product, torch::jit::Stack* stack, size_t returns, at::ScalarType narrow);
 
 }  // namespace forebay

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from forebay.porting.shim.cards import NAME, Cards, Simulated
+from forebay.porting.shim.cards import NAME, Cards
 from forebay.porting.shim.journal import note, noted
 
 CAPABILITY = (8, 0)  # bf16 and every operator class that scripts ask for; what most CUDA-like chips answer
@@ -22,7 +22,7 @@ def functions(cards: Cards) -> dict[str, Any]:
         if cards.count() == 0:
             raise RuntimeError("No CUDA GPUs are available")
         setattr(torch.cuda, "_get_device_properties", properties)  # noqa: B010  # as the CUDA build's own start does
-        torch.cuda.default_generators = tuple(_default_generator(cards, card) for card in range(cards.count()))
+        torch.cuda.default_generators = tuple(cards.default_generator(card) for card in range(cards.count()))
 
     @noted("torch.cuda.set_device", "exact")
     def set_device(card: int) -> None:
@@ -53,7 +53,7 @@ def functions(cards: Cards) -> dict[str, Any]:
         "_cuda_getDevice": cards.current,
         "_cuda_setDevice": set_device,
         "_cuda_exchangeDevice": cards.exchange,
-        "_cuda_maybeExchangeDevice": cards.exchange,
+        "_cuda_maybeExchangeDevice": lambda card: cards.exchange(card),  # Dynamo takes one function under two names for a mistake
         "_cuda_isInBadFork": lambda: False,  # nothing in a card's state is lost by a fork
         "_cuda_synchronize": synchronize,
         "_cuda_canDeviceAccessPeer": lambda one, other: cards.checked(one) != cards.checked(other),
@@ -61,15 +61,6 @@ def functions(cards: Cards) -> dict[str, Any]:
         "_cuda_get_sync_debug_mode": lambda: sync_debug[0],
         "_cuda_sleep": sleep,
     }
-
-
-def _default_generator(cards: Cards, card: int) -> Any:
-    import torch
-
-    if isinstance(cards, Simulated):
-        cards.next_generator_is_default()
-        return torch.Generator(device=torch.device("cuda", card))
-    return torch.default_generator  # mapped: one generator serves host and cards
 
 
 class _CudaDeviceProperties:

@@ -10,8 +10,8 @@ from forebay.porting.shim.journal import note
 
 def refusal(name: str, why: str) -> Callable[..., Any]:
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        note(name, "refused")
-        raise RuntimeError(f"{name} is not carried without a GPU: {why}")
+        line = note(name, "refused")
+        raise RuntimeError(f"{name} is not carried without a GPU: {why} (called at {line})")
 
     return refuse
 

@@ -6,7 +6,7 @@ import itertools
 import time
 from typing import Any
 
-from forebay.porting.shim.cards import Cards, Simulated
+from forebay.porting.shim.cards import Cards
 from forebay.porting.shim.journal import note, noted
 
 CUDA = 1  # c10::DeviceType::CUDA
@@ -35,7 +35,7 @@ def functions(cards: Cards) -> dict[str, Any]:
 
 
 def classes(torch_c: Any, cards: Cards) -> dict[str, Any]:
-    return _torch_streams(torch_c, cards) if isinstance(cards, Simulated) else _plain_streams(cards)
+    return _torch_streams(torch_c, cards) if cards.of_torch else _plain_streams(cards)
 
 
 class _HostClock:
@@ -66,7 +66,9 @@ def _torch_streams(torch_c: Any, cards: Cards) -> dict[str, Any]:
                 known = {"stream_id": stream_id or stream_ptr, "device_index": device_index, "device_type": CUDA}
                 return super().__new__(cls, **known)
             note("torch.cuda.Stream", "exact")
-            return super().__new__(cls, f"cuda:{cards.current()}", priority=priority)
+            made = super().__new__(cls, f"cuda:{cards.current()}", priority=priority)
+            made.wanted = min(0, max(-5, priority))  # kept to be read: there is nothing that could go first
+            return made
 
         @property
         def cuda_stream(self) -> int:
@@ -74,7 +76,7 @@ def _torch_streams(torch_c: Any, cards: Cards) -> dict[str, Any]:
 
         @property
         def priority(self) -> int:
-            return 0
+            return int(getattr(self, "wanted", 0))
 
         @staticmethod
         def priority_range() -> tuple[int, int]:

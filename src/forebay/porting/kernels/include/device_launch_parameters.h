@@ -1,0 +1,2 @@
+#pragma once
+#include <forebay/device.h>
