@@ -2,7 +2,7 @@
 
 Asked:  given what a script needs, what becomes of it on each chip, and why?
 Answer: the worst line decides. A chip whose torch keeps the name "cuda" runs it as it is; processor cores run it under the
-        shim's simulated device; a chip with a device name of its own runs it under the shim's identity layer, where there is an adapter.
+        shim's simulated device; a chip with a device name of its own under its identity layer, where there is an adapter.
 Limits: read from the text and the catalogue; nothing was run. A figure that the catalogue lacks doesn't prove that a chip
         lacks the number format: that is told as a reason, and doesn't worsen the verdict. PROVEN says where we have run anything.
 """
