@@ -66,7 +66,7 @@ def accept(
     areas: Sequence[str] = suite.AREAS,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[tuple[suite.Verdict, ...], Proof]:
-    """Run the suite under the adapter; `chip` names the module in which it lies, where that isn't one of ours.
+    """Run the suite under the adapter, which `chip` names where it lies in a module of its own.
 
     Raises what `carrier.choose` raises when the plug-in can't be used.
     """

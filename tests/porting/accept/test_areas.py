@@ -11,14 +11,10 @@ from forebay.porting.shim.build import build
 from forebay.porting.shim.carrier import Carrier
 
 NOT_YET = {
-    "a_tensor_of_the_card_is_shared_with_a_child": "a card's memory is its process's own: there is no CUDA IPC",
-    "a_model_of_the_card_is_an_argument_of_a_process": "the same",
+    "a_cuda_generator_is_needed_for_cuda": "a host operator with a card's generator goes to the card",
     "cuda_is_an_activity_that_can_be_profiled": "torch's profiler is compiled with or without it",
-    "the_time_on_the_card_is_counted": "the same",
-    "memory_is_profiled": "the allocator doesn't report to the profiler",
-    "ranges_of_nvtx_nest": "emit_nvtx asks for a CUDA build",
-    "a_stream_has_a_device_and_a_priority": "streams keep no priority",
-    "a_generator_counts_its_offset": "the generator is the host's, not Philox",
+    "norms_are_synchronised_over_the_ranks": "the operators of SyncBatchNorm have no CPU kernel",
+    "a_fraction_of_the_memory_is_a_limit": "it is kept, and not held to",
 }
 
 

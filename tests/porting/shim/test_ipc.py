@@ -39,6 +39,6 @@ def test_a_spawned_process_and_its_parent_write_to_the_same_tensors(simulated, t
     ended = run(simulated, script)
     assert ended.returncode == 0, ended.stderr
     said = [line for line in ended.stdout.splitlines() if line.startswith("SAID")]
-    assert said == [
-        "SAID ('cuda:1', True, [20.0, 30.0]) [1.0, 1.0, 1.0] [0.0, 10.0, 20.0, 30.0] cuda:1 [7.0, 7.0] True"
-    ], ended.stdout + ended.stderr
+    assert said == ["SAID ('cuda:1', True, [20.0, 30.0]) [1.0, 1.0, 1.0] [0.0, 10.0, 20.0, 30.0] cuda:1 [7.0, 7.0] True"], (
+        ended.stdout + ended.stderr
+    )

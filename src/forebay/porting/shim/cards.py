@@ -2,7 +2,7 @@
 
 Asked:  how many cards are there, which is current, what do they hold?
 Answer: `Simulated` asks our compiled library; `Mapped` keeps the little that there is to know when cuda means cpu.
-Limits: no torch in here. Both are made before torch is imported and survive a fork: they hold no thread and no handle.
+Limits: no torch at import. Both are made before torch is imported and survive a fork: they hold no thread and no handle.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import os
 import resource
 import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from forebay.errors import RunFailed
 from forebay.porting.shim.build import Torch
 
 MOST = 64
@@ -98,8 +99,8 @@ class Cards:
         """Whether the card had room. `storage` is the address of a StorageImpl."""
         raise NotImplementedError
 
-    def next_generator_is_default(self) -> None:
-        """The next torch.Generator that this thread makes for a card is the card's default one."""
+    def default_generator(self, card: int) -> Any:
+        """The torch.Generator that a card's numbers come from when none is named. Torch is imported by now."""
         raise NotImplementedError
 
     def capturing(self) -> bool:
@@ -126,6 +127,10 @@ class Simulated(Cards):
             ctypes.CDLL(str(torch.folder / "lib" / "libtorch_cuda.so"))
         # PyDLL keeps the interpreter's lock: each of these calls is shorter than letting go of it.
         self._library = ctypes.PyDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        self._torch = torch
+        self._library.forebay_generator.restype = ctypes.c_void_p
+        self._library.forebay_generator.argtypes = [ctypes.c_int, ctypes.c_bool]
+        self._library.forebay_free_generator.argtypes = [ctypes.c_void_p]
         for name in ("forebay_stream", "forebay_operators", "forebay_graph_size"):
             getattr(self._library, name).restype = ctypes.c_int64
         self._library.forebay_graph_new.restype = ctypes.c_void_p
@@ -183,12 +188,32 @@ class Simulated(Cards):
     def resize_storage(self, storage: int, size: int) -> bool:
         return int(self._library.forebay_resize_storage(ctypes.c_void_p(storage), ctypes.c_int64(size))) == 0
 
+    def default_generator(self, card: int) -> Any:
+        return self.generator(card, default=True)
+
+    def generator(self, card: int, *, default: bool) -> Any:
+        """A torch.Generator of this card: its default one, or a new one with a state of its own."""
+        wrap = self._wrapper()
+        held = self._library.forebay_generator(card, default)
+        try:
+            return wrap(held)
+        finally:
+            self._library.forebay_free_generator(held)
+
+    def _wrapper(self) -> Any:
+        """torch's own way from an at::Generator to its Python object. It takes it by reference, and until torch 2.6 by value,
+        which is handed over in the same way."""
+        python = ctypes.PyDLL(str(self._torch.folder / "lib" / "libtorch_python.so"))
+        for name in ("_Z17THPGenerator_WrapRKN2at9GeneratorE", "_Z17THPGenerator_WrapN2at9GeneratorE"):
+            if hasattr(python, name):
+                wrap = python[name]
+                wrap.restype, wrap.argtypes = ctypes.py_object, [ctypes.c_void_p]
+                return wrap
+        raise RunFailed("This torch's generators can't be wrapped.", found=f"torch {self._torch.version}")
+
     def rest_on(self, storage: int, host: int, *, copy: bool) -> bool:
         """Whether the card had room. Both are addresses of a StorageImpl, on the card and on the host."""
         return int(self._library.forebay_rest_on(ctypes.c_void_p(storage), ctypes.c_void_p(host), int(copy))) == 0
-
-    def next_generator_is_default(self) -> None:
-        self._library.forebay_next_generator_is_default()
 
     # A graph is known by its address in the compiled part.
 
@@ -269,6 +294,11 @@ class Mapped(Cards):
 
     def empty_cache(self) -> None:
         pass
+
+    def default_generator(self, card: int) -> Any:
+        import torch
+
+        return torch.default_generator  # one serves host and cards
 
     def stream(self, card: int) -> int:
         return self._streams[self.checked(card)]

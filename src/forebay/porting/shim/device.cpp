@@ -215,8 +215,6 @@ at::Generator new_generator(DeviceIndex card) {
   return at::make_generator<CardGenerator>(card);
 }
 
-thread_local bool next_is_default = false;  // see forebay_next_generator_is_default
-
 }  // namespace
 
 DeviceIndex cards() {
@@ -294,8 +292,7 @@ struct CUDAHooks final : CUDAHooksInterface {
     return forebay::card_generator(forebay::index_or_current(card));
   }
   Generator getNewGenerator(DeviceIndex card = -1) const override {
-    card = forebay::index_or_current(card);
-    return std::exchange(forebay::next_is_default, false) ? forebay::card_generator(card) : forebay::new_generator(card);
+    return forebay::new_generator(forebay::index_or_current(card));
   }
 #else
   void initCUDA() const override {}
@@ -391,9 +388,15 @@ void forebay_set_stream(int card, int64_t id) {
   forebay::stream_of[card] = id;
 }
 
-// The next generator that this thread makes for a card is the card's default one: the way to have it as a Python object.
-void forebay_next_generator_is_default() {
-  forebay::next_is_default = true;
+// An at::Generator of this card, for torch's THPGenerator_Wrap to make a Python object of: the card's default one, or a new
+// one. The caller gives it back to forebay_free_generator.
+void* forebay_generator(int card, bool is_default) {
+  const auto index = static_cast<c10::DeviceIndex>(card);
+  return new at::Generator(is_default ? forebay::card_generator(index) : forebay::new_generator(index));
+}
+
+void forebay_free_generator(void* generator) {
+  delete static_cast<at::Generator*>(generator);
 }
 
 }  // extern "C"

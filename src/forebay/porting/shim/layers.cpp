@@ -7,6 +7,7 @@
 // Limits: results and gradients are copies, since the host's record keeps the others. Differentiating twice is refused, as by cuDNN.
 #include "shim.h"
 
+#include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -27,6 +28,19 @@ using c10::OperatorHandle;
 using torch::jit::Stack;
 
 const c10::DispatchKeySet kAutogradKeys = c10::autograd_dispatch_keyset_with_ADInplaceOrView;
+
+#if !FOREBAY_TORCH_AT_LEAST(2, 6)
+// torch 2.4's oneDNN has no 16-bit LSTM for every processor, and torch asks it all the same; its own kernels do.
+struct PlainKernels {
+  const bool before = at::globalContext().userEnabledMkldnn();
+  PlainKernels() {
+    at::globalContext().setUserEnabledMkldnn(false);
+  }
+  ~PlainKernels() {
+    at::globalContext().setUserEnabledMkldnn(before);
+  }
+};
+#endif
 
 // One call of a recurrent layer. It can be done again, which is what a captured graph asks.
 struct Layer final : torch::CustomClassHolder {
@@ -66,6 +80,9 @@ struct Layer final : torch::CustomClassHolder {
       const auto local = c10::impl::tls_local_dispatch_key_set();  // a replay is below autograd: let the host's in
       c10::impl::ForceDispatchKeyGuard guard(local.included_, local.excluded_ - kAutogradKeys);
       BorrowedDice dice(card);  // for dropout between layers
+#if !FOREBAY_TORCH_AT_LEAST(2, 6)
+      PlainKernels plain;
+#endif
       op.callBoxed(&stack);
     }
     outputs.clear();

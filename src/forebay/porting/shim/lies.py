@@ -14,7 +14,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from forebay.porting.shim.cards import Cards
+from forebay.porting.shim import generators
+from forebay.porting.shim.build import find_torch
+from forebay.porting.shim.cards import Cards, Simulated
 from forebay.porting.shim.truth import told_the_truth
 
 
@@ -26,6 +28,8 @@ def tell(torch: Any, cards: Cards, knows: Callable[[str], bool] = told_the_truth
     warnings.filterwarnings("ignore", message="PyTorch was compiled without cuDNN")  # LSTM asks; the host's kernels serve
     if cards.of_torch:
         _untyped_storages(torch, cards)
+        if isinstance(cards, Simulated) and find_torch().release < (2, 6):
+            generators.construct(torch, cards)
 
 
 def _untyped_storages(torch: Any, cards: Cards) -> None:

@@ -49,11 +49,18 @@ double mebibytes(int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 20);
 }
 
+// What a card holds: its limit, or as much as the machine has.
+int64_t capacity() {
+  static const int64_t all = static_cast<int64_t>(sysconf(_SC_PAGESIZE)) * sysconf(_SC_PHYS_PAGES);
+  const int64_t limit = limit_bytes.load(std::memory_order_relaxed);
+  return limit > 0 ? limit : all;
+}
+
 void charge(c10::DeviceIndex card, int64_t bytes) {
   Ledger& ledger = ledgers[card];
-  const int64_t limit = limit_bytes.load(std::memory_order_relaxed);
+  const int64_t limit = capacity();
   const int64_t held = ledger.held.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  if (limit > 0 && held > limit) {
+  if (held > limit) {
     ledger.held.fetch_sub(bytes, std::memory_order_relaxed);
     ledger.refused.fetch_add(1, std::memory_order_relaxed);
     TORCH_CHECK_WITH(
@@ -96,6 +103,9 @@ c10::DataPtr seal(c10::Storage host, c10::DeviceIndex card) {
 }
 
 c10::Storage host_storage(size_t bytes) {
+  if (bytes > static_cast<size_t>(capacity())) {
+    charge(current_card(), static_cast<int64_t>(bytes));  // raises, in CUDA's words rather than the host allocator's
+  }
   return c10::Storage(c10::Storage::use_byte_size_t(), bytes, c10::GetCPUAllocator(), /*resizable=*/true);
 }
 
@@ -171,8 +181,7 @@ struct CardAllocator final : c10::DeviceAllocator {
     reset_peak(ledgers[card]);
   }
   std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex card) override {
-    const int64_t limit = limit_bytes;
-    const auto total = limit > 0 ? limit : static_cast<int64_t>(sysconf(_SC_PAGESIZE)) * sysconf(_SC_PHYS_PAGES);
+    const int64_t total = capacity();
     return {std::max<int64_t>(0, total - ledgers[card].held), total};
   }
 #else

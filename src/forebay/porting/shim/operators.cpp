@@ -15,6 +15,7 @@
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/resize_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
@@ -413,6 +414,19 @@ void cudnn_convolution(const OperatorHandle& op, Stack* stack) {
   torch::jit::push(*stack, std::move(plain.back()));
 }
 
+// Until torch 2.6 these two went by the device that pins, and to CUDA's own runtime.
+Tensor pin(const Tensor& self, std::optional<at::Device>) {
+  const size_t bytes = at::detail::computeStorageNbytes(self.sizes(), self.strides(), self.dtype().itemsize());
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, pinned_allocator(), /*resizable=*/false);
+  Tensor pinned = at::empty({0}, self.options());
+  pinned.set_(std::move(storage), 0, self.sizes(), self.strides());
+  return pinned.copy_(self);
+}
+
+bool answers_is_pinned(const Tensor& self, std::optional<at::Device>) {
+  return self.is_cpu() && is_pinned(self.storage().data());
+}
+
 void answer_no(const OperatorHandle& op, Stack* stack) {
   torch::jit::drop(*stack, op.schema().arguments().size());
   torch::jit::push(*stack, false);
@@ -577,6 +591,12 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   impl("_efficientzerotensor", TORCH_FN(zeros_without_bytes));
   impl("cudnn_convolution", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<false>>());
   impl("cudnn_convolution_transpose", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<true>>());
+
+  const auto pinning = c10::Dispatcher::singleton().findSchema({"aten::_pin_memory", ""});
+  if (pinning && pinning->hasKernelForDispatchKey(DispatchKey::BackendSelect)) {
+    impl("_pin_memory", TORCH_FN(pin));
+    impl("is_pinned", TORCH_FN(answers_is_pinned));
+  }
 
   impl("scaled_dot_product_attention", TORCH_FN(attention));
   for (const std::string name : {"_softmax", "_log_softmax"}) {

@@ -46,7 +46,7 @@ def declare(extension: Any) -> None:
         return
     import torch
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for signature in SIGNATURES:
         library.define(signature)
     _declared.append(library)

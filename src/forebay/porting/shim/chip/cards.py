@@ -85,5 +85,12 @@ class Chips(Cards):
     def set_stream(self, card: int, stream: int) -> None:
         self.library.forebay_chip_set_stream(self.checked(card), ctypes.c_int64(stream))
 
+    def default_generator(self, card: int) -> Any:
+        import torch
+
+        self.next_generator_is_default()
+        return torch.Generator(device=torch.device("cuda", card))
+
     def next_generator_is_default(self) -> None:
+        """The next torch.Generator that this thread makes for a card is the card's default one."""
         self.library.forebay_next_generator_is_default()

@@ -22,7 +22,7 @@ def functions(cards: Cards) -> dict[str, Any]:
         if cards.count() == 0:
             raise RuntimeError("No CUDA GPUs are available")
         setattr(torch.cuda, "_get_device_properties", properties)  # noqa: B010  # as the CUDA build's own start does
-        torch.cuda.default_generators = tuple(_default_generator(cards, card) for card in range(cards.count()))
+        torch.cuda.default_generators = tuple(cards.default_generator(card) for card in range(cards.count()))
 
     @noted("torch.cuda.set_device", "exact")
     def set_device(card: int) -> None:
@@ -61,15 +61,6 @@ def functions(cards: Cards) -> dict[str, Any]:
         "_cuda_get_sync_debug_mode": lambda: sync_debug[0],
         "_cuda_sleep": sleep,
     }
-
-
-def _default_generator(cards: Cards, card: int) -> Any:
-    import torch
-
-    if cards.of_torch:
-        cards.next_generator_is_default()
-        return torch.Generator(device=torch.device("cuda", card))
-    return torch.default_generator  # mapped: one generator serves host and cards
 
 
 class _CudaDeviceProperties:

@@ -66,7 +66,9 @@ def _torch_streams(torch_c: Any, cards: Cards) -> dict[str, Any]:
                 known = {"stream_id": stream_id or stream_ptr, "device_index": device_index, "device_type": CUDA}
                 return super().__new__(cls, **known)
             note("torch.cuda.Stream", "exact")
-            return super().__new__(cls, f"cuda:{cards.current()}", priority=priority)
+            made = super().__new__(cls, f"cuda:{cards.current()}", priority=priority)
+            made.wanted = min(0, max(-5, priority))  # kept to be read: there is nothing that could go first
+            return made
 
         @property
         def cuda_stream(self) -> int:
@@ -74,7 +76,7 @@ def _torch_streams(torch_c: Any, cards: Cards) -> dict[str, Any]:
 
         @property
         def priority(self) -> int:
-            return 0
+            return int(getattr(self, "wanted", 0))
 
         @staticmethod
         def priority_range() -> tuple[int, int]:

@@ -1,6 +1,8 @@
 // What stands in for CUDA's headers. In a .cu file all of CUDA; elsewhere its types and its runtime, and the markers of
-// functions mean nothing. (In a .cu file sources.py reads the markers after preprocessing, so they must not be macros.)
+// functions mean nothing. (In a .cu file rewrite.py reads the markers after preprocessing, so they must not be macros.)
 #pragma once
+
+#include "older_torch.h"
 
 #ifdef FOREBAY_CUDA_SOURCE
 #include "cuda.h"
