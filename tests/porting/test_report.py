@@ -21,6 +21,7 @@ OLD = Chip(
 )
 KIN = Chip(name="mi300x", vendor="amd", title="", device_type="cuda", backend="nccl", speaks_cuda=True)
 OWN = Chip(name="ascend", vendor="huawei", title="", device_type="npu", backend="hccl")
+UNKNOWN = Chip(name="tpu-v4", vendor="google", title="", device_type="xla", plugin="torch_xla")
 ALONE = Chip(name="mps", vendor="apple", title="", device_type="mps")
 CPU = Chip(name="cpu", vendor="cpu", title="", device_type="cpu", backend="gloo")
 
@@ -41,11 +42,11 @@ def words(findings: Findings, *chips: Chip) -> list[str]:
 @pytest.mark.parametrize(
     "code, nvidia, kin, cpu, own",
     [
-        ("x = x.cuda()", "runs", "runs", "runs", "rewrite"),
-        ("torch.cuda.Event().record()", "runs", "runs", "emulated", "rewrite"),
+        ("x = x.cuda()", "runs", "runs", "runs", "runs"),
+        ("torch.cuda.Event().record()", "runs", "runs", "emulated", "runs"),
         ("import os; os.system('nvidia-smi'); x.cuda()", "runs", "rewrite", "rewrite", "rewrite"),
         ("import flash_attn", "runs", "rewrite", "blocked", "blocked"),
-        ("try:\n  import flash_attn\nexcept ImportError: pass\nx.cuda()", "runs", "runs", "runs", "rewrite"),
+        ("try:\n  import flash_attn\nexcept ImportError: pass\nx.cuda()", "runs", "runs", "runs", "runs"),
         ("import triton", "runs", "rewrite", "blocked", "rewrite"),
         ("torch.utils.cpp_extension.load('k', ['k.cu'])", "runs", "rewrite", "blocked", "blocked"),
     ],
@@ -60,9 +61,15 @@ def test_a_script_that_names_no_device_runs_anywhere_and_uses_no_card(found):
     assert "leave the card idle" in verdict.why[0]
 
 
-def test_a_chip_with_a_name_of_its_own_waits_for_the_identity_layer(found):
-    (verdict,) = report.verdicts(found("x = x.cuda()"), [OWN])
-    assert verdict.why == (report.OWN_NAME,)
+def test_a_chip_with_a_name_of_its_own_runs_it_where_there_is_an_adapter(found):
+    with_one, without = report.verdicts(found("x = x.cuda()"), [OWN, UNKNOWN])
+    assert (with_one.verdict, with_one.why) == (Word.RUNS, (report.OWN_NAME,))
+    assert (without.verdict, without.why) == (Word.REWRITE, (report.NO_ADAPTER,))
+
+
+def test_a_run_on_a_card_that_was_kept_is_told(found):
+    (verdict,) = report.verdicts(found("x = x.cuda()"), [OWN], {OWN.name: "2026-11-22: torch 2.13.0, 9 of 10 checks"})
+    assert verdict.proven == "2026-11-22: torch 2.13.0, 9 of 10 checks"
 
 
 def test_nothing_is_called_proven_that_was_never_run(found):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +15,7 @@ from forebay.chips.roofline import roofline
 from forebay.cli import out
 from forebay.codec import encode
 from forebay.errors import Unknown, nearest
+from forebay.porting.shim.chip.adapter import Adapter, known, named
 from forebay.units import show_bytes, show_bytes_per_s, show_flop_per_s
 
 app = typer.Typer(add_completion=False)
@@ -103,6 +106,59 @@ def show_one(
     out.console.print("\nSources")
     for number, source in enumerate(mentioned, start=1):
         out.console.print(f"[{number}] {source.where} ({source.date})", markup=False)
+
+
+@app.command("accept")
+def accept(
+    name: Annotated[str, typer.Argument(help="An adapter (npu), a chip (ascend-910b), or a module with an ADAPTER.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this area of checks; may be said again.", show_default=False)
+    ] = None,
+    cards: Annotated[int, typer.Option(help="Cards that a fake chip shows.")] = 2,
+    cache: Annotated[Path | None, typer.Option(help="Where the compiled layer is kept.", show_default=False)] = None,
+    keep: Annotated[Path | None, typer.Option(help="Where the proof is kept.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
+) -> None:
+    """Ask a chip, under its adapter, every sentence that is true of an NVIDIA card; keep when, and on which driver and torch."""
+    from forebay.porting import proof
+    from forebay.porting.accept import suite
+    from forebay.porting.shim.__main__ import default_cache
+
+    adapter = _adapter(name)
+    areas = tuple(only or suite.AREAS)
+    verdicts, found = proof.accept(
+        adapter,
+        chip=adapter.name if adapter.name in known() else name,
+        cache=cache or default_cache(),
+        cards=cards,
+        areas=areas,
+        say=lambda line: print(f"forebay: {line}", file=sys.stderr),
+    )
+    place = proof.keep(found, keep or proof.default_folder()) if areas == suite.AREAS else None
+    if as_json:
+        out.as_json({"proof": found.to_json(), "verdicts": [verdict.to_json() for verdict in verdicts]})
+        return
+    for verdict in verdicts:
+        if verdict.verdict == "fail":
+            last = (verdict.detail.strip().splitlines() or [""])[-1]
+            out.console.print(f"fail  {verdict.area}: {verdict.sentence.replace('_', ' ')}\n      {last[:160]}", markup=False)
+    out.console.print("\n" + suite.table(verdicts), markup=False)
+    out.console.print(
+        f"\n{adapter.vendor}, {found.plugin}, torch {found.torch}: {found.passed} of {found.told} checks.", markup=False
+    )
+    out.console.print(f"Last proven on a card: {found.in_words()}." + (f" Kept in {place}." if place else ""), markup=False)
+
+
+def _adapter(name: str) -> Adapter:
+    """By the adapter's own name, or by a chip's of the catalogue: the one for its torch device and plug-in."""
+    chip = catalogue.load().get(name)
+    if chip is None:
+        return named(name)
+    alike = [one for one in known().values() if one.device == chip.device_type and one.plugin == (chip.plugin or "torch")]
+    mine = [one for one in alike if not one.speaks_cuda or one.monitor == chip.monitor]
+    if len(mine) != 1:
+        raise Unknown("No adapter is known for this chip.", asked=name, hint=", ".join(sorted(known())))
+    return mine[0]
 
 
 def in_words(chip: Chip) -> str:

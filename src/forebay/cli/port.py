@@ -11,9 +11,10 @@ from forebay.chips import catalogue
 from forebay.cli import out
 from forebay.codec import encode
 from forebay.errors import BadInput
-from forebay.porting import report
+from forebay.porting import proof, report
 from forebay.porting.findings import Findings, Verdict, Word
 from forebay.porting.scan import scan_script, scan_tree
+from forebay.porting.shim.chip.adapter import for_device
 
 app = typer.Typer(add_completion=False)
 
@@ -34,13 +35,24 @@ def port(
     level = _level(fail_on)
     chips = [catalogue.find(name) for name in to] if to else list(catalogue.load().values())
     findings = scan_tree(script) if script.is_dir() else scan_script(script)
-    verdicts = report.verdicts(findings, chips)
+    verdicts = report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)})
     if as_json:
         out.as_json({"findings": encode(findings), "verdicts": encode(verdicts)})
     else:
         _print(findings, verdicts)
     if level is not None and report.ORDER.index(report.worst(verdicts)) >= report.ORDER.index(level):
         raise typer.Exit(1)
+
+
+def _proven(chips: list[Chip]) -> dict[str, str]:
+    """What `forebay chips accept` kept of runs on cards, by chip."""
+    found = {}
+    for chip in chips:
+        adapter = for_device(chip.device_type, chip.plugin)
+        last = proof.kept(adapter.name, proof.default_folder()) if adapter else None
+        if last is not None and last.on_card:
+            found[chip.name] = last.in_words()
+    return found
 
 
 def _level(fail_on: str) -> Word | None:

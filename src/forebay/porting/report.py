@@ -2,7 +2,7 @@
 
 Asked:  given what a script needs, what becomes of it on each chip, and why?
 Answer: the worst line decides. A chip whose torch keeps the name "cuda" runs it as it is; processor cores run it under the
-        shim's simulated device; a chip with a device name of its own needs the shim's identity layer, which this release hasn't.
+        shim's simulated device; a chip with a device name of its own runs it under the shim's identity layer, where there is an adapter.
 Limits: read from the text and the catalogue; nothing was run. A figure that the catalogue lacks doesn't prove that a chip
         lacks the number format: that is told as a reason, and doesn't worsen the verdict. PROVEN says where we have run anything.
 """
@@ -14,19 +14,19 @@ from collections.abc import Iterable, Mapping
 from forebay.chips.chip import Chip
 from forebay.porting.findings import Finding, Findings, Verdict, Word
 from forebay.porting.rules import RULES
+from forebay.porting.shim.chip.adapter import for_device
 
 ORDER = tuple(Word)  # best first
 NEVER = "never"
 PROVEN: Mapping[str, str] = {"cpu": "by this release's tests, under the simulated device"}
-OWN_NAME = (
-    'its torch has a device name of its own; the shim\'s identity layer, which answers to "cuda" there, is not in this release'
-)
+OWN_NAME = 'its torch has a device name of its own; the shim\'s identity layer answers to "cuda" there'
+NO_ADAPTER = "its torch has a device name of its own, for which the shim's identity layer has no adapter"
 _MOST_REASONS = 6
 
 
-def verdicts(findings: Findings, chips: Iterable[Chip]) -> tuple[Verdict, ...]:
-    """What becomes of the script on each chip."""
-    return tuple(_verdict(findings, chip) for chip in chips)
+def verdicts(findings: Findings, chips: Iterable[Chip], proven: Mapping[str, str] = PROVEN) -> tuple[Verdict, ...]:
+    """What becomes of the script on each chip. `proven` says by chip where we, or who uses this, ran anything."""
+    return tuple(_verdict(findings, chip, proven.get(chip.name, NEVER)) for chip in chips)
 
 
 def worst(found: Iterable[Verdict]) -> Word:
@@ -48,8 +48,7 @@ def grouped(found: Iterable[Verdict]) -> list[tuple[Word, str, tuple[str, ...], 
     return [(word, proven, why, tuple(chips)) for (word, proven, why), chips in ordered]
 
 
-def _verdict(findings: Findings, chip: Chip) -> Verdict:
-    proven = PROVEN.get(chip.name, NEVER)
+def _verdict(findings: Findings, chip: Chip, proven: str) -> Verdict:
     if "a device" not in findings.needs:
         why = "it names no device: it would run on the host's processor and leave the card idle"
         return Verdict(chip=chip.name, verdict=Word.RUNS, why=(why,), proven=proven)
@@ -57,8 +56,9 @@ def _verdict(findings: Findings, chip: Chip) -> Verdict:
     word = max((word for word, _ in judged), key=ORDER.index)
     reasons = [] if word is Word.RUNS else _reasons([finding for becomes, finding in judged if becomes is word])
     if chip.device_type != "cpu" and not chip.speaks_cuda:
-        word = max(word, Word.REWRITE, key=ORDER.index)
-        reasons.insert(0, OWN_NAME)
+        carried = for_device(chip.device_type, chip.plugin) is not None
+        word = word if carried else max(word, Word.REWRITE, key=ORDER.index)
+        reasons.insert(0, OWN_NAME if carried else NO_ADAPTER)
     return Verdict(chip=chip.name, verdict=word, why=tuple(reasons + _notes(findings, chip)), proven=proven)
 
 

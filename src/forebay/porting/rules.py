@@ -6,8 +6,8 @@ Answer: the table below, a line a rule. The last three columns say what becomes 
           cpu   processor cores, under the simulated cuda device of porting/shim,
           own   a chip whose torch has a device name of its own (npu, mlu, musa, ...).
         On NVIDIA's own chips all of it runs as it is.
-Limits: the column `own` says what will be left to do once the shim's identity layer is there; without it every
-        device name is to be rewritten, which `porting.verdicts` adds. Where a package or a kernel exists for one vendor's chip
+Limits: the column `own` says what is left to do under the shim's identity layer; where it has no adapter, every device name is
+        to be rewritten, which `porting.report` adds. Where a package or a kernel exists for one vendor's chip
         in another build, this table doesn't know it.
 """
 

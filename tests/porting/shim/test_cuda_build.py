@@ -20,7 +20,17 @@ from .test_mapped import TRAIN
 
 PYTHON = os.environ.get("FOREBAY_TEST_CUDA_BUILD", "")
 SOURCE = Path(build.__file__).parents[3]
-FILES = ("identity", "compute", "dice_memory_time", "precision_and_files", "torchs_insides")
+FILES = (
+    "identity",
+    "compute",
+    "dice_memory_time",
+    "precision_and_files",
+    "torchs_insides",
+    "graphs",
+    "names",
+    "sparse",
+    "autocast_lists",
+)
 
 pytestmark = [
     pytest.mark.slow,

@@ -87,6 +87,17 @@ def test_a_process_that_cannot_be_carried_ends(simulated):
         assert words in ended.stderr
 
 
+def test_asking_whether_torch_is_there_does_not_use_up_its_import(simulated):
+    words = """
+import importlib.util
+importlib.util.find_spec("torch")
+import torch
+print(torch.cuda.is_available.__code__.co_filename)
+"""
+    ended = run(simulated, "-c", words)
+    assert ended.stdout.strip().endswith("lies.py"), ended.stderr
+
+
 def test_python_without_torch_costs_no_torch(simulated):
     ended = run(simulated, "-c", "import sys; print('torch' in sys.modules, 'libtorch' in open('/proc/self/maps').read())")
     assert ended.stdout.split() == ["False", "False"]

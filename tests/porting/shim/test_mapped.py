@@ -53,6 +53,8 @@ thread = threading.Thread(target=lambda: found.append(torch.ones(1, device="cuda
 thread.start(); thread.join()
 assert found == [1.0]
 torch.jit.script(nn.Linear(2, 2))(torch.ones(1, 2, device="cuda"))
+nn.Linear(2, 2).to(rank)(torch.ones(1, 2).to(rank))
+assert nn.DataParallel(nn.Linear(2, 2), device_ids=[0, 1]).cuda()(torch.ones(4, 2, device="cuda")).shape == (4, 2)
 torch.compile(nn.Linear(2, 2).cuda())(torch.ones(1, 2, device="cuda"))
 host = torch.zeros(2); card = host.cuda(); host.fill_(1)
 assert card.tolist() == [0, 0]

@@ -1,4 +1,4 @@
-"""python -m forebay.porting.shim [--cache DIR] [--cards N] script.py args...
+"""python -m forebay.porting.shim [--cache DIR] [--cards N] [--chip NAME] [--report] script.py args...
 python -m forebay.porting.shim build --cache DIR
 
 The first runs a script with the carrier that fits this machine; the second compiles the simulated device and prints its
@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 from forebay.errors import BadScript, ForebayError
-from forebay.porting.shim import load
+from forebay.porting.shim import journal, load
 from forebay.porting.shim.build import build
 from forebay.porting.shim.carrier import choose
 
@@ -40,16 +43,34 @@ def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m forebay.porting.shim", description="run a script written for CUDA")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where it is kept (default: %(default)s)")
     parser.add_argument("--cards", type=int, default=1, help="cards that torch.cuda shows (default: 1)")
+    parser.add_argument("--chip", default="", help="the chip's adapter, such as npu (default: what this machine has)")
+    parser.add_argument("--report", action="store_true", help="show at exit what was carried, how faithfully and from where")
     parser.add_argument("script", type=Path)
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     asked = parser.parse_args(words)
     if not asked.script.is_file():
         raise BadScript("The script isn't there.", asked=str(asked.script), hint="give the path of a Python file")
-    carrier = choose(asked.cache, _say)
+    carrier = choose(asked.cache, _say, asked.chip)
     _say(f"{carrier.kind}: {carrier.why}")
     sys.stderr.flush()
     environment = {**os.environ, **load.child_environment(carrier, asked.cards)}
-    os.execve(sys.executable, [sys.executable, str(asked.script), *asked.arguments], environment)
+    command = [sys.executable, str(asked.script), *asked.arguments]
+    if not asked.report:
+        os.execve(sys.executable, command, environment)
+    return _reported(command, environment)
+
+
+def _reported(command: list[str], environment: dict[str, str]) -> int:
+    """Run the script as a child, and show what it and its processes used of the shim."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(environment.setdefault(journal.PLACE, str(Path(folder) / "report.json")))
+        start = time.time()
+        script = subprocess.Popen(command, env=environment)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the script too, which decides
+        signal.signal(signal.SIGTERM, lambda *_: script.terminate())
+        code = script.wait()
+        print(journal.table(journal.merge(journal.read_all(place, start - 1))), file=sys.stderr)
+    return code if code >= 0 else 128 - code
 
 
 def default_cache() -> Path:

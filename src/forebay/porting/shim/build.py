@@ -1,4 +1,4 @@
-"""Compile the simulated cuda device, once for each torch and compiler.
+"""Compile the simulated cuda device, or a chip's identity layer, once for each torch and compiler.
 
 Asked:  where is the library that gives this torch a cuda device?
 Answer: in the cache, under a name made of torch's version, the compiler's and a hash of our sources. What isn't there is
@@ -27,8 +27,6 @@ from typing import NamedTuple
 from forebay.errors import ForebayError, Unavailable
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("collectives.cpp", "operators.cpp", "device.cpp", "memory.cpp")  # the slowest first
-HEADER = "shim.h"
 LINKED = ("torch_cpu", "c10")
 OLDEST = (2, 4)
 
@@ -56,6 +54,36 @@ class Torch(NamedTuple):
     def release(self) -> tuple[int, int]:
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
+
+
+class Recipe(NamedTuple):
+    """What is compiled into one library."""
+
+    title: str  # in sentences
+    stem: str  # of its file name
+    sources: tuple[str, ...]  # the slowest first, under this folder
+    header: str
+    defines: tuple[str, ...] = ()
+
+
+SIMULATED = Recipe(
+    "the simulated CUDA device",
+    "cuda",
+    (
+        "collectives.cpp",
+        "operators.cpp",
+        "layers.cpp",
+        "graphs.cpp",
+        "batch_norm.cpp",
+        "device.cpp",
+        "sparse.cpp",
+        "memory.cpp",
+        "profiler.cpp",
+        "aliases.cpp",
+        "wide.cpp",
+    ),
+    "shim.h",
+)
 
 
 class Compiler(NamedTuple):
@@ -97,40 +125,40 @@ def find_compiler() -> Compiler:
     )
 
 
-def library_name(torch: Torch, compiler: Compiler) -> str:
-    digest = hashlib.sha256()
-    for name in (HEADER, *sorted(SOURCES)):
+def library_name(torch: Torch, compiler: Compiler, recipe: Recipe = SIMULATED) -> str:
+    digest = hashlib.sha256(" ".join(recipe.defines).encode())
+    for name in (recipe.header, *sorted(recipe.sources)):
         digest.update((HERE / name).read_bytes())
-    return f"forebay-cuda-torch{torch.version}-{compiler.version}-{digest.hexdigest()[:12]}.so"
+    return f"forebay-{recipe.stem}-torch{torch.version}-{compiler.version}-{digest.hexdigest()[:12]}.so"
 
 
-def build(cache: Path, say: Callable[[str], None] = lambda line: None) -> Path:
+def build(cache: Path, say: Callable[[str], None] = lambda line: None, recipe: Recipe = SIMULATED) -> Path:
     """The compiled library, from the cache or made now (under a minute)."""
     torch = find_torch()
     if torch.release < OLDEST:
         raise NoTorch(
-            f"The simulated cuda device needs torch {OLDEST[0]}.{OLDEST[1]} or newer.",
+            f"{recipe.title[0].upper()}{recipe.title[1:]} needs torch {OLDEST[0]}.{OLDEST[1]} or newer.",
             found=f"torch {torch.version}",
             hint="install a newer torch",
         )
-    if torch.gpu == "hip":
+    if torch.gpu == "hip" and recipe == SIMULATED:
         raise NoTorch(
             "A ROCm build of torch has its own device in the place of the simulated one.",
             found=f"torch {torch.version}",
             hint="a CPU or CUDA build of torch has a truer cuda device",
         )
     compiler = find_compiler()
-    library = cache / library_name(torch, compiler)
+    library = cache / library_name(torch, compiler, recipe)
     if library.exists():
         return library
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache / ".lock") as lock:
             if not library.exists():
-                _compile_into(library, torch, compiler, say, lock)
+                _compile_into(library, torch, compiler, recipe, say, lock)
     except OSError as error:
         raise Unavailable(
-            "The simulated cuda device can't be written to its cache.",
+            f"{recipe.title[0].upper()}{recipe.title[1:]} can't be written to its cache.",
             asked=str(library),
             found=str(error),
             hint="give a folder that can be written: --cache DIR",
@@ -182,18 +210,18 @@ def _locked(path: Path) -> Iterator[int]:
         yield held.fileno()
 
 
-def _compile_into(library: Path, torch: Torch, compiler: Compiler, say: Callable[[str], None], lock: int) -> None:
+def _compile_into(library: Path, torch: Torch, compiler: Compiler, recipe: Recipe, say: Callable[[str], None], lock: int) -> None:
     """Compile in a folder beside the library, then move the hash and, last, the library to their names."""
-    say(f"compiling the simulated CUDA device for torch {torch.version} with {compiler.version} (once; about a minute)")
+    say(f"compiling {recipe.title} for torch {torch.version} with {compiler.version} (once; about a minute)")
     start = time.monotonic()
     for left in library.parent.glob(".build-*"):  # by builders that were killed: we hold the lock, so none is at work
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as name:
         folder = Path(name)
-        commands = [_compile_command(torch, compiler, source, folder) for source in SOURCES]
+        commands = [_compile_command(torch, compiler, recipe, source, folder) for source in recipe.sources]
         _run_all(commands, min(len(commands), max(2, os.cpu_count() or 2)), say, lock)
         draft = folder / "library.so"
-        _run_all([_link_command(torch, compiler, folder, draft)], 1, say, lock)
+        _run_all([_link_command(torch, compiler, recipe, folder, draft)], 1, say, lock)
         card = {
             "sha256": hashlib.sha256(draft.read_bytes()).hexdigest(),
             "torch": torch.version,
@@ -207,7 +235,7 @@ def _compile_into(library: Path, torch: Torch, compiler: Compiler, say: Callable
     say(f"compiled in {time.monotonic() - start:.0f} s: {library}")
 
 
-def _compile_command(torch: Torch, compiler: Compiler, source: str, folder: Path) -> list[str]:
+def _compile_command(torch: Torch, compiler: Compiler, recipe: Recipe, source: str, folder: Path) -> list[str]:
     major, minor = torch.release
     include = torch.folder / "include"
     return [
@@ -218,17 +246,22 @@ def _compile_command(torch: Torch, compiler: Compiler, source: str, folder: Path
         "-w",  # torch's headers warn by the page
         f"-D_GLIBCXX_USE_CXX11_ABI={_string_abi(torch)}",
         f"-DFOREBAY_TORCH={100 * major + minor}",
+        *(f"-D{define}" for define in recipe.defines),
         f"-I{include}",
         f"-I{include / 'torch' / 'csrc' / 'api' / 'include'}",
         "-c",
         str(HERE / source),
         "-o",
-        str(folder / (source + ".o")),
+        str(_object(folder, source)),
     ]
 
 
-def _link_command(torch: Torch, compiler: Compiler, folder: Path, draft: Path) -> list[str]:
-    objects = [str(folder / (source + ".o")) for source in SOURCES]
+def _object(folder: Path, source: str) -> Path:
+    return folder / (source.replace("/", "-") + ".o")
+
+
+def _link_command(torch: Torch, compiler: Compiler, recipe: Recipe, folder: Path, draft: Path) -> list[str]:
+    objects = [str(_object(folder, source)) for source in recipe.sources]
     libraries = [f"-l{name}" for name in LINKED]
     return [compiler.path, "-shared", "-o", str(draft), *objects, f"-L{torch.folder / 'lib'}", *libraries]
 

@@ -2,7 +2,7 @@
 
 Asked:  how many cards are there, which is current, what do they hold?
 Answer: `Simulated` asks our compiled library; `Mapped` keeps the little that there is to know when cuda means cpu.
-Limits: no torch in here. Both are made before torch is imported and survive a fork: they hold no thread and no handle.
+Limits: no torch at import. Both are made before torch is imported and survive a fork: they hold no thread and no handle.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import os
 import resource
 import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from forebay.errors import RunFailed
 from forebay.porting.shim.build import Torch
 
 MOST = 64
@@ -38,6 +39,7 @@ class Cards:
     """What torch.cuda needs of the cards. The launcher sets how many there are and how much each holds."""
 
     kind = "mapped"
+    of_torch = False  # whether torch itself knows a device behind the name cuda: its own streams and generators serve then
 
     def __init__(self, cards: int) -> None:
         self._cards = cards
@@ -93,6 +95,18 @@ class Cards:
         """How often each operator was carried."""
         return {}
 
+    def resize_storage(self, storage: int, size: int) -> bool:
+        """Whether the card had room. `storage` is the address of a StorageImpl."""
+        raise NotImplementedError
+
+    def default_generator(self, card: int) -> Any:
+        """The torch.Generator that a card's numbers come from when none is named. Torch is imported by now."""
+        raise NotImplementedError
+
+    def capturing(self) -> bool:
+        """Whether this thread's current stream captures a graph."""
+        return False
+
     def checked(self, card: int) -> int:
         if not 0 <= card < self.count():
             raise RuntimeError(
@@ -103,6 +117,7 @@ class Cards:
 
 class Simulated(Cards):
     kind = "simulated"
+    of_torch = True
 
     def __init__(self, cards: int, library: Path, torch: Torch) -> None:
         super().__init__(cards)
@@ -112,8 +127,18 @@ class Simulated(Cards):
             ctypes.CDLL(str(torch.folder / "lib" / "libtorch_cuda.so"))
         # PyDLL keeps the interpreter's lock: each of these calls is shorter than letting go of it.
         self._library = ctypes.PyDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-        for name in ("forebay_stream", "forebay_operators"):
+        self._torch = torch
+        self._library.forebay_generator.restype = ctypes.c_void_p
+        self._library.forebay_generator.argtypes = [ctypes.c_int, ctypes.c_bool]
+        self._library.forebay_free_generator.argtypes = [ctypes.c_void_p]
+        for name in ("forebay_stream", "forebay_operators", "forebay_graph_size"):
             getattr(self._library, name).restype = ctypes.c_int64
+        self._library.forebay_graph_new.restype = ctypes.c_void_p
+        for name in ("forebay_graph_begin", "forebay_graph_end"):
+            getattr(self._library, name).restype = ctypes.c_char_p
+        # A replay is long: other threads of Python go on meanwhile.
+        self._long = ctypes.CDLL(str(library))
+        self._long.forebay_graph_replay.restype = ctypes.c_char_p
         self.set_cards(cards)
 
     def set_cards(self, cards: int) -> None:
@@ -161,11 +186,76 @@ class Simulated(Cards):
             size = needed + 4096
 
     def resize_storage(self, storage: int, size: int) -> bool:
-        """Whether the card had room. `storage` is the address of a StorageImpl."""
         return int(self._library.forebay_resize_storage(ctypes.c_void_p(storage), ctypes.c_int64(size))) == 0
 
-    def next_generator_is_default(self) -> None:
-        self._library.forebay_next_generator_is_default()
+    def default_generator(self, card: int) -> Any:
+        return self.generator(card, default=True)
+
+    def generator(self, card: int, *, default: bool) -> Any:
+        """A torch.Generator of this card: its default one, or a new one with a state of its own."""
+        wrap = self._wrapper()
+        held = self._library.forebay_generator(card, default)
+        try:
+            return wrap(held)
+        finally:
+            self._library.forebay_free_generator(held)
+
+    def _wrapper(self) -> Any:
+        """torch's own way from an at::Generator to its Python object. It takes it by reference, and until torch 2.6 by value,
+        which is handed over in the same way."""
+        python = ctypes.PyDLL(str(self._torch.folder / "lib" / "libtorch_python.so"))
+        for name in ("_Z17THPGenerator_WrapRKN2at9GeneratorE", "_Z17THPGenerator_WrapN2at9GeneratorE"):
+            if hasattr(python, name):
+                wrap = python[name]
+                wrap.restype, wrap.argtypes = ctypes.py_object, [ctypes.c_void_p]
+                return wrap
+        raise RunFailed("This torch's generators can't be wrapped.", found=f"torch {self._torch.version}")
+
+    def rest_on(self, storage: int, host: int, *, copy: bool) -> bool:
+        """Whether the card had room. Both are addresses of a StorageImpl, on the card and on the host."""
+        return int(self._library.forebay_rest_on(ctypes.c_void_p(storage), ctypes.c_void_p(host), int(copy))) == 0
+
+    # A graph is known by its address in the compiled part.
+
+    def capturing(self) -> bool:
+        return bool(self._library.forebay_capturing())
+
+    def new_graph(self) -> int:
+        return int(self._library.forebay_graph_new())
+
+    def delete_graph(self, graph: int) -> None:
+        self._library.forebay_graph_delete(ctypes.c_void_p(graph))
+
+    def begin_capture(self, graph: int, pool: tuple[int, int]) -> None:
+        first, second = (ctypes.c_int64(number) for number in pool)
+        _raise(self._library.forebay_graph_begin(ctypes.c_void_p(graph), first, second))
+
+    def end_capture(self, graph: int) -> None:
+        _raise(self._library.forebay_graph_end(ctypes.c_void_p(graph)))
+
+    def replay(self, graph: int) -> None:
+        _raise(self._long.forebay_graph_replay(ctypes.c_void_p(graph)))
+
+    def reset_graph(self, graph: int) -> None:
+        self._library.forebay_graph_reset(ctypes.c_void_p(graph))
+
+    def graph_size(self, graph: int) -> int:
+        return int(self._library.forebay_graph_size(ctypes.c_void_p(graph)))
+
+    def pool_of(self, graph: int) -> tuple[int, int]:
+        two = (ctypes.c_int64 * 2)()
+        self._library.forebay_graph_pool(ctypes.c_void_p(graph), two)
+        return two[0], two[1]
+
+    def new_pool(self) -> tuple[int, int]:
+        two = (ctypes.c_int64 * 2)()
+        self._library.forebay_new_pool(two)
+        return two[0], two[1]
+
+
+def _raise(said: bytes | None) -> None:
+    if said is not None:
+        raise RuntimeError(said.decode())
 
 
 class Mapped(Cards):
@@ -204,6 +294,11 @@ class Mapped(Cards):
 
     def empty_cache(self) -> None:
         pass
+
+    def default_generator(self, card: int) -> Any:
+        import torch
+
+        return torch.default_generator  # one serves host and cards
 
     def stream(self, card: int) -> int:
         return self._streams[self.checked(card)]

@@ -3,8 +3,9 @@
 // Asked:  what happens when a process group named nccl, which has only a CPU backend here, gets cuda tensors?
 // Answer: each c10d operator takes their host aliases to the group's CPU backend (gloo) and gives the cuda tensors back. The
 //         work that it returns answers with cuda tensors too, which DistributedDataParallel's hooks look at.
-// Limits: what gloo can't do is done from what it can: AVG divides first and sums then, as NCCL does; all_to_all of lists and
-//         reduce_scatter of lists go by way of others. Other gaps of gloo fail with its own words.
+// Limits: what gloo can't do is done from what it can: AVG and PREMUL_SUM multiply first and sum then, as NCCL does; parts of
+//         different sizes are gathered by broadcasts; all_to_all of lists and reduce_scatter of lists go by way of others. Other
+//         gaps of gloo fail with its own words.
 #include "shim.h"
 
 #include <ATen/ATen.h>
@@ -94,63 +95,139 @@ void each_tensor(const IValue& value, Do act) {
   }
 }
 
-// AVG: divide, then sum. What will be summed is the first argument of all_reduce and reduce (in place, as they are), and a
-// copy of the inputs of reduce_scatter. Whole numbers can't be divided first: they are summed, then divided.
-struct Average {
+// AVG and PREMUL_SUM: multiply, then sum. What will be summed is the first argument of all_reduce and reduce (in place, as they
+// are), and a copy of the inputs of reduce_scatter. Whole numbers can't be divided first: they are summed, then divided.
+struct Scaled {
   bool asked = false;
-  int64_t ranks = 1;
-  bool whole_numbers = false;
+  at::Scalar factor = 1.0;
+  int64_t divide_after = 1;
 
-  Average(const OperatorHandle& op, Stack* stack, size_t base) {
+  Scaled(const OperatorHandle& op, Stack* stack, size_t base) {
     const int at = place_of(op, "reduce_op");
     if (at < 0) {
       return;
     }
     auto reduce = (*stack)[base + at].toCustomClass<c10d::ReduceOp>();
-    if (reduce->op_ != c10d::ReduceOp::AVG) {
+    const bool average = reduce->op_ == c10d::ReduceOp::AVG;
+    if (!average && reduce->op_ != c10d::ReduceOp::PREMUL_SUM) {
       return;
     }
     asked = true;
     (*stack)[base + at] = c10::make_intrusive<c10d::ReduceOp>(c10d::ReduceOp::SUM);
-    ranks = (*stack)[base + place_of(op, "process_group")].toCustomClass<c10d::ProcessGroup>()->getSize();
+    const int64_t ranks = (*stack)[base + place_of(op, "process_group")].toCustomClass<c10d::ProcessGroup>()->getSize();
     const bool scatters = op.schema().name().find("reduce_scatter") != std::string::npos;
     IValue& summed = (*stack)[base + (scatters ? 1 : 0)];
-    each_tensor(summed, [&](const Tensor& t) { whole_numbers |= c10::isIntegralType(t.scalar_type(), true); });
-    if (whole_numbers) {
-      return;
+    if (average) {
+      bool whole_numbers = false;
+      each_tensor(summed, [&](const Tensor& t) { whole_numbers |= c10::isIntegralType(t.scalar_type(), true); });
+      if (whole_numbers) {
+        divide_after = ranks;
+        return;
+      }
+      factor = 1.0 / static_cast<double>(ranks);
+    } else {
+      const auto* given = dynamic_cast<c10d::NCCLPreMulSumSupplement*>(reduce->supplement_.get());
+      TORCH_CHECK(given != nullptr, "a PREMUL_SUM without its factor");
+      factor = given->tensor_factor.defined() ? given->tensor_factor.item() : at::Scalar(given->double_factor);
     }
     if (scatters) {
-      summed = divided_copy(summed);
+      summed = scaled_copy(summed);
     } else {
-      each_tensor(summed, [&](const Tensor& t) { t.div_(ranks); });
+      each_tensor(summed, [&](const Tensor& t) { t.mul_(factor); });
     }
   }
 
-  IValue divided_copy(const IValue& value) const {
+  IValue scaled_copy(const IValue& value) const {
     if (value.isTensor()) {
-      return value.toTensor().div(ranks);
+      return value.toTensor().mul(factor);
     }
     c10::impl::GenericList copy(value.toList().elementType());
     for (const IValue& one : value.toListRef()) {
-      copy.push_back(divided_copy(one));
+      copy.push_back(scaled_copy(one));
     }
     return copy;
   }
 };
 
+// Gathers of one tensor write into an output of any shape, as NCCL's do: gloo gets both in a row.
+struct InARow {
+  Stack* stack;
+  size_t base;
+  std::optional<Tensor> output;
+
+  InARow(const OperatorHandle& op, Stack* stack, size_t base) : stack(stack), base(base) {
+    if (op.schema().name() != "c10d::_allgather_base_") {
+      return;
+    }
+    const Tensor whole = (*stack)[base].toTensor();
+    if (whole.is_contiguous()) {
+      output = whole;
+      (*stack)[base] = whole.view(-1);
+      (*stack)[base + 1] = (*stack)[base + 1].toTensor().contiguous().view(-1);
+    }
+  }
+  void restore(IValue& result) const {
+    if (output && result.isTensor()) {
+      result = *output;
+    }
+  }
+};
+
+bool uneven(const OperatorHandle& op, const IValue& outputs) {
+  if (op.schema().name() != "c10d::allgather_") {
+    return false;
+  }
+  std::optional<int64_t> size;
+  bool differ = false;
+  each_tensor(outputs, [&](const Tensor& t) {
+    differ |= size && *size != t.numel();
+    size = t.numel();
+  });
+  return differ;
+}
+
+// Parts of different sizes are gathered by a broadcast from each rank, as ProcessGroupNCCL does. All ranks see the same sizes.
+intrusive_ptr<c10d::Work> gather_uneven(const IValue& outputs, const IValue& inputs, c10d::ProcessGroup& group) {
+  auto backend = group.getBackend(c10::kCPU);
+  std::vector<Tensor> parts;
+  each_tensor(outputs, [&](const Tensor& t) { parts.push_back(t); });
+  each_tensor(inputs, [&](const Tensor& t) { parts.at(group.getRank()).copy_(t); });
+  intrusive_ptr<c10d::Work> last;
+  for (size_t rank = 0; rank < parts.size(); ++rank) {
+    std::vector<Tensor> part{parts[rank]};
+    c10d::BroadcastOptions options;
+    options.rootRank = static_cast<int64_t>(rank);
+    last = backend->broadcast(part, options);
+    last->wait();
+  }
+  return last;
+}
+
 void carry(const OperatorHandle& op, Stack* stack) {
   const size_t arguments = op.schema().arguments().size();
   const size_t returns = op.schema().returns().size();
   const size_t base = stack->size() - arguments;
+  if (Recording* recording = recording_now()) {
+    refuse_here(recording, op.schema().name() + ": collectives aren't recorded here");
+  }
   Crossing crossing;
   for (size_t i = base; i < stack->size(); ++i) {
     if ((*stack)[i].isTensor() || (*stack)[i].isList()) {
       crossing.enter((*stack)[i]);
     }
   }
-  const Average average(op, stack, base);
+  const Scaled scaled(op, stack, base);
+  const InARow row(op, stack, base);
   const IValue results = (*stack)[base];  // every operator with a reduce_op writes to its first argument
-  redispatch(op, stack);
+  if (uneven(op, results)) {
+    auto group = (*stack)[base + place_of(op, "process_group")].toCustomClass<c10d::ProcessGroup>();
+    auto work = gather_uneven(results, (*stack)[base + 1], *group);
+    torch::jit::drop(*stack, arguments);
+    torch::jit::push(*stack, results, IValue(std::move(work)));
+  } else {
+    redispatch(op, stack);
+  }
+  row.restore((*stack)[stack->size() - returns]);
   for (size_t i = stack->size() - returns; i < stack->size(); ++i) {
     IValue& value = (*stack)[i];
     if (!value.isCustomClass()) {
@@ -158,9 +235,9 @@ void carry(const OperatorHandle& op, Stack* stack) {
       continue;
     }
     auto work = value.toCustomClass<c10d::Work>();
-    if (work && average.asked && average.whole_numbers) {
+    if (work && scaled.asked && scaled.divide_after > 1) {
       work->wait();
-      each_tensor(results, [&](const Tensor& t) { t.div_(average.ranks, "trunc"); });
+      each_tensor(results, [&](const Tensor& t) { t.div_(scaled.divide_after, "trunc"); });
     }
     if (work) {
       value = IValue(intrusive_ptr<c10d::Work>(c10::make_intrusive<CardWork>(std::move(work), crossing)));

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <mutex>
 
 namespace forebay {
@@ -45,6 +46,7 @@ Stream stream_numbered(int64_t id, DeviceIndex card) {
 
 struct Moment {
   int64_t nanoseconds;
+  int64_t capture;  // that its stream took part in, or 0
 };
 
 struct Guard final : c10::impl::DeviceGuardImplInterface {
@@ -85,25 +87,46 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     const DeviceIndex card = to.device_index();
     return stream_numbered(std::exchange(stream_of[card], to.id()), card);
   }
-  bool queryStream(const Stream&) const override {
+  bool queryStream(const Stream& stream) const override {
+    refuse_in_capture(stream.device_index(), stream.id(), "querying a stream");
     return true;
   }
-  void synchronizeStream(const Stream&) const override {}
+  void synchronizeStream(const Stream& stream) const override {
+    refuse_in_capture(stream.device_index(), stream.id(), "waiting for a stream on the host");
+  }
 #if FOREBAY_TORCH_AT_LEAST(2, 6)
-  void synchronizeDevice(const DeviceIndex) const override {}
+  void synchronizeDevice(const DeviceIndex card) const override {
+    refuse_in_capture(here, stream_of[here], "waiting for a device on the host");
+  }
 #endif
+  bool isStreamCapturing(const Stream& stream) const {  // overrides where torch asks for it
+    return capture_of(stream.device_index(), stream.id()) != 0;
+  }
 
-  void record(void** event, const Stream&, const DeviceIndex, const c10::EventFlag) const override {
+  void record(void** event, const Stream& stream, const DeviceIndex, const c10::EventFlag) const override {
     if (*event == nullptr) {
       *event = new Moment;
     }
-    static_cast<Moment*>(*event)->nanoseconds = std::chrono::steady_clock::now().time_since_epoch().count();
+    const int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+    *static_cast<Moment*>(*event) = {now, capture_of(stream.device_index(), stream.id())};
   }
-  void block(void*, const Stream&) const override {}
-  bool queryEvent(void*) const override {
+  void block(void* event, const Stream& stream) const override {
+    if (event != nullptr) {
+      join_capture(static_cast<Moment*>(event)->capture, stream.device_index(), stream.id());
+    }
+  }
+  bool queryEvent(void* event) const override {
+    refuse_wait(event, "querying an event");
     return true;
   }
-  void synchronizeEvent(void*) const override {}
+  void synchronizeEvent(void* event) const override {
+    refuse_wait(event, "waiting for an event on the host");
+  }
+  static void refuse_wait(void* event, const char* what) {
+    if (event != nullptr && static_cast<Moment*>(event)->capture != 0) {
+      refuse_in_capture(here, stream_of[here], what);
+    }
+  }
   double elapsedTime(void* first, void* second, const DeviceIndex) const override {
     TORCH_CHECK(first && second, "Both events must be recorded before calculating elapsed time.");
     return static_cast<double>(static_cast<Moment*>(second)->nanoseconds - static_cast<Moment*>(first)->nanoseconds) / 1e6;
@@ -115,48 +138,82 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
 
 C10_REGISTER_GUARD_IMPL(CUDA, Guard);  // the newest is the one that torch asks
 
-// A cuda generator is a host generator behind another name: each card draws from one of its own.
+// A cuda generator is a seed and an offset, as Philox's is on a card: that is its state, 16 bytes. Each operator's numbers come from
+// the host's engine, seeded with both; then the offset moves on. So a state that was kept gives the same numbers again, and the first
+// numbers after a seed are those that the CPU gives for it.
 struct CardGenerator final : c10::GeneratorImpl {
-  at::Generator inner;
+  static constexpr uint64_t kStep = 4;  // Philox gives four numbers at a time: offsets are multiples of it
+  at::Generator inner = at::detail::createCPUGenerator();
+  uint64_t seed_ = c10::default_rng_seed_val;
+  uint64_t offset_ = 0;
 
-  CardGenerator(DeviceIndex card, at::Generator host)
-      : c10::GeneratorImpl(Device(c10::kCUDA, card), c10::DispatchKeySet(c10::DispatchKey::CUDA)), inner(std::move(host)) {}
+  explicit CardGenerator(DeviceIndex card)
+      : c10::GeneratorImpl(Device(c10::kCUDA, card), c10::DispatchKeySet(c10::DispatchKey::CUDA)) {}
+
+  // The host's engine for the next operator.
+  at::CPUGeneratorImpl* next() {
+    auto* host = static_cast<at::CPUGeneratorImpl*>(inner.unsafeGetGeneratorImpl());
+    std::scoped_lock lock(mutex_, host->mutex_);
+    uint64_t mixed = seed_;
+    if (offset_ != 0) {  // splitmix64, by Steele, Lea and Flood 2014
+      mixed += 0x9e3779b97f4a7c15ULL * (offset_ / kStep);
+      mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
+      mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
+      mixed ^= mixed >> 31;
+    }
+    host->set_current_seed(mixed);
+    offset_ += kStep;
+    return host;
+  }
 
   void set_current_seed(uint64_t seed) override {
-    inner.set_current_seed(seed);
+    seed_ = seed;
+    offset_ = 0;
   }
-  void set_offset(uint64_t) override {
-    TORCH_CHECK(false, "the simulated device's generator has no offset: it is the host's, not Philox");
+  void set_offset(uint64_t offset) override {
+    TORCH_CHECK(offset % kStep == 0, "offset must be a multiple of 4");
+    offset_ = offset;
   }
   uint64_t get_offset() const override {
-    TORCH_CHECK(false, "the simulated device's generator has no offset: it is the host's, not Philox");
+    return offset_;
   }
   uint64_t current_seed() const override {
-    return inner.current_seed();
+    return seed_;
   }
   uint64_t seed() override {
-    return inner.seed();
+    set_current_seed(c10::detail::getNonDeterministicRandom(true));
+    return seed_;
   }
   void set_state(const c10::TensorImpl& state) override {
-    inner.unsafeGetGeneratorImpl()->set_state(state);
+    at::detail::check_rng_state(state);
+    constexpr int64_t whole = 2 * sizeof(uint64_t);
+    const int64_t bytes = state.numel();
+    TORCH_CHECK(bytes == whole || bytes == whole - 8, "RNG state is wrong size");  // an old state has no offset, as on a card
+    const auto* data = static_cast<const char*>(state.data());
+    offset_ = 0;
+    std::memcpy(&seed_, data, sizeof seed_);
+    if (bytes == whole) {
+      std::memcpy(&offset_, data + sizeof seed_, sizeof offset_);
+    }
   }
   c10::intrusive_ptr<c10::TensorImpl> get_state() const override {
-    return inner.unsafeGetGeneratorImpl()->get_state();
+    at::Tensor state = at::detail::empty_cpu({2 * sizeof(uint64_t)}, at::kByte);
+    auto* data = static_cast<char*>(state.mutable_data_ptr());
+    std::memcpy(data, &seed_, sizeof seed_);
+    std::memcpy(data + sizeof seed_, &offset_, sizeof offset_);
+    return state.getIntrusivePtr();
   }
   CardGenerator* clone_impl() const override {
-    return new CardGenerator(device_.index(), inner.clone());
+    auto* copy = new CardGenerator(device_.index());
+    copy->seed_ = seed_;
+    copy->offset_ = offset_;
+    return copy;
   }
 };
 
 at::Generator new_generator(DeviceIndex card) {
-  return at::make_generator<CardGenerator>(card, at::detail::createCPUGenerator());
+  return at::make_generator<CardGenerator>(card);
 }
-
-at::CPUGeneratorImpl* host_impl(const at::Generator& generator) {
-  return static_cast<at::CPUGeneratorImpl*>(host_generator(generator).unsafeGetGeneratorImpl());
-}
-
-thread_local bool next_is_default = false;  // see forebay_next_generator_is_default
 
 }  // namespace
 
@@ -166,6 +223,10 @@ DeviceIndex cards() {
 
 DeviceIndex current_card() {
   return here;
+}
+
+int64_t current_stream(DeviceIndex card) {
+  return stream_of[card];
 }
 
 const at::Generator& card_generator(DeviceIndex card) {
@@ -182,10 +243,13 @@ at::Generator host_generator(const at::Generator& of_card) {
   TORCH_CHECK(
       of_card.device().is_cuda(), "Expected a 'cuda' device type for generator but found '",
       c10::DeviceTypeName(of_card.device().type(), /*lower_case=*/true), "'");
-  return static_cast<CardGenerator*>(of_card.unsafeGetGeneratorImpl())->inner;
+  auto* generator = static_cast<CardGenerator*>(of_card.unsafeGetGeneratorImpl());
+  generator->next();
+  return generator->inner;
 }
 
-BorrowedDice::BorrowedDice(DeviceIndex card) : card_(card) {
+BorrowedDice::BorrowedDice(DeviceIndex card)
+    : generator_(host_generator(card_generator(card))) {
   swap();
 }
 
@@ -194,7 +258,7 @@ BorrowedDice::~BorrowedDice() {
 }
 
 void BorrowedDice::swap() {
-  auto* mine = host_impl(card_generator(card_));
+  auto* mine = static_cast<at::CPUGeneratorImpl*>(generator_.unsafeGetGeneratorImpl());
   auto* hosts = static_cast<at::CPUGeneratorImpl*>(at::detail::getDefaultCPUGenerator().unsafeGetGeneratorImpl());
   std::scoped_lock lock(mine->mutex_, hosts->mutex_);
   auto engine = mine->engine();
@@ -228,8 +292,7 @@ struct CUDAHooks final : CUDAHooksInterface {
     return forebay::card_generator(forebay::index_or_current(card));
   }
   Generator getNewGenerator(DeviceIndex card = -1) const override {
-    card = forebay::index_or_current(card);
-    return std::exchange(forebay::next_is_default, false) ? forebay::card_generator(card) : forebay::new_generator(card);
+    return forebay::new_generator(forebay::index_or_current(card));
   }
 #else
   void initCUDA() const override {}
@@ -278,7 +341,10 @@ struct CUDAHooks final : CUDAHooksInterface {
   DeviceIndex maybeExchangeDevice(DeviceIndex card) const override {
     return card < 0 ? forebay::here : exchangeDevice(card);
   }
-  void deviceSynchronize(DeviceIndex) const override {}
+  void deviceSynchronize(DeviceIndex) const override {
+    const DeviceIndex card = forebay::current_card();
+    forebay::refuse_in_capture(card, forebay::current_stream(card), "waiting for a device on the host");
+  }
   std::string showConfig() const override {
     return "simulated CUDA device of Forebay";
   }
@@ -322,9 +388,15 @@ void forebay_set_stream(int card, int64_t id) {
   forebay::stream_of[card] = id;
 }
 
-// The next generator that this thread makes for a card is the card's default one: the way to have it as a Python object.
-void forebay_next_generator_is_default() {
-  forebay::next_is_default = true;
+// An at::Generator of this card, for torch's THPGenerator_Wrap to make a Python object of: the card's default one, or a new
+// one. The caller gives it back to forebay_free_generator.
+void* forebay_generator(int card, bool is_default) {
+  const auto index = static_cast<c10::DeviceIndex>(card);
+  return new at::Generator(is_default ? forebay::card_generator(index) : forebay::new_generator(index));
+}
+
+void forebay_free_generator(void* generator) {
+  delete static_cast<at::Generator*>(generator);
 }
 
 }  // extern "C"

@@ -11,6 +11,7 @@ Limits: torch that is imported already can't be carried any more.
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 import sys
@@ -19,17 +20,24 @@ from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
 from forebay.porting.kernels.hook import watch_for_kernels
-from forebay.porting.shim import groups, imports, journal, lies, mapped, torch_c
+from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c, vision
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
 from forebay.porting.shim.carrier import Carrier
+from forebay.porting.shim.chip import live
+from forebay.porting.shim.chip.adapter import named
+from forebay.porting.shim.chip.cards import Chips
+from forebay.porting.shim.standins.finder import standins_wanted
 
 VARIABLE = "FOREBAY_SHIM"
 BOOT = Path(__file__).resolve().parent / "boot"
+TOOLS = Path(__file__).resolve().parent / "standins" / "bin"
 
 _carrier: Carrier | None = None
 _cards: Cards | None = None
 _wanted: dict[str, int] = {"cards": 1, "memory_limit": 0}
+_of_parent: dict[str, int] = {}  # operators that were carried before a fork: they are in the parent's report
+_forked = False
 
 
 def install(carrier: Carrier, *, cards: int) -> None:
@@ -42,6 +50,7 @@ def install(carrier: Carrier, *, cards: int) -> None:
         set_cards(cards)
         return
     if carrier.kind != "native":
+        compiled.choice()  # said at once rather than in the middle of an import
         if "torch" in sys.modules:
             raise Conflict(
                 "torch is imported already, so its cuda device can't be changed any more.",
@@ -52,15 +61,20 @@ def install(carrier: Carrier, *, cards: int) -> None:
             verify(carrier.library)
         watch = imports.Watch()
         watch.on("torch", after=_after_torch)
-        watch.on("torch._C", before=_open_cards, after=lambda module: torch_c.fill(module, _live()))
-        watch.on("torch.distributed.distributed_c10d", after=groups.carry_nccl)
+        watch.on("torch._C", before=_open_cards, after=_fill)
+        watch.on("torch.distributed.distributed_c10d", after=_carry_nccl)
         watch.on("torch.distributed", after=groups.name_nccl)
+        watch.on("torch._dynamo.backends.cudagraphs", after=compiled.carry_cudagraphs)
         if carrier.library is not None:
             watch_for_kernels(watch, carrier.library)
-        sys.meta_path.insert(0, watch)
+        watch.on("torchvision.extension", after=vision.declare)
+        watch.on("torch._dynamo.convert_frame", after=compiled.carry_conversion)
+        sys.meta_path[:0] = [watch, standins_wanted()]
     _carrier = carrier
     _wanted["cards"] = cards
-    atexit.register(lambda: journal.write(report()))
+    atexit.register(_at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
 
 
 def set_cards(cards: int) -> None:
@@ -89,10 +103,18 @@ def child_environment(carrier: Carrier, cards: int) -> dict[str, str]:
     if carrier.kind == "native":
         return {}
     rest = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place and Path(place) != BOOT]
+    tools = [place for place in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(place) != TOOLS]
     return {
-        VARIABLE: json.dumps({"carrier": carrier.to_json(), "cards": cards, "memory_limit": _wanted["memory_limit"]}),
+        VARIABLE: _described(carrier, cards),
         "PYTHONPATH": os.pathsep.join([str(BOOT), *rest]),
+        "PATH": os.pathsep.join([str(TOOLS), *tools]),
     }
+
+
+def described() -> str:
+    """This process's carrier, cards and limit as FOREBAY_SHIM says them; "" where nothing is carried."""
+    carried = _carrier is not None and _carrier.kind != "native"
+    return _described(_carrier, _wanted["cards"]) if _carrier is not None and carried else ""
 
 
 def install_from_environment() -> None:
@@ -113,15 +135,38 @@ def report() -> dict[str, Any]:
     """Which carrier a run had and what it used of it."""
     if _carrier is None:
         return {"carrier": None}
-    operators = _cards.operators() if _cards is not None else {}
+    counted = _cards.operators() if _cards is not None else {}
+    operators = {name: calls - _of_parent.get(name, 0) for name, calls in counted.items() if calls > _of_parent.get(name, 0)}
     return {
         "carrier": _carrier.kind,
         "why": _carrier.why,
         "cards": _wanted["cards"],
         "limits": mapped.LIMITS if _carrier.kind == "mapped" else [],
-        "uses": dict(sorted(journal.uses.items())),
+        "processes": 1,
+        "uses": journal.told(),
         "operators": {"class": "exact", "names": len(operators), "calls": sum(operators.values()), "of": operators},
     }
+
+
+def _described(carrier: Carrier, cards: int) -> str:
+    return json.dumps({"carrier": carrier.to_json(), "cards": cards, "memory_limit": _wanted["memory_limit"]})
+
+
+def _at_exit() -> None:
+    written = report()
+    if not _forked or written["uses"] or written["operators"]["calls"]:  # a worker that used nothing has nothing to say
+        journal.write(written)
+
+
+def _after_fork() -> None:
+    """A child reports what it did itself. One of multiprocessing's ends without atexit: it has finalizers of its own."""
+    global _forked, _of_parent
+    _forked = True
+    journal.uses.clear()
+    _of_parent = _cards.operators() if _cards is not None else {}
+    processes = sys.modules.get("multiprocessing.util")
+    if processes is not None:
+        processes.register_after_fork(journal, lambda _: processes.Finalize(None, _at_exit, exitpriority=0))
 
 
 def _check_cards(cards: int) -> None:
@@ -141,15 +186,44 @@ def _open_cards() -> None:
     assert _carrier is not None
     os.environ["TORCH_DISABLE_NATIVE_JIT"] = "1"  # torch 2.12 and newer: its own Triton kernels would be put over ours
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or a CUDA build's profiler writes that it found no driver
-    if _carrier.library is not None:
+    if _carrier.library is not None and _carrier.kind == "chip":
+        _cards = Chips(_wanted["cards"], _carrier.library, find_torch(), named(_carrier.chip))
+        live.visible_cards(_cards.adapter)
+    elif _carrier.library is not None:
         _cards = Simulated(_wanted["cards"], _carrier.library, find_torch())
     else:
         _cards = Mapped(_wanted["cards"])
     _cards.set_memory_limit(_wanted["memory_limit"])
 
 
+def _carry_nccl(c10d: Any) -> None:
+    cards = _live()
+    if isinstance(cards, Chips):
+        groups.carry_nccl(c10d, cards.adapter.device, cards.adapter.backend or "gloo")
+    else:
+        groups.carry_nccl(c10d)
+
+
+def _fill(torch_c_module: Any) -> None:
+    cards = _live()
+    torch_c.fill(torch_c_module, cards)
+    if isinstance(cards, Chips):
+        live.fill(torch_c_module, cards)
+
+
 def _after_torch(torch: Any) -> None:
     cards = _live()
-    lies.tell(torch, cards)
+    if isinstance(cards, Chips):
+        live.after_torch(torch, cards)
+        lies.tell(torch, cards, functools.partial(live.knows_the_chip, cards.adapter))
+    else:
+        lies.tell(torch, cards)
+    compiled.carry(torch, mapped=isinstance(cards, Mapped))
+    legacy.version(torch)
+    if isinstance(cards, (Simulated, Chips)):
+        legacy.tensor_types(torch)
+    if isinstance(cards, Simulated):
+        ipc.carry(torch, cards)
+    sensors.answer(torch, cards)
     if isinstance(cards, Mapped):
         mapped.apply(torch)

@@ -1,8 +1,8 @@
 """The mapped carrier: the word cuda means cpu.
 
 Asked:  how does a script written for CUDA run where our device can't be compiled, or where torch is a build for GPUs?
-Answer: torch.cuda answers as torch_c.py makes it; a TorchFunctionMode turns cuda into cpu in the arguments of every torch
-        call; the few classes that it can't see (autocast, GradScaler, Generator, DistributedDataParallel, torch.load) get the
+Answer: torch.cuda answers as torch_c makes it; a TorchFunctionMode turns cuda into cpu in the arguments of every torch
+        call; the few classes that it can't see (autocast, GradScaler, Generator, DataParallel and its like, torch.load) get the
         same change in their Python text. Every thread enters the mode, which torch leaves to the thread that entered.
 Limits: LIMITS, which the report of each run repeats. It passes scripts; what they mean may change.
 """
@@ -104,15 +104,43 @@ def _classes(torch: Any) -> None:
         real(self, module, None, None, *a, **k)
 
     ddp.__init__ = without_devices
+    torch.nn.DataParallel.__init__ = _on_one_device(torch.nn.Module, torch.nn.DataParallel.__init__)
     module = torch.nn.Module
     module.cuda = _module_cuda
+    module.to = _module_to(module.to)
     torch.set_default_device = _default_device(torch, torch.set_default_device)
+
+
+def _on_one_device(module_class: Any, real: Any) -> Any:
+    """DataParallel with nothing to spread over: torch's own text then calls the module as it is."""
+
+    @functools.wraps(real)
+    def __init__(self: Any, module: Any, device_ids: Any = None, output_device: Any = None, dim: int = 0) -> None:
+        note("DataParallel", "emulated")
+        module_class.__init__(self)
+        self.module, self.device_ids, self.output_device, self.dim = module, [], None, dim
+
+    return __init__
 
 
 def _module_cuda(self: Any, device: Any = None) -> Any:
     """Its parameters are where they belong: a module moves in place, so there is nothing to copy."""
     note("Module.cuda", "emulated")
     return self
+
+
+def _module_to(real: Any) -> Any:
+    """A card by its number: torch's parser would look for an accelerator."""
+
+    @functools.wraps(real)
+    def to(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if args and type(args[0]) is int:
+            args = ("cpu", *args[1:])
+        if type(kwargs.get("device")) is int:
+            kwargs = {**kwargs, "device": "cpu"}
+        return real(self, *args, **kwargs)
+
+    return to
 
 
 def _first_argument(torch: Any, cls: Any, name: str, known_as: str) -> None:

@@ -7,8 +7,14 @@
 #include "shim.h"
 
 #include <c10/core/CPUAllocator.h>
+#if FOREBAY_TORCH_AT_LEAST(2, 13)
+#include <ATen/core/CachingHostAllocator.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#endif
 #include <c10/core/TensorImpl.h>
 #include <c10/util/Exception.h>
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -43,11 +49,18 @@ double mebibytes(int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 20);
 }
 
+// What a card holds: its limit, or as much as the machine has.
+int64_t capacity() {
+  static const int64_t all = static_cast<int64_t>(sysconf(_SC_PAGESIZE)) * sysconf(_SC_PHYS_PAGES);
+  const int64_t limit = limit_bytes.load(std::memory_order_relaxed);
+  return limit > 0 ? limit : all;
+}
+
 void charge(c10::DeviceIndex card, int64_t bytes) {
   Ledger& ledger = ledgers[card];
-  const int64_t limit = limit_bytes.load(std::memory_order_relaxed);
+  const int64_t limit = capacity();
   const int64_t held = ledger.held.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  if (limit > 0 && held > limit) {
+  if (held > limit) {
     ledger.held.fetch_sub(bytes, std::memory_order_relaxed);
     ledger.refused.fetch_add(1, std::memory_order_relaxed);
     TORCH_CHECK_WITH(
@@ -63,10 +76,19 @@ void charge(c10::DeviceIndex card, int64_t bytes) {
   ledger.bytes_ever.fetch_add(bytes, std::memory_order_relaxed);
 }
 
+// A profile with profile_memory=True asks for each allocation; without one this is a look at a thread's own variable.
+void tell_profiler(void* data, int64_t bytes, c10::DeviceIndex card) {
+  if (c10::memoryProfilingEnabled()) {
+    const Ledger& l = ledgers[card];
+    c10::reportMemoryUsageToProfiler(data, bytes, l.held, l.reserved, c10::Device(c10::kCUDA, card));
+  }
+}
+
 void release(void* context) {
   auto* block = static_cast<Block*>(context);
   ledgers[block->card].held.fetch_sub(block->bytes, std::memory_order_relaxed);
   ledgers[block->card].blocks.fetch_sub(1, std::memory_order_relaxed);
+  tell_profiler(block->host.mutable_data(), -block->bytes, block->card);
   delete block;
 }
 
@@ -74,11 +96,16 @@ void release(void* context) {
 c10::DataPtr seal(c10::Storage host, c10::DeviceIndex card) {
   const int64_t bytes = (static_cast<int64_t>(host.nbytes()) + 511) / 512 * 512;
   charge(card, bytes);
+  record_made(host);
   void* data = host.mutable_data();
+  tell_profiler(data, bytes, card);
   return {data, new Block{std::move(host), bytes, card}, &release, c10::Device(c10::kCUDA, card)};
 }
 
 c10::Storage host_storage(size_t bytes) {
+  if (bytes > static_cast<size_t>(capacity())) {
+    charge(current_card(), static_cast<int64_t>(bytes));  // raises, in CUDA's words rather than the host allocator's
+  }
   return c10::Storage(c10::Storage::use_byte_size_t(), bytes, c10::GetCPUAllocator(), /*resizable=*/true);
 }
 
@@ -99,7 +126,67 @@ c10::Storage host_of(const c10::Storage& of_card) {
   return c10::Storage(c10::Storage::use_byte_size_t(), of_card.nbytes(), std::move(borrowed), nullptr, /*resizable=*/false);
 }
 
+void reset_peak(Ledger& l) {
+  l.peak = l.held.load();
+  l.reserved_peak = l.reserved.load();
+  l.blocks_peak = l.blocks.load();
+}
+
+void reset_totals(Ledger& l) {
+  l.blocks_ever = 0;
+  l.bytes_ever = 0;
+  l.refused = 0;
+}
+
+void empty_cache() {
+  for (Ledger& l : ledgers) {
+    l.reserved = l.held.load();
+  }
+}
+
+#if FOREBAY_TORCH_AT_LEAST(2, 13)
+// What torch.accelerator asks for its memory figures; in CUDA's form they are made in Python.
+struct CardAllocator final : c10::DeviceAllocator {
+  bool initialized() override {
+    return true;
+  }
+  void emptyCache(c10::MempoolId_t) override {
+    empty_cache();
+  }
+  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex card) override {
+    const Ledger& l = ledgers[card];
+    const auto every = [](int64_t current, int64_t peak, int64_t ever) {
+      c10::CachingAllocator::StatArray pools{};
+      for (auto pool : {c10::CachingAllocator::StatType::AGGREGATE, c10::CachingAllocator::StatType::LARGE_POOL}) {
+        auto& stat = pools[static_cast<size_t>(pool)];
+        stat.current = current;
+        stat.peak = peak;
+        stat.allocated = ever;
+        stat.freed = ever - current;
+      }
+      return pools;
+    };
+    c10::CachingDeviceAllocator::DeviceStats stats;
+    stats.allocation = stats.segment = stats.active = every(l.blocks, l.blocks_peak, l.blocks_ever);
+    stats.allocated_bytes = stats.active_bytes = stats.requested_bytes = every(l.held, l.peak, l.bytes_ever);
+    stats.reserved_bytes = every(l.reserved, l.reserved_peak, l.reserved_peak);
+    stats.num_alloc_retries = stats.num_ooms = l.refused;
+    return stats;
+  }
+  void resetAccumulatedStats(c10::DeviceIndex card) override {
+    reset_totals(ledgers[card]);
+  }
+  void resetPeakStats(c10::DeviceIndex card) override {
+    reset_peak(ledgers[card]);
+  }
+  std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex card) override {
+    const int64_t total = capacity();
+    return {std::max<int64_t>(0, total - ledgers[card].held), total};
+  }
+#else
 struct CardAllocator final : c10::Allocator {
+#endif
   c10::DataPtr allocate(size_t bytes) override {
     return seal(host_storage(bytes), current_card());
   }
@@ -109,7 +196,24 @@ struct CardAllocator final : c10::Allocator {
 };
 
 // Host memory that answers is_pinned(): ordinary pages, remembered by address.
+#if FOREBAY_TORCH_AT_LEAST(2, 13)
+struct PinnedAllocator final : at::HostAllocator {
+  bool record_event(void*, void*, c10::Stream) override {
+    return true;
+  }
+  void empty_cache() override {}
+  at::HostStats get_stats() override {
+    return {};
+  }
+  void reset_accumulated_stats() override {}
+  void reset_peak_stats() override {}
+  void begin_allocate_to_pool(c10::MempoolId_t, std::function<bool(c10::Stream)>) override {}
+  void end_allocate_to_pool(c10::MempoolId_t) override {}
+  void release_pool(c10::MempoolId_t) override {}
+
+#else
 struct PinnedAllocator final : c10::Allocator {
+#endif
   std::mutex mutex;
   std::map<const char*, size_t> regions;
 
@@ -209,6 +313,9 @@ void follow(const at::Tensor& alias, const at::Tensor& on_card) {
 namespace {
 // Priority 1: the allocator in torch's table wins over one that torch may set by default (priority 0).
 const bool registered = (c10::SetAllocator(c10::kCUDA, &the_card_allocator, 1), true);
+#if FOREBAY_TORCH_AT_LEAST(2, 13)
+const bool host_too = (at::setHostAllocator(c10::kCUDA, &the_pinned_allocator(), 1), true);
+#endif
 }  // namespace
 }  // namespace forebay
 
@@ -231,17 +338,11 @@ void forebay_memory(int card, int64_t* nine) {
 }
 
 void forebay_reset_peak(int card) {
-  auto& l = forebay::ledgers[card];
-  l.peak = l.held.load();
-  l.reserved_peak = l.reserved.load();
-  l.blocks_peak = l.blocks.load();
+  forebay::reset_peak(forebay::ledgers[card]);
 }
 
 void forebay_reset_totals(int card) {
-  auto& l = forebay::ledgers[card];
-  l.blocks_ever = 0;
-  l.bytes_ever = 0;
-  l.refused = 0;
+  forebay::reset_totals(forebay::ledgers[card]);
 }
 
 // Give a cuda storage another size, keeping what fits: torch's own call does that for compiled-in devices only.
@@ -262,10 +363,25 @@ int forebay_resize_storage(void* storage, int64_t bytes) {
   return 0;
 }
 
-void forebay_empty_cache() {
-  for (auto& l : forebay::ledgers) {
-    l.reserved = l.held.load();
+// Let a cuda storage lie on the bytes of this host storage from now on; with `copy`, its own go there first. That is how processes
+// share it: the host storage is in shared memory. Returns 0, or 1 when the card is full.
+int forebay_rest_on(void* storage, void* host, int copy) {
+  auto* mine = static_cast<c10::StorageImpl*>(storage);
+  const c10::Storage shared(c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(static_cast<c10::StorageImpl*>(host)));
+  try {
+    if (copy && mine->nbytes() > 0) {
+      std::memcpy(shared.mutable_data(), mine->data(), std::min(mine->nbytes(), shared.nbytes()));
+    }
+    mine->set_data_ptr_noswap(forebay::seal(shared, mine->device().index()));
+    mine->set_nbytes(shared.nbytes());
+  } catch (const c10::OutOfMemoryError&) {
+    return 1;
   }
+  return 0;
+}
+
+void forebay_empty_cache() {
+  forebay::empty_cache();
 }
 
 }  // extern "C"

@@ -3,32 +3,32 @@
 // Asked:  what computes when an operator gets cuda tensors?
 // Answer: torch's CPU kernel, through one boxed fallback (run_on_host). Registered by name beside it are
 //         - what makes or moves tensors: empty, view, set_, resize_, copy_;
-//         - what torch would take apart for a device that isn't the CPU: convolution, _foreach_*, attention, LSTM, GRU.
-//           Those go to the host whole, so that their speed is the CPU's own;
-//         - softmax with a wider result, which only CUDA has.
+//         - what torch would take apart for a device that isn't the CPU: convolution, _foreach_*, attention.
+//           Those go to the host whole, so that their speed is the CPU's own (recurrent layers: layers.cpp);
+//         - matmul and softmax with a wider result, which only CUDA has.
 // Limits: an operator without a CPU kernel fails with torch's own words.
 #include "shim.h"
 
 #include <ATen/EmptyTensor.h>
-#include <ATen/autocast_mode.h>
 #include <ATen/ops/_fused_sdp_choice.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/resize_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
 #include <ATen/ops/view_native.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/flat_hash_map.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -51,7 +51,7 @@ void Crossing::enter(IValue& value) {
     if (card < 0) {
       card = tensor.device().index();
     }
-    Tensor alias = to_host(tensor);
+    Tensor alias = tensor.layout() == c10::kStrided ? to_host(tensor) : sparse_to_host(tensor, *this);
     pairs.emplace_back(alias, tensor);
     value = std::move(alias);
   } else if (value.isTensorList()) {
@@ -87,13 +87,13 @@ void Crossing::leave(IValue& value) {
         }
       }
       for (const auto& [alias, mine] : pairs) {
-        if (shared && mine.is_cuda() && alias.storage().is_alias_of(tensor.storage())) {
+        if (shared && alias.has_storage() && mine.is_cuda() && alias.storage().is_alias_of(tensor.storage())) {
           value = view_on_card(tensor, mine);
           return;
         }
       }
     }
-    value = to_card(tensor, card);
+    value = tensor.has_storage() ? to_card(tensor, card) : sparse_to_card(tensor, *this);
   } else if (value.isTensorList()) {
     std::vector<Tensor> tensors = value.toTensorVector();
     value = IValue();  // so that a new tensor is held by the vector alone
@@ -124,6 +124,10 @@ struct Plan {
   bool hidden_dice = false;  // random without a generator argument
   bool has_out = false;    // an out= argument, which a kernel may resize
   bool mixes = false;      // takes tensors of host and card together, as on a real card
+  Product product = Product::none;
+  bool waits = false;      // a real card's host waits for its result: not in a graph
+  bool bool_index = false;   // the same when it is indexed by a mask
+  std::vector<size_t> writes;  // the places of the arguments that it writes to
   std::atomic<uint64_t> calls{0};
 };
 
@@ -132,13 +136,21 @@ std::deque<Plan> plans;  // never shrinks: references to its elements stay valid
 
 // On a real card these take host tensors (indices, lengths, lists of numbers) beside cuda ones.
 bool mixes_devices(const std::string& name) {
-  for (const char* start : {"aten::index", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
-                            "aten::_pack_padded_sequence", "aten::_unsafe_index"}) {
+  for (const char* start : {"aten::index.", "aten::index_put", "aten::_index_put_impl_", "aten::_foreach_", "aten::_ctc_loss",
+                            "aten::_pack_padded_sequence", "aten::_unsafe_index", "aten::copy_"}) {
     if (name.rfind(start, 0) == 0) {
       return true;
     }
   }
   return false;
+}
+
+// The host asks the card how large the result is, or for the result itself.
+bool host_waits_for(const std::string& name) {
+  static const std::unordered_set<std::string> names = {
+      "aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::_unique", "aten::_unique2",
+      "aten::unique_dim", "aten::unique_consecutive", "aten::unique_dim_consecutive", "aten::equal", "aten::bincount"};
+  return names.count(name.substr(0, name.find('.'))) != 0;
 }
 
 Plan& make_plan(const OperatorHandle& op) {
@@ -154,6 +166,9 @@ Plan& make_plan(const OperatorHandle& op) {
   for (size_t i = 0; i < plan.arguments; ++i) {
     const c10::Argument& argument = schema.arguments()[i];
     plan.has_out |= argument.is_out();
+    if (argument.alias_info() != nullptr && argument.alias_info()->isWrite()) {
+      plan.writes.push_back(i);
+    }
     const std::string type = argument.type()->str();
     if (type == "Generator" || type == "Generator?") {
       plan.generator_at = static_cast<int>(i);
@@ -161,6 +176,12 @@ Plan& make_plan(const OperatorHandle& op) {
   }
   plan.hidden_dice = plan.generator_at < 0 && op.hasTag(at::Tag::nondeterministic_seeded);
   plan.mixes = mixes_devices(plan.name);
+  plan.product = product_of(plan.name);
+  plan.waits = host_waits_for(plan.name);
+  plan.bool_index = plan.name.rfind("aten::index", 0) == 0 || plan.name.rfind("aten::_index_put_impl_", 0) == 0;
+  if (plan.name == "aten::native_batch_norm") {
+    plan.writes = {3, 4};  // running mean and variance: its schema doesn't say so
+  }
   return plan;
 }
 
@@ -195,8 +216,28 @@ void check_one_device(const Plan& plan, const Tensor& tensor, std::optional<c10:
   }
 }
 
+// Before an operator runs that is captured: what isn't allowed, and what it will write to.
+void before_captured(Recording* recording, const Plan& plan, const Stack* stack, size_t base) {
+  bool waits = plan.waits;
+  if (plan.bool_index) {  // writing one number where a mask is true needs no wait
+    const bool fills = plan.name.find("index_put") != std::string::npos && (*stack)[base + 2].toTensor().numel() == 1;
+    for (const IValue& index : (*stack)[base + 1].isList() ? (*stack)[base + 1].toListRef() : c10::ArrayRef<IValue>()) {
+      const bool mask = index.isTensor() && index.toTensor().defined() &&
+          (index.toTensor().scalar_type() == at::kBool || index.toTensor().scalar_type() == at::kByte);
+      waits |= mask && !fills;
+    }
+  }
+  if (waits) {
+    refuse_here(recording, plan.name);
+  }
+  for (size_t i : plan.writes) {
+    record_write(recording, (*stack)[base + i]);
+  }
+}
+
 // The boxed fallback: an operator's arguments cross to the host, its CPU kernel runs, its results cross back.
-void run_on_host(const OperatorHandle& op, Stack* stack) {
+template <DispatchKey key>
+void run_on_host_as(const OperatorHandle& op, Stack* stack) {
   Plan& plan = plan_of(op);
   plan.calls.fetch_add(1, std::memory_order_relaxed);
   const size_t base = stack->size() - plan.arguments;
@@ -212,6 +253,9 @@ void run_on_host(const OperatorHandle& op, Stack* stack) {
     } else if (value.isList()) {
       if (value.isTensorList()) {
         for (const IValue& one : value.toListRef()) {
+          TORCH_CHECK(
+              !plan.bool_index || card || !one.toTensor().defined() || !one.toTensor().is_cuda(),
+              "indices should be either on cpu or on the same device as the indexed tensor (cpu)");
           check_one_device(plan, one.toTensor(), card, host_too);
         }
       }
@@ -227,23 +271,53 @@ void run_on_host(const OperatorHandle& op, Stack* stack) {
   }
   if (plan.generator_at >= 0) {
     IValue& generator = (*stack)[base + plan.generator_at];
-    generator = host_generator(generator.isNone() ? card_generator(crossing.card) : generator.toGenerator());
+    generator = generator.isNone() ? card_generator(crossing.card) : generator.toGenerator();
+  }
+  Recording* recording = recording_now();
+  Stack recorded;
+  if (recording != nullptr) {
+    if (key != DispatchKey::CPU) {
+      refuse_here(recording, plan.name + " on sparse tensors");
+    }
+    before_captured(recording, plan, stack, base);
+    recorded.assign(stack->begin() + base, stack->end());
+  }
+  if (plan.generator_at >= 0) {
+    IValue& generator = (*stack)[base + plan.generator_at];
+    generator = host_generator(generator.toGenerator());
   }
   {
     std::optional<BorrowedDice> dice;
     if (plan.hidden_dice) {
       dice.emplace(crossing.card);
     }
-    op.redispatchBoxed(c10::DispatchKeySet(DispatchKey::CPU), stack);
+    std::optional<at::ScalarType> narrow;
+    if (plan.product != Product::none) {
+      narrow = widen(plan.product, stack, base);
+    }
+    op.redispatchBoxed(c10::DispatchKeySet(key), stack);
+    if (narrow) {
+      round_results(plan.product, stack, plan.returns, *narrow);
+    }
   }
-  if (plan.has_out) {
-    for (const auto& [alias, mine] : crossing.pairs) {
-      follow(alias, mine);
+  if (recording != nullptr) {
+    const Dice dice{plan.generator_at, plan.hidden_dice ? crossing.card : c10::DeviceIndex(-1)};
+    const IValue* results = stack->data() + (stack->size() - plan.returns);
+    record_call(recording, op, std::move(recorded), results, plan.returns, dice, !plan.writes.empty());
+  }
+  if (plan.has_out || (key != DispatchKey::CPU && !plan.writes.empty())) {
+    for (size_t i = 0; i < crossing.pairs.size(); ++i) {  // following a sparse tensor may add pairs
+      const auto [alias, mine] = crossing.pairs[i];
+      alias.has_storage() ? follow(alias, mine) : follow_sparse(alias, mine, crossing);
     }
   }
   for (size_t i = stack->size() - plan.returns; i < stack->size(); ++i) {
     crossing.leave((*stack)[i]);
   }
+}
+
+void run_on_host(const OperatorHandle& op, Stack* stack) {
+  run_on_host_as<DispatchKey::CPU>(op, stack);
 }
 
 // ---- tensors are made, shown otherwise and moved
@@ -287,11 +361,71 @@ const Tensor& resize(const Tensor& self, at::IntArrayRef size, std::optional<at:
 
 Tensor& copy(Tensor& self, const Tensor& source, bool non_blocking) {
   Tensor to = self.is_cuda() ? to_host(self) : self;
-  to.copy_(source.is_cuda() ? to_host(source) : source, non_blocking);
+  const Tensor from = source.is_cuda() ? to_host(source) : source;
+  Recording* recording = recording_now();
+  if (recording != nullptr) {
+    if (self.is_cuda() != source.is_cuda()) {
+      const Tensor& host = self.is_cuda() ? source : self;
+      if (!is_pinned(host.storage().data())) {
+        refuse_here(recording, "a copy between the card and host memory that isn't pinned");
+      }
+      if (!non_blocking) {
+        refuse_here(recording, "a copy between host and card that the host waits for");
+      }
+    }
+    record_write(recording, to);
+  }
+  to.copy_(from, non_blocking);
+  if (recording != nullptr) {
+    record_work(recording, [to = to.detach(), from = from.detach()]() mutable { to.copy_(from); });
+  }
   return self;
 }
 
 void record_stream(Tensor&, c10::Stream) {}
+
+// A gradient that is known to be zero has a shape and no bytes; what would read them goes another way.
+Tensor zeros_without_bytes(
+    at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>, std::optional<at::Device> device,
+    std::optional<bool>) {
+  struct Nothing final : c10::Allocator {
+    c10::DataPtr allocate(size_t) override {
+      return {nullptr, nullptr, [](void*) {}, c10::Device(c10::kCUDA, current_card())};
+    }
+    void copy_data(void*, const void*, size_t) const override {}
+  };
+  static Nothing nothing;
+  OnCard on(device);
+  return at::detail::empty_generic(
+      size, &nothing, c10::DispatchKeySet({DispatchKey::CUDA, DispatchKey::ZeroTensor}), c10::dtype_or_default(dtype),
+      std::nullopt);
+}
+
+// What scripts call cuDNN by: (input, weight, padding, [output_padding,] stride, dilation, groups, ...) -> result
+template <bool transposed>
+void cudnn_convolution(const OperatorHandle& op, Stack* stack) {
+  const size_t base = stack->size() - op.schema().arguments().size();
+  const auto given = [&](size_t i) { return (*stack)[base + i + (transposed && i > 2 ? 1 : 0)]; };
+  const IValue no_output_padding(std::vector<int64_t>(given(2).toIntVector().size(), 0));
+  Stack plain{given(0), given(1), IValue(), given(3), given(2), given(4), IValue(transposed),
+              transposed ? (*stack)[base + 3] : no_output_padding, given(5)};
+  c10::Dispatcher::singleton().findSchemaOrThrow("aten::convolution", "").callBoxed(&plain);
+  torch::jit::drop(*stack, op.schema().arguments().size());
+  torch::jit::push(*stack, std::move(plain.back()));
+}
+
+// Until torch 2.6 these two went by the device that pins, and to CUDA's own runtime.
+Tensor pin(const Tensor& self, std::optional<at::Device>) {
+  const size_t bytes = at::detail::computeStorageNbytes(self.sizes(), self.strides(), self.dtype().itemsize());
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, pinned_allocator(), /*resizable=*/false);
+  Tensor pinned = at::empty({0}, self.options());
+  pinned.set_(std::move(storage), 0, self.sizes(), self.strides());
+  return pinned.copy_(self);
+}
+
+bool answers_is_pinned(const Tensor& self, std::optional<at::Device>) {
+  return self.is_cpu() && is_pinned(self.storage().data());
+}
 
 void answer_no(const OperatorHandle& op, Stack* stack) {
   torch::jit::drop(*stack, op.schema().arguments().size());
@@ -316,20 +450,38 @@ Tensor mask_as_numbers(const Tensor& mask, const Tensor& query) {
 #define FOREBAY_GQA_ARGUMENT
 #endif
 
+// A compiler's tensor, which has a shape and no bytes: the host can't be asked which kernel it would choose.
+bool is_traced(const Tensor& tensor) {
+  return tensor.key_set().has(DispatchKey::Python) || !tensor.has_storage();
+}
+
+// What the host's flash kernel takes, as at::native's use_flash_attention_cpp has it.
+bool flash_would_fit(
+    const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout) {
+  return dropout == 0.0 && query.dim() == 4 && key.dim() == 4 && value.dim() == 4 && query.is_floating_point() &&
+      query.sym_size(1) == key.sym_size(1) && key.sym_size(1) == value.sym_size(1) &&
+      query.sym_size(3) == value.sym_size(3) && query.scalar_type() == key.scalar_type() &&
+      (!mask || mask->dim() == 2 || mask->dim() == 4);
+}
+
 Tensor attention(
     const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout,
     bool causal, std::optional<double> scale FOREBAY_GQA_PARAMETER) {
   constexpr int64_t flash = 1;  // sdp::SDPBackend::flash_attention, whose header isn't installed everywhere
   std::optional<Tensor> numbers;
-  std::optional<Tensor> host_mask;
   if (mask && mask->defined()) {
     numbers = mask_as_numbers(*mask, query);
-    host_mask = to_host(numbers->detach());
   }
-  const int64_t choice = at::_fused_sdp_choice(
-      to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
-      scale FOREBAY_GQA_ARGUMENT);
-  if (choice == flash && !(numbers && numbers->requires_grad())) {
+  bool chosen = false;
+  if (is_traced(query)) {
+    chosen = flash_would_fit(query, key, value, numbers, dropout);
+  } else {
+    const std::optional<Tensor> host_mask = numbers ? std::make_optional(to_host(numbers->detach())) : std::nullopt;
+    chosen = at::_fused_sdp_choice(
+                 to_host(query.detach()), to_host(key.detach()), to_host(value.detach()), host_mask, dropout, causal,
+                 scale FOREBAY_GQA_ARGUMENT) == flash;
+  }
+  if (chosen && !(numbers && numbers->requires_grad())) {
     return std::get<0>(
         at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, dropout, causal, numbers, scale));
   }
@@ -356,81 +508,65 @@ void narrowing_softmax_backward(const OperatorHandle& op, Stack* stack) {  // (g
   stack->back() = stack->back().toTensor().to(wanted);
 }
 
-// ---- recurrent layers: whole on the host, with autograd's record kept there
+// ---- matmul whose result is wider than its inputs exists on CUDA only
 
-struct ToHost : torch::autograd::Function<ToHost> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& on_card) {
-    context->saved_data["card"] = static_cast<int64_t>(on_card.device().index());
-    return to_host(on_card);
-  }
-  static torch::autograd::variable_list backward(
-      torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
-    if (!gradients[0].defined()) {
-      return {Tensor()};
-    }
-    // A copy: the host's engine may hand the same gradient to others, and the card's may add to it in place.
-    return {to_card(gradients[0].clone(), static_cast<c10::DeviceIndex>(context->saved_data["card"].toInt()))};
-  }
-};
-
-struct ToCard : torch::autograd::Function<ToCard> {
-  static Tensor forward(torch::autograd::AutogradContext*, const Tensor& on_host, int64_t card) {
-    return to_card(on_host.clone(), static_cast<c10::DeviceIndex>(card));  // a copy: the host's graph keeps the other
-  }
-  static torch::autograd::variable_list backward(
-      torch::autograd::AutogradContext*, torch::autograd::variable_list gradients) {
-    return {gradients[0].defined() ? to_host(gradients[0]) : Tensor(), Tensor()};
-  }
-};
-
-void recurrent(const OperatorHandle& op, Stack* stack) {
-  Plan& plan = plan_of(op);
-  plan.calls.fetch_add(1, std::memory_order_relaxed);
-  const bool recording = at::GradMode::is_enabled();
-  const bool cast = at::autocast::is_autocast_enabled(at::kCUDA);
-  const auto narrow = cast ? at::autocast::get_autocast_dtype(at::kCUDA) : at::kFloat;
-  c10::DeviceIndex card = current_card();
-  auto cross = [&](Tensor tensor) {
-    if (!tensor.defined() || !tensor.is_cuda()) {
-      return tensor;
-    }
-    card = tensor.device().index();
-    if (cast && tensor.scalar_type() == at::kFloat) {
-      tensor = tensor.to(narrow);  // as CUDA's autocast does for cuDNN's recurrent layers
-    }
-    return recording && tensor.requires_grad() ? ToHost::apply(tensor) : to_host(tensor);
-  };
-  for (size_t i = stack->size() - plan.arguments; i < stack->size(); ++i) {
-    IValue& value = (*stack)[i];
-    if (value.isTensor()) {
-      value = cross(value.toTensor());
-    } else if (value.isTensorList()) {
-      std::vector<Tensor> tensors = value.toTensorVector();
-      std::transform(tensors.begin(), tensors.end(), tensors.begin(), cross);
-      value = IValue(std::move(tensors));
+void widening_matmul(const OperatorHandle& op, Stack* stack) {  // (tensors..., out_dtype, ..., [out]) -> result
+  const c10::FunctionSchema& schema = op.schema();
+  const size_t base = stack->size() - schema.arguments().size();
+  const size_t at = *schema.argumentIndexWithName("out_dtype");
+  const auto wanted = (*stack)[base + at].toScalarType();
+  std::optional<Tensor> out;
+  Stack plain;
+  for (size_t i = 0; i < schema.arguments().size(); ++i) {
+    IValue value = (*stack)[base + i];
+    if (schema.arguments()[i].is_out()) {
+      out = value.toTensor();
+    } else if (i != at) {
+      plain.push_back(value.isTensor() ? IValue(value.toTensor().to(wanted)) : std::move(value));
     }
   }
-  {
-    BorrowedDice dice(card);  // for dropout between layers
-    op.callBoxed(stack);
+  c10::Dispatcher::singleton().findSchemaOrThrow(schema.name().c_str(), "").callBoxed(&plain);
+  Tensor result = plain.back().toTensor();
+  if (out) {
+    out->resize_(result.sizes());
+    out->copy_(result);
+    result = *out;
   }
-  for (size_t i = stack->size() - plan.returns; i < stack->size(); ++i) {
-    const Tensor result = (*stack)[i].toTensor();
-    (*stack)[i] = recording && result.requires_grad() ? ToCard::apply(result, card) : to_card(result.clone(), card);
-  }
-}
-
-template <class Register>
-void each_recurrent(Register to) {
-  for (const char* layer : {"lstm", "gru", "rnn_tanh", "rnn_relu"}) {
-    to(std::string(layer) + ".input", torch::CppFunction::makeFromBoxedFunction<&recurrent>());
-    to(std::string(layer) + ".data", torch::CppFunction::makeFromBoxedFunction<&recurrent>());
-    to(std::string(layer) + "_cell", torch::CppFunction::makeFromBoxedFunction<&recurrent>());
-  }
+  torch::jit::drop(*stack, schema.arguments().size());
+  torch::jit::push(*stack, std::move(result));
 }
 
 TORCH_LIBRARY_IMPL(_, CUDA, library) {
   library.fallback(torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
+}
+
+// What has a kernel for the host's sparse tensors goes to it; a CUDA build's own kernels are covered.
+template <DispatchKey host, DispatchKey card>
+void carry_sparse(torch::Library& library) {
+  c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
+  for (const c10::OperatorName& op : dispatcher.getAllOpNames()) {
+    const auto schema = dispatcher.findSchema(op);
+    if (op.name.rfind("aten::", 0) == 0 && (schema->hasKernelForDispatchKey(host) || schema->hasKernelForDispatchKey(card))) {
+      const std::string name = op.name.substr(6) + (op.overload_name.empty() ? "" : "." + op.overload_name);
+      library.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&run_on_host_as<host>>());
+    }
+  }
+}
+
+TORCH_LIBRARY_IMPL(_, SparseCUDA, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&run_on_host_as<DispatchKey::SparseCPU>>());
+}
+
+TORCH_LIBRARY_IMPL(_, SparseCsrCUDA, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&run_on_host_as<DispatchKey::SparseCsrCPU>>());
+}
+
+TORCH_LIBRARY_IMPL(aten, SparseCUDA, library) {
+  carry_sparse<DispatchKey::SparseCPU, DispatchKey::SparseCUDA>(library);
+}
+
+TORCH_LIBRARY_IMPL(aten, SparseCsrCUDA, library) {
+  carry_sparse<DispatchKey::SparseCsrCPU, DispatchKey::SparseCsrCUDA>(library);
 }
 
 TORCH_LIBRARY_IMPL(aten, CUDA, library) {
@@ -452,13 +588,30 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   impl("resize_", TORCH_FN(resize));
   impl("copy_", TORCH_FN(copy));
   impl("record_stream", TORCH_FN(record_stream));
+  impl("_efficientzerotensor", TORCH_FN(zeros_without_bytes));
+  impl("cudnn_convolution", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<false>>());
+  impl("cudnn_convolution_transpose", torch::CppFunction::makeFromBoxedFunction<&cudnn_convolution<true>>());
+
+  const auto pinning = c10::Dispatcher::singleton().findSchema({"aten::_pin_memory", ""});
+  if (pinning && pinning->hasKernelForDispatchKey(DispatchKey::BackendSelect)) {
+    impl("_pin_memory", TORCH_FN(pin));
+    impl("is_pinned", TORCH_FN(answers_is_pinned));
+  }
 
   impl("scaled_dot_product_attention", TORCH_FN(attention));
   for (const std::string name : {"_softmax", "_log_softmax"}) {
     impl(name, torch::CppFunction::makeFromBoxedFunction<&widening_softmax>());
     impl(name + "_backward_data", torch::CppFunction::makeFromBoxedFunction<&narrowing_softmax_backward>());
   }
-  each_recurrent(impl);
+  each_batch_norm_step(impl);
+  for (const char* name : {"mm.dtype", "mm.dtype_out", "bmm.dtype", "bmm.dtype_out", "addmm.dtype", "addmm.dtype_out",
+                           "baddbmm.dtype", "baddbmm.dtype_out"}) {
+    const std::string full(name);
+    const size_t dot = full.find('.');
+    if (c10::Dispatcher::singleton().findSchema({"aten::" + full.substr(0, dot), full.substr(dot + 1)})) {
+      impl(full, torch::CppFunction::makeFromBoxedFunction<&widening_matmul>());
+    }
+  }
 
   c10::Dispatcher& dispatcher = c10::Dispatcher::singleton();
   for (const c10::OperatorName& op : dispatcher.getAllOpNames()) {
@@ -487,10 +640,14 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
 
 TORCH_LIBRARY_IMPL(aten, AutogradCUDA, library) {
   library.impl("scaled_dot_product_attention", TORCH_FN(attention));
-  each_recurrent([&](const std::string& name, torch::CppFunction f) { library.impl(name.c_str(), std::move(f)); });
 }
 
 }  // namespace
+
+void count_call(const OperatorHandle& op) {
+  plan_of(op).calls.fetch_add(1, std::memory_order_relaxed);
+}
+
 }  // namespace forebay
 
 extern "C" {

@@ -232,3 +232,14 @@ def per_sample_gradients_by_vmap_work():
 
     x = torch.randn(5, device="cuda")
     torch.testing.assert_close(vmap(grad(lambda v: v**2))(x), 2 * x)
+
+
+def products_may_have_a_wider_result():
+    a, b, to = (torch.randn(4, 4, device="cuda", dtype=torch.bfloat16) for _ in range(3))
+    wide = torch.float32
+    torch.testing.assert_close(torch.mm(a, b, out_dtype=wide), a.float() @ b.float())
+    torch.testing.assert_close(torch.bmm(a[None], b[None], out_dtype=wide), (a.float() @ b.float())[None])
+    torch.testing.assert_close(torch.addmm(to, a, b, out_dtype=wide, alpha=2), to.float() + 2 * (a.float() @ b.float()))
+    out = torch.ones(4, 4, device="cuda")
+    assert torch.addmm(out, a, b, out_dtype=wide, out=out) is out
+    torch.testing.assert_close(out, 1 + a.float() @ b.float())

@@ -138,8 +138,25 @@ def a_ddp_hook_gets_cuda_tensors():
     assert model.module.weight.grad.tolist() == [[1.5, 3.0]]
 
 
-def sync_batch_norm_can_be_made():
-    assert nn.SyncBatchNorm.convert_sync_batchnorm(nn.BatchNorm1d(2)).cuda().weight.is_cuda
+def sync_batch_norm_sees_the_batches_of_all_ranks():
+    torch.manual_seed(0)
+    whole = torch.randn(10, 3, 4)  # six of the first rank, four of the second: statistics are weighed by count
+    mine_first, mine_last = (0, 6) if RANK == 0 else (6, 10)
+    alone, together = nn.BatchNorm1d(3), nn.SyncBatchNorm(3).cuda()
+    on_host = whole.clone().requires_grad_()
+    on_card = whole[mine_first:mine_last].cuda().requires_grad_()
+    weights = torch.randn(10, 3, 4)
+    (alone(on_host) * weights).sum().backward()
+    out = together(on_card)
+    (out * weights[mine_first:mine_last].cuda()).sum().backward()
+    torch.testing.assert_close(out.cpu(), alone(whole)[mine_first:mine_last], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(on_card.grad.cpu(), on_host.grad[mine_first:mine_last], rtol=1e-4, atol=1e-5)
+    dist.all_reduce(together.weight.grad)
+    torch.testing.assert_close(together.weight.grad.cpu(), alone.weight.grad, rtol=1e-4, atol=1e-4)
+    alone = nn.BatchNorm1d(3)
+    alone(whole)
+    torch.testing.assert_close(together.running_var.cpu(), alone.running_var)
+    assert together(on_card.half()).dtype == torch.float16
 
 
 def device_meshes_and_functional_collectives_work():

@@ -175,9 +175,9 @@ def the_accelerator_api_agrees():
         accelerator.synchronize()
 
 
-def sparse_results_are_refused_in_plain_words():
-    with pytest.raises(RuntimeError, match="carries strided tensors only"):
-        torch.eye(3, device="cuda").to_sparse()
+def what_is_neither_strided_nor_sparse_is_refused_in_plain_words():
+    with pytest.raises(RuntimeError, match="carries strided and sparse tensors only"):
+        torch.eye(3, device="cuda").to_mkldnn()
 
 
 def a_cuda_generator_is_needed_for_cuda():
