@@ -13,7 +13,9 @@ def drawn(*shape, dtype):
 def near(result, exact):
     """Within one rounding of the exact value, and 32-bit sums."""
     step = torch.finfo(result.dtype).eps
-    assert torch.allclose(result.cpu().double(), exact, rtol=step, atol=step * exact.abs().max().item()), "too far from the exact product"
+    assert torch.allclose(result.cpu().double(), exact, rtol=step, atol=step * exact.abs().max().item()), (
+        "too far from the exact product"
+    )
 
 
 def matrix_products_are_rounded_once():
