@@ -14,9 +14,9 @@ test: $(VENV)/.installed-test check  ## the suite, under 15 minutes
 	$(BIN)/python -m forebay.porting.shim build --cache $(SHIM)
 	FOREBAY_TEST_SHIM_CACHE=$(SHIM) $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(VENV)/.installed-test  ## kills, long simulations, real servers; under 45 minutes
+test-slow: $(VENV)/.installed-slow  ## kills, long simulations, real servers and libraries; under 45 minutes
 	$(BIN)/python -m forebay.porting.shim build --cache $(SHIM)
-	FOREBAY_TEST_SHIM_CACHE=$(SHIM) $(BIN)/python -m pytest -m slow --timeout 1800
+	FOREBAY_TEST_SHIM_CACHE=$(SHIM) FOREBAY_TEST_TORCH_NPU=$(VENV)/torch-npu $(BIN)/python -m pytest -m slow --timeout 1800
 
 check: $(VENV)/.installed-test  ## style and types
 	$(BIN)/ruff check .
@@ -38,4 +38,11 @@ $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml $(VENV)/.installed-demo
 	$(BIN)/pip install --disable-pip-version-check -e '.[cloud,test]'
+	touch $@
+
+# The constraint keeps torch as it is, whatever a library asks for. torch-npu lies apart: torch imports every plug-in that it finds.
+$(VENV)/.installed-slow: pyproject.toml $(VENV)/.installed-test
+	$(BIN)/pip freeze | grep '^torch==' > $(VENV)/torch.txt
+	$(BIN)/pip install --disable-pip-version-check -c $(VENV)/torch.txt -e '.[cloud,test,kernels,libraries]'
+	$(BIN)/pip install --disable-pip-version-check --no-deps --upgrade --target $(VENV)/torch-npu torch-npu==2.13.0
 	touch $@

@@ -1,28 +1,29 @@
 """The npu adapter against the real torch-npu: a contract of names, without a card.
 
-FOREBAY_TEST_TORCH_NPU names a Python that has torch 2.13 and torch-npu 2.13 (`pip install --no-deps torch-npu==2.13.0`, pyyaml
-and numpy). The vendor's missing libraries get empty bodies, so that the plug-in can be imported.
+FOREBAY_TEST_TORCH_NPU names a folder with torch-npu 2.13 for this Python (`make test-slow` fills one by `pip install --no-deps
+--target`). The vendor's missing libraries get empty bodies, so that the plug-in can be imported.
 """
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from forebay.porting.shim import load
-from forebay.porting.shim.build import build
+from forebay.porting.shim.build import build, find_torch
 from forebay.porting.shim.carrier import Carrier
 from forebay.porting.shim.chip.adapter import CALLED, named
 
 from . import empty_bodies
 
-PYTHON = os.environ.get("FOREBAY_TEST_TORCH_NPU", "")
+PLACE = os.environ.get("FOREBAY_TEST_TORCH_NPU", "")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(580),
-    pytest.mark.skipif(not PYTHON, reason="FOREBAY_TEST_TORCH_NPU names no Python with torch-npu"),
+    pytest.mark.skipif(not PLACE, reason="FOREBAY_TEST_TORCH_NPU names no folder with torch-npu"),
 ]
 ASK = """
 import json, torch
@@ -48,20 +49,15 @@ import os; os._exit(0)  # the plug-in's end wants a card
 """
 
 
-def _folder(package):
-    ask = f"import importlib.util as u; print(u.find_spec({package!r}).submodule_search_locations[0])"
-    return Path(subprocess.run([PYTHON, "-c", ask], capture_output=True, text=True, check=True).stdout.strip())
-
-
 @pytest.fixture(scope="module")
 def said(cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cann")
-    plugin, torch = _folder("torch_npu"), _folder("torch")
-    missing = empty_bodies.build(plugin, torch, folder)
+    missing = empty_bodies.build(Path(PLACE).resolve() / "torch_npu", find_torch().folder, folder)
     library = build(cache, recipe=named("npu").recipe())
     carrier = Carrier("chip", "for the contract", library, "npu")
     environment = {**os.environ, **load.child_environment(carrier, 1), "LD_LIBRARY_PATH": str(folder), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([PYTHON, "-c", ASK], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    environment["PYTHONPATH"] += os.pathsep + str(Path(PLACE).resolve())
+    ended = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, timeout=300, check=False)
     lines = [line for line in ended.stdout.splitlines() if line.startswith("SAID ")]
     assert lines, ended.stderr
     return {**json.loads(lines[0][5:]), "missing": missing}
