@@ -2,7 +2,7 @@
 
     python benchmarks/porting_overhead_chip.py [--rounds 6] [--calls 20000] [--cache DIR] [--json]
 
-Side A is a process with the fake chip's plug-in alone, which hears "fakechip"; side B the same under the layer, which hears "cuda".
+Side A is a process with the fake chip's plug-in alone, which hears "fakechip"; side B the same under the layer: it hears "cuda".
 `empty` and `relu` of the chip are C++ here (porting_overhead_chip.cpp), as a vendor's are: Python kernels would hide the layer.
 Rounds alternate A B B A; a figure is the least CPU time of its thread for one call, over all rounds of its side, which other work
 on the machine moves least. The start is CPU seconds from nothing to the first tensor, medians. Bars: 0.2 us for calls that name a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from forebay.errors import BadInput, BadScript, Unknown
 from forebay.porting import report
 from forebay.porting.findings import Findings, Word
 from forebay.porting.scan import scan_script
+from forebay.porting.shim.names import NAMES
 
 NVIDIA = Chip(name="a100", vendor="nvidia", title="", device_type="cuda", backend="nccl", speaks_cuda=True)
 OLD = Chip(
@@ -44,15 +46,29 @@ def words(findings: Findings, *chips: Chip) -> list[str]:
     [
         ("x = x.cuda()", "runs", "runs", "runs", "runs"),
         ("torch.cuda.Event().record()", "runs", "runs", "emulated", "runs"),
-        ("import os; os.system('nvidia-smi'); x.cuda()", "runs", "rewrite", "rewrite", "rewrite"),
-        ("import flash_attn", "runs", "rewrite", "blocked", "blocked"),
+        ("import os; os.system('nvidia-smi'); x.cuda()", "runs", "rewrite", "emulated", "emulated"),
+        ("import flash_attn", "runs", "rewrite", "emulated", "emulated"),
+        ("import transformer_engine", "runs", "rewrite", "blocked", "blocked"),
+        ("torch.cuda.CUDAGraph()", "runs", "runs", "emulated", "rewrite"),
+        ("torch.cuda.temperature()", "runs", "rewrite", "rewrite", "rewrite"),
         ("try:\n  import flash_attn\nexcept ImportError: pass\nx.cuda()", "runs", "runs", "runs", "runs"),
-        ("import triton", "runs", "rewrite", "blocked", "rewrite"),
-        ("torch.utils.cpp_extension.load('k', ['k.cu'])", "runs", "rewrite", "blocked", "blocked"),
+        ("import triton", "runs", "rewrite", "emulated", "rewrite"),
+        ("torch.utils.cpp_extension.load('k', ['k.cu'])", "runs", "rewrite", "emulated", "blocked"),
     ],
 )
 def test_the_worst_line_decides(found, code, nvidia, kin, cpu, own):
     assert words(found(code), NVIDIA, KIN, CPU, OWN) == [nvidia, kin, cpu, own]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if "." not in name))
+def test_the_verdict_on_cores_agrees_with_the_shims_own_table(found, name):
+    refused = NAMES[name].fidelity == "refused"
+    assert (words(found(f"torch.cuda.{name}"), CPU) == ["rewrite"]) == refused
+
+
+def test_kernels_are_translated_for_chips_whose_compiler_knows_them(found):
+    musa = replace(OWN, name="own-musa", device_type="musa", plugin="torch_musa")
+    assert words(found("torch.utils.cpp_extension.load('k', ['k.cu'])"), OWN, musa) == ["blocked", "rewrite"]
 
 
 def test_a_script_that_names_no_device_runs_anywhere_and_uses_no_card(found):
@@ -78,7 +94,7 @@ def test_nothing_is_called_proven_that_was_never_run(found):
 
 
 def test_a_reason_says_where(found):
-    (verdict,) = report.verdicts(found("import flash_attn\nimport apex\n"), [CPU])
+    (verdict,) = report.verdicts(found("import spconv\nimport cupy\n"), [CPU])
     assert verdict.why == ("a package with CUDA binaries (x.py:2, x.py:3)",)
 
 
@@ -106,7 +122,7 @@ def run(*words: object) -> tuple[int, str]:
 @pytest.fixture
 def script(tmp_path):
     path = tmp_path / "train.py"
-    path.write_text("import torch\nx = torch.ones(3).cuda()\nimport flash_attn\n")
+    path.write_text("import torch\nx = torch.ones(3).cuda()\nimport spconv\n")
     return path
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from forebay.chips import catalogue
+from forebay.chips.chip import Chip
 from forebay.cli import out
 from forebay.codec import encode
 from forebay.errors import BadInput

@@ -2,7 +2,8 @@
 
 Asked:  given what a script needs, what becomes of it on each chip, and why?
 Answer: the worst line decides. A chip whose torch keeps the name "cuda" runs it as it is; processor cores run it under the
-        shim's simulated device; a chip with a device name of its own runs it under the shim's identity layer, where there is an adapter.
+        shim's simulated device; a chip with a device name of its own runs it under the shim's identity
+        layer, where there is an adapter.
 Limits: read from the text and the catalogue; nothing was run. A figure that the catalogue lacks doesn't prove that a chip
         lacks the number format: that is told as a reason, and doesn't worsen the verdict. PROVEN says where we have run anything.
 """
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Mapping
 
 from forebay.chips.chip import Chip
 from forebay.porting.findings import Finding, Findings, Verdict, Word
-from forebay.porting.rules import RULES
+from forebay.porting.kernels.translate import FAMILIES
+from forebay.porting.rules import KERNELS, RULES
 from forebay.porting.shim.chip.adapter import for_device
 
 ORDER = tuple(Word)  # best first
@@ -67,7 +69,7 @@ def _becomes(finding: Finding, chip: Chip) -> Word:
     if chip.device_type == "cpu":
         return rule.cpu
     if not chip.speaks_cuda:
-        return rule.own
+        return Word.REWRITE if rule.key in KERNELS and chip.device_type in FAMILIES else rule.own
     return Word.RUNS if chip.vendor == "nvidia" else rule.kin
 
 

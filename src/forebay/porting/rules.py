@@ -7,8 +7,8 @@ Answer: the table below, a line a rule. The last three columns say what becomes 
           own   a chip whose torch has a device name of its own (npu, mlu, musa, ...).
         On NVIDIA's own chips all of it runs as it is.
 Limits: the column `own` says what is left to do under the shim's identity layer; where it has no adapter, every device name is
-        to be rewritten, which `porting.report` adds. Where a package or a kernel exists for one vendor's chip
-        in another build, this table doesn't know it.
+        to be rewritten, which `porting.report` adds. Where a package or a kernel exists for one vendor's chip in another
+        build, this table doesn't know it. What a kernel does inside isn't read: one with PTX is refused when it is compiled.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forebay.porting.findings import Word
+from forebay.porting.shim.standins.finder import STANDINS
 
 RUNS, EMULATED, REWRITE, BLOCKED = Word.RUNS, Word.EMULATED, Word.REWRITE, Word.BLOCKED
 
@@ -51,10 +52,11 @@ _TABLE = (
     Rule("rng", "seeds or stores a card's random numbers; another chip draws other numbers", RUNS, RUNS, RUNS),
     Rule("streams", "streams and events: order and timing on the card", RUNS, EMULATED, RUNS),
     Rule("amp", "mixed precision by CUDA's rules", RUNS, RUNS, RUNS),
-    Rule("graphs", "records kernels once and replays them", RUNS, REWRITE, REWRITE),
+    Rule("graphs", "records kernels once and replays them", RUNS, EMULATED, REWRITE),
     Rule("nvtx", "marks for NVIDIA's profiler", RUNS, EMULATED, EMULATED),
     Rule("telemetry", "reads NVIDIA's own counters, or calls its runtime", REWRITE, EMULATED, REWRITE),
-    Rule("cuda-comm", "torch.cuda's old collectives, or NCCL called directly", RUNS, REWRITE, REWRITE),
+    Rule("card-only", "a sensor, compiler or allocator that is only on NVIDIA's cards", REWRITE, REWRITE, REWRITE),
+    Rule("cuda-comm", "torch.cuda's old collectives, or NCCL called directly", RUNS, EMULATED, REWRITE),
     Rule("cuda-other", "a part of torch.cuda that the table doesn't sort", RUNS, EMULATED, REWRITE),
     Rule("backends", "switches of CUDA's libraries; without effect elsewhere", RUNS, RUNS, RUNS),
     # several cards
@@ -67,21 +69,24 @@ _TABLE = (
     Rule("fp8", "computes in fp8", RUNS, EMULATED, RUNS, names_device=False),
     Rule("fp64", "computes in fp64", RUNS, RUNS, RUNS, names_device=False),
     # what is beyond torch
-    Rule("cuda-extension", "compiles CUDA kernels of its own", REWRITE, BLOCKED, BLOCKED),
-    Rule("cpp-extension", "compiles C++ of its own, which isn't read", RUNS, REWRITE, REWRITE, names_device=False),
-    Rule("cu-file", "CUDA kernels in a file of their own", REWRITE, BLOCKED, BLOCKED),
+    Rule("cuda-extension", "compiles CUDA kernels of its own; on cores they are compiled as C++", REWRITE, EMULATED, BLOCKED),
+    Rule("cpp-extension", "compiles C++ of its own, which isn't read", RUNS, EMULATED, REWRITE, names_device=False),
+    Rule("cu-file", "CUDA kernels in a file of their own; on cores they are compiled as C++", REWRITE, EMULATED, BLOCKED),
     Rule("cuda-library", "loads a CUDA library by its file name", REWRITE, BLOCKED, BLOCKED),
-    Rule("triton", "kernels in Triton; they need a Triton for the chip", REWRITE, BLOCKED, REWRITE),
+    Rule("triton", "kernels in Triton; they need a Triton for the chip, and cores interpret them", REWRITE, EMULATED, REWRITE),
     Rule("cuda-package", "a package with CUDA binaries", REWRITE, BLOCKED, BLOCKED),
+    Rule("cuda-package-stood-in", "a CUDA package whose common parts the shim stands in for", REWRITE, EMULATED, EMULATED),
     Rule("cuda-package-optional", "a package with CUDA binaries that it can do without", RUNS, RUNS, RUNS, names_device=False),
-    Rule("nvidia-smi", "asks NVIDIA's monitor, which other vendors' hosts haven't", REWRITE, REWRITE, REWRITE),
-    Rule("visible-devices", "chooses cards by CUDA's variable; other chips have their own", RUNS, RUNS, REWRITE),
+    Rule("nvidia-smi", "asks NVIDIA's monitor, which other vendors' hosts haven't", REWRITE, EMULATED, EMULATED),
+    Rule("visible-devices", "chooses cards by CUDA's variable; other chips have their own", RUNS, RUNS, RUNS),
     Rule("cuda-environment", "tunes CUDA or NCCL by the environment; no effect elsewhere", RUNS, RUNS, RUNS, names_device=False),
     # not a device at all
     Rule("word", "only a word: a label or a file name, no device", RUNS, RUNS, RUNS, names_device=False),
 )  # fmt: skip
 
 RULES: Mapping[str, Rule] = {rule.key: rule for rule in _TABLE}
+
+KERNELS = frozenset({"cuda-extension", "cu-file"})  # sources in CUDA's language, which porting.kernels translates for some chips
 
 # torch.cuda.<name> -> rule, by the first name after torch.cuda.
 _GROUPS = {
@@ -99,14 +104,16 @@ _GROUPS = {
     "amp": "amp",
     "graphs": "CUDAGraph graph graphs make_graphed_callables graph_pool_handle",
     "nvtx": "nvtx",
-    "telemetry": "cudart utilization temperature power_draw clock_rate memory_usage list_gpu_processes profiler nvml check_error",
+    "telemetry": "cudart utilization memory_usage list_gpu_processes profiler nvml check_error",
+    "card-only": "temperature power_draw clock_rate jiterator gds GreenContext CUDAPluggableAllocator change_current_allocator",
     "cuda-comm": "comm nccl",
     "cuda-tensor-type": "FloatTensor HalfTensor DoubleTensor BFloat16Tensor LongTensor IntTensor ShortTensor CharTensor "
     "ByteTensor BoolTensor",
 }
 CUDA_NAMES: Mapping[str, str] = {name: rule for rule, names in _GROUPS.items() for name in names.split()}
 
-# Packages whose wheels hold CUDA code, by the name that is imported.
+# Packages whose wheels hold CUDA code, by the name that is imported; bitsandbytes brings kernels for the host too.
+STOOD_IN = frozenset({"bitsandbytes", *(module for standin in STANDINS for module in standin.modules)})
 CUDA_PACKAGES = frozenset(
     {
         "flash_attn",

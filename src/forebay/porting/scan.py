@@ -32,6 +32,7 @@ from forebay.porting.rules import (
     DEVICE_KEYWORDS,
     NAMES,
     RULES,
+    STOOD_IN,
 )
 
 DEVICE = re.compile(r"cuda(:\d+)?")
@@ -349,7 +350,8 @@ class _Script:
             names = [alias.name for alias in node.names]
         for name in names:
             if package := next((p for p in CUDA_PACKAGES if name == p or name.startswith(p + ".")), None):
-                self._add(node, "cuda-package-optional" if self._is_guarded(node) else "cuda-package", package)
+                needed = "cuda-package-stood-in" if package in STOOD_IN else "cuda-package"
+                self._add(node, "cuda-package-optional" if self._is_guarded(node) else needed, package)
             elif name.split(".")[0] == "triton":
                 self._add(node, "triton", "triton")
 

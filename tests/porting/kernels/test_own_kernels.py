@@ -18,6 +18,7 @@ CUDA = [
     "matrix product by tiles",
     "arithmetic in half",
     "templated launch in a header",
+    "one warp in step",
 ]
 TRITON = ["add", "softmax", "matrix product, autotuned", "layer norm with libdevice", "counting with atomics"]
 

@@ -33,6 +33,9 @@ def launch(kernel, config, arguments=""):
          "void f() { unsigned char* raw = (unsigned char*)::forebay_cuda::dynamic_shared(); }"),
         ("void f() { extern volatile __shared__ float s[][32]; }",
          "void f() { volatile float (*s)[32] = (volatile float (*)[32])::forebay_cuda::dynamic_shared(); }"),
+        ("__shared__ int s[9], n; if (a) s[i] = b; else s[0] += s[1]; n = s[2];",
+         "static thread_local int s[9], n; if (a) ::forebay_cuda::in_step(1), s[i] = b, ::forebay_cuda::in_step(4); "
+         "else ::forebay_cuda::in_step(3), s[0] += s[1], ::forebay_cuda::in_step(4); n = s[2];"),
         ("extern __shared__ float s[];", "static const ::forebay_cuda::DynamicShared<float> s;"),
         ("__constant__ float w[3]; static __constant__ int n;", "static float w[3]; static int n;"),
         ("static __forceinline__ __device__ int f() {}", "static inline int f() {}"),

@@ -84,10 +84,9 @@ def _any_compiler(name: str, version: Any) -> None:
 def note_launches() -> None:
     """Put each launch of a carried kernel into the journal: where it stands, and how often it was done."""
     for name, file, line, launches in launched():
-        place = f"{os.path.basename(file)}:{line}"
-        entry = journal.uses.setdefault(f"kernel {name} ({place})", {"class": "emulated", "calls": 0})
-        entry["calls"] = launches
-        entry["at"] = f"{file}:{line}"
+        entry = journal.uses.setdefault(f"kernel {name}", {"class": "emulated", "calls": 0, "sites": {}})
+        entry["sites"][f"{file}:{line}"] = launches
+        entry["calls"] = sum(entry["sites"].values())
 
 
 def launched() -> list[tuple[str, str, int, int]]:

@@ -1,8 +1,9 @@
 """Turn a preprocessed .cu file into C++ that the host's compiler takes.
 
 Asked:  what of CUDA's language is left once the headers are ours?
-Answer: five things, each rewritten on its own line so that the compiler's words name the user's lines: launches, shared
-        arrays, dynamic shared arrays, constant memory, and the markers of functions. Nothing else is touched.
+Answer: six things, each rewritten on its own line so that the compiler's words name the user's lines: launches, shared
+        arrays, dynamic shared arrays, constant memory, the markers of functions, and statements that write to a shared
+        array: a block of one warp meets there (warp.h, in_step). Nothing else is touched.
 Limits: a launch's callee is found backwards from `<<<`: a name with template arguments, a call, or something in parentheses.
 """
 
@@ -22,6 +23,7 @@ _MARKERS = {
     "__restrict__": "__restrict__",
 }
 _SPACE = "::forebay_cuda::"
+_ASSIGNMENTS = {"=", "+=", "-=", "*=", "/=", "%=", "|=", "&=", "^="}
 
 
 def rewrite(tokens: list[Token]) -> str:
@@ -36,6 +38,8 @@ class _Rewriter:
         self.tokens = tokens
         self.done: list[Token] = []
         self.depth: list[str] = []  # what each open brace belongs to: "function" or "space"
+        self.arrays: set[str] = set()  # the shared arrays so far
+        self.steps = 0
 
     def all(self) -> list[Token]:
         at = 0
@@ -69,6 +73,8 @@ class _Rewriter:
             if token.text in _MARKERS:
                 self._put(at, _MARKERS[token.text])
                 return at + 1
+            if token.text in self.arrays and self._begins_a_write(at):
+                return self._write_in_step(at)
         self.done.append(token)
         return at + 1
 
@@ -176,6 +182,35 @@ class _Rewriter:
                 return before
             return first
 
+    # ---- tile[i] = value;
+    def _begins_a_write(self, at: int) -> bool:
+        before = last_solid(self.done, len(self.done) - 1)
+        if before < 0 or self.done[before].text not in (";", "{", "}", ")", "else"):
+            return False
+        after = next_solid(self.tokens, at + 1)
+        while after < len(self.tokens) and self.tokens[after].text == "[":
+            after = next_solid(self.tokens, closing(self.tokens, after) + 1)
+        return after < len(self.tokens) and after > next_solid(self.tokens, at + 1) and self.tokens[after].text in _ASSIGNMENTS
+
+    def _write_in_step(self, at: int) -> int:
+        """A comma on each side keeps it one statement, also behind an `if` without braces."""
+        self._put(at, f"{_SPACE}in_step({self.steps + 1}), ")
+        self.steps += 2
+        last = self.steps
+        self.done.append(self.tokens[at])
+        at += 1
+        while at < len(self.tokens) and self.tokens[at].text != ";":
+            at = self._step(at)
+        # Both branches of an if end at one place, that of the second, so that neither runs ahead of the other.
+        self._put(at - 1, f", {_SPACE}in_step({last + 2 if self._else_follows(at) else last})")
+        return at
+
+    def _else_follows(self, at: int) -> bool:
+        after = next_solid(self.tokens, at + 1)
+        if after < len(self.tokens) and self.tokens[after].text == "}":
+            after = next_solid(self.tokens, after + 1)
+        return after < len(self.tokens) and self.tokens[after].text == "else"
+
     # ---- __shared__
     def _shared(self, at: int) -> int:
         start = self._statement_start()
@@ -186,6 +221,7 @@ class _Rewriter:
         before = self.done[start:]
         if any(token.text == "extern" for token in before):
             return self._dynamic(start, at, end)
+        self.arrays |= set(_names([token for token in self.tokens[at + 1 : end] if not token.blank]))
         del self.done[start:]
         self.done += [token for token in before if token.text != "static"]
         self._put(at, "static thread_local")
@@ -198,6 +234,7 @@ class _Rewriter:
         solid = _without_alignment([token for token in declared if not token.blank and token.text not in _MARKERS])
         bracket = next(i for i, token in enumerate(solid) if token.text == "[")
         name, kind, rest = solid[bracket - 1].text, solid[: bracket - 1], solid[closing(solid, bracket) + 1 :]
+        self.arrays.add(name)
         written = " ".join(token.text for token in kind)
         if self.depth and "function" in self.depth:
             target = f"{written} (*{name}){text_of(rest)}" if rest else f"{written}* {name}"
@@ -226,6 +263,18 @@ class _Rewriter:
             if token.kind == "sign" and token.text in (";", "{", "}"):
                 return next_solid(self.done, at + 1)
         return next_solid(self.done, 0)
+
+
+def _names(declared: list[Token]) -> list[str]:
+    """The arrays of a declaration: each name with a bracket behind it that isn't inside another one."""
+    names, at = [], 0
+    while at < len(declared):
+        if declared[at].text in ("(", "[", "{"):
+            if declared[at].text == "[" and at and declared[at - 1].kind == "word":
+                names.append(declared[at - 1].text)
+            at = closing(declared, at)
+        at += 1
+    return names
 
 
 def _angle(tokens: list[Token], at: int) -> int:

@@ -109,11 +109,7 @@ def complete_interpreter(interpreter: Any) -> None:
     real = interpreter.GridExecutor.__call__
 
     def launch(self: Any, *args: Any, **kwargs: Any) -> Any:
-        code = getattr(self.fn, "__code__", None)
-        name = f"triton kernel {getattr(self.fn, '__name__', 'unknown')}"
-        journal.note(name, "emulated")
-        if code is not None:
-            journal.uses[name]["at"] = f"{code.co_filename}:{code.co_firstlineno}"
+        journal.note(f"triton kernel {getattr(self.fn, '__name__', 'unknown')}", "emulated")
         return real(self, *args, **kwargs)
 
     interpreter.GridExecutor.__call__ = launch

@@ -23,7 +23,7 @@ CLASSES = ("exact", "emulated", "no-op", "refused")
 PLACE = "FOREBAY_SHIM_REPORT"
 SITES = 5  # lines shown for each API; SITES_KEPT are counted
 SITES_KEPT = 200
-NOT_THE_USERS = ("torch", "forebay", "importlib", "functools", "contextlib", "threading", "multiprocessing", "runpy")
+NOT_THE_USERS = ("torch", "triton", "forebay", "importlib", "functools", "contextlib", "threading", "multiprocessing", "runpy")
 OURS = str(Path(__file__).resolve().parent) + os.sep  # stand-ins have the names of the libraries that they stand in for
 REMARKS = {
     "torch.cuda.Event": "its times are of the host's clock, not a card's",

@@ -60,3 +60,7 @@ def kernels(folder, tools):
     wanted = 3 * x
     run("run_from_header", x, 100)
     yield "templated launch in a header", x, wanted
+
+    x, y = torch.randn(90, device="cuda"), torch.empty(96, device="cuda")
+    run("run_mirror", x, y, 90)
+    yield "one warp in step", y, torch.nn.functional.pad(x, (0, 6)).view(3, 32).flip(1).flatten()

@@ -120,6 +120,16 @@ __global__ void locked(int* lock, int* count) {
   atomicExch(lock, 0);
 }
 
+// One warp that trusts its lanes to do each statement together: no barrier anywhere.
+__global__ void mirror(const float* x, float* y, int n) {
+  __shared__ float all[32];
+  for (int start = 0; start < n; start += 32) {
+    if (start + threadIdx.x < n) all[threadIdx.x] = x[start + threadIdx.x];
+    else all[threadIdx.x] = 0;
+    y[start + threadIdx.x] = all[31 - threadIdx.x];
+  }
+}
+
 __global__ void waits_for_ever() {
   if (threadIdx.x < 3) __syncthreads();
   else __shfl_sync(0xffffffff, 1, 0);
@@ -149,6 +159,7 @@ void run_matmul(const float* a, const float* b, float* c, int n) { matmul<<<dim3
 void run_half(const void* x, void* y, float a, int n) {
   half_axpy<<<(n + 127) / 128, 128>>>(static_cast<const __half*>(x), static_cast<__half*>(y), a, n);
 }
+void run_mirror(const float* x, float* y, int n) { mirror<<<1, 32>>>(x, y, n); }
 void run_groups(int* out) { groups<<<1, 64>>>(out); }
 void run_locked(int* lock, int* count) { locked<<<8, 32>>>(lock, count); }
 void run_from_header(float* x, int n) { scale_all(x, 3.0f, n); }

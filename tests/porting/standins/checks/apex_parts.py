@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from apex import amp
 from apex.multi_tensor_apply import multi_tensor_applier
 from apex.normalization import FusedLayerNorm, FusedRMSNorm, MixedFusedLayerNorm
+from apex.normalization.fused_layer_norm import FusedLayerNormAffineFunction
 from apex.optimizers import FusedAdam, FusedLAMB, FusedSGD
 from apex.parallel import LARC, convert_syncbn_model
 from torch import nn
@@ -76,6 +77,8 @@ def norms_agree_with_torchs():
     x = torch.randn(3, 5, 8, device="cuda", requires_grad=True)
     layer = FusedLayerNorm(8).cuda()
     torch.testing.assert_close(layer(x), F.layer_norm(x, (8,)))
+    by_hand = FusedLayerNormAffineFunction.apply(x, layer.weight, layer.bias, (8,), 1e-5, True)
+    assert torch.equal(by_hand, layer(x))
     layer(x).square().sum().backward()
     expected = torch.autograd.grad(F.layer_norm(x, (8,)).square().sum(), x)[0]
     torch.testing.assert_close(x.grad, expected)

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -161,6 +162,7 @@ class Block {
 
   void* shared() { return shared_; }
   unsigned thread() const { return now_->thread; }
+  bool one_warp() const { return total_ > 1 && total_ <= 32; }
 
   // __syncthreads and its counting sisters: the number of threads that brought a true.
   int barrier(bool vote) {
@@ -318,18 +320,23 @@ class Block {
     }
   }
 
-  // Nobody can go on: lanes that asked who is with them (__activemask) get those that asked at the same place.
+  // Nobody can go on: lanes that asked who is with them (__activemask, in_step) get those that asked at the same place. The place
+  // that comes first goes first.
   bool converge() {
     for (unsigned w = 0; w < warps_used_; ++w) {
       Warp& warp = warps_[w];
+      const void* first = nullptr;
+      unsigned who = 0;
       for (unsigned number = 0; number < 32; ++number) {
-        const Lane& mine = warp.lanes[number];
-        if (!(warp.waiting >> number & 1) || mine.meet != Meet::converge) continue;
-        unsigned who = 0;
-        for (unsigned other = 0; other < 32; ++other) {
-          const Lane& lane = warp.lanes[other];
-          if ((warp.waiting >> other & 1) && lane.meet == Meet::converge && lane.site == mine.site) who |= 1u << other;
+        const Lane& lane = warp.lanes[number];
+        if (!(warp.waiting >> number & 1) || lane.meet != Meet::converge) continue;
+        if (!who || std::less<const void*>()(lane.site, first)) {
+          first = lane.site;
+          who = 0;
         }
+        if (lane.site == first) who |= 1u << number;
+      }
+      if (who) {
         now_ = nullptr;
         end_meeting(warp, who);
         return true;

@@ -66,6 +66,11 @@ T reduce(unsigned mask, T value, Fold fold) {
   }
   return result;
 }
+// Where a shared array is written. Kernels whose block is one warp were written for lanes that do each statement together, so there
+// they meet: the lanes that are furthest back in the text go on first, until they are with the others.
+inline void in_step(std::size_t place) {
+  if (the_block && the_block->one_warp()) the_block->meet(Meet::converge, 0, reinterpret_cast<const void*>(place), 0, 0, 0, nullptr);
+}
 inline unsigned converged(const void* site) { return the_block->meet(Meet::converge, 0, site, 0, 0, 0, nullptr).came; }
 
 }  // namespace forebay_cuda

@@ -69,6 +69,18 @@ def mixed_dtype_fused_rms_norm_affine(
     return _rms_norm(input, weight, normalized_shape, eps).to(weight.dtype)
 
 
+class FusedLayerNormAffineFunction:
+    """By its `apply`, as Megatron calls it; it also looks for `memory_efficient` among the arguments of `forward`."""
+
+    apply = staticmethod(fused_layer_norm_affine)
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: Tensor, weight: Tensor, bias: Tensor, normalized_shape: Shape, eps: float, memory_efficient: bool = False
+    ) -> Tensor:
+        return fused_layer_norm_affine(input, weight, bias, normalized_shape, eps)
+
+
 class _Norm(nn.Module):
     weight: Any
     bias: Any
