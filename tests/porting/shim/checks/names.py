@@ -170,7 +170,7 @@ def an_imitation_has_a_reason():
 
 
 def a_refusal_names_itself_and_its_reason():
-    for name in ("temperature", "utilization", "power_draw"):
+    for name in ("temperature", "power_draw", "clock_rate"):
         with pytest.raises(RuntimeError, match=rf"torch.cuda.{name} is not carried without a GPU: there is no sensor"):
             getattr(torch.cuda, name)()
 
