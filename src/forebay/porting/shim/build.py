@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -61,7 +62,7 @@ class Recipe(NamedTuple):
 
     title: str  # in sentences
     stem: str  # of its file name
-    sources: tuple[str, ...]  # the slowest first, under this folder
+    parts: tuple[tuple[str, ...], ...]  # sources under this folder, those of a part compiled as one; the slowest part first
     header: str
     defines: tuple[str, ...] = ()
 
@@ -70,17 +71,9 @@ SIMULATED = Recipe(
     "the simulated CUDA device",
     "cuda",
     (
-        "collectives.cpp",
-        "operators.cpp",
-        "layers.cpp",
-        "graphs.cpp",
-        "batch_norm.cpp",
-        "device.cpp",
-        "sparse.cpp",
-        "memory.cpp",
-        "profiler.cpp",
-        "aliases.cpp",
-        "wide.cpp",
+        ("operators.cpp", "layers.cpp", "graphs.cpp", "batch_norm.cpp"),
+        ("collectives.cpp",),
+        ("device.cpp", "sparse.cpp", "memory.cpp", "profiler.cpp", "aliases.cpp", "wide.cpp"),
     ),
     "shim.h",
 )
@@ -127,7 +120,7 @@ def find_compiler() -> Compiler:
 
 def library_name(torch: Torch, compiler: Compiler, recipe: Recipe = SIMULATED) -> str:
     digest = hashlib.sha256(" ".join(recipe.defines).encode())
-    for name in (recipe.header, *sorted(recipe.sources)):
+    for name in (recipe.header, *sorted(itertools.chain(*recipe.parts))):
         digest.update((HERE / name).read_bytes())
     return f"forebay-{recipe.stem}-torch{torch.version}-{compiler.version}-{digest.hexdigest()[:12]}.so"
 
@@ -218,7 +211,7 @@ def _compile_into(library: Path, torch: Torch, compiler: Compiler, recipe: Recip
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=library.parent, prefix=".build-") as name:
         folder = Path(name)
-        commands = [_compile_command(torch, compiler, recipe, source, folder) for source in recipe.sources]
+        commands = [_compile_command(torch, compiler, recipe, part, folder) for part in recipe.parts]
         _run_all(commands, min(len(commands), max(2, os.cpu_count() or 2)), say, lock)
         draft = folder / "library.so"
         _run_all([_link_command(torch, compiler, recipe, folder, draft)], 1, say, lock)
@@ -235,7 +228,10 @@ def _compile_into(library: Path, torch: Torch, compiler: Compiler, recipe: Recip
     say(f"compiled in {time.monotonic() - start:.0f} s: {library}")
 
 
-def _compile_command(torch: Torch, compiler: Compiler, recipe: Recipe, source: str, folder: Path) -> list[str]:
+def _compile_command(torch: Torch, compiler: Compiler, recipe: Recipe, part: tuple[str, ...], folder: Path) -> list[str]:
+    """Writes the part's file too: it includes each source. Torch's headers are half of the work, and are read once a part."""
+    source = _object(folder, part).with_suffix(".cpp")
+    source.write_text("".join(f'#include "{HERE / name}"\n' for name in part))
     major, minor = torch.release
     include = torch.folder / "include"
     return [
@@ -250,18 +246,18 @@ def _compile_command(torch: Torch, compiler: Compiler, recipe: Recipe, source: s
         f"-I{include}",
         f"-I{include / 'torch' / 'csrc' / 'api' / 'include'}",
         "-c",
-        str(HERE / source),
+        str(source),
         "-o",
-        str(_object(folder, source)),
+        str(_object(folder, part)),
     ]
 
 
-def _object(folder: Path, source: str) -> Path:
-    return folder / (source.replace("/", "-") + ".o")
+def _object(folder: Path, part: tuple[str, ...]) -> Path:
+    return folder / ("-".join(Path(name).stem for name in part) + ".o")
 
 
 def _link_command(torch: Torch, compiler: Compiler, recipe: Recipe, folder: Path, draft: Path) -> list[str]:
-    objects = [str(_object(folder, source)) for source in recipe.sources]
+    objects = [str(_object(folder, part)) for part in recipe.parts]
     libraries = [f"-l{name}" for name in LINKED]
     return [compiler.path, "-shared", "-o", str(draft), *objects, f"-L{torch.folder / 'lib'}", *libraries]
 
@@ -292,7 +288,7 @@ def _run_all(commands: list[list[str]], at_once: int, say: Callable[[str], None]
                     hint="the mapped carrier works without it; please report this with the compiler's words",
                 )
             if "-c" in command:
-                say(f"compiled {Path(command[command.index('-c') + 1]).name}")
+                say(f"compiled {Path(command[command.index('-c') + 1]).stem.replace('-', ', ')}")
     finally:
         for _, process in running:
             process.kill()

@@ -71,11 +71,10 @@ class Adapter:
 
     def recipe(self) -> Recipe:
         """The library that carries cuda's calls to this chip's dispatch key."""
-        sources = tuple(f"chip/{name}.cpp" for name in ("redirect", "stand_in", "guard", "names"))
-        if self.key != "PrivateUse1":
-            sources = tuple(name for name in sources if name != "chip/stand_in.cpp")
+        names = [name for name in ("redirect", "stand_in", "guard", "names") if name != "stand_in" or self.key == "PrivateUse1"]
+        parts = tuple((f"chip/{name}.cpp",) for name in names)
         return Recipe(
-            f"the identity layer for {self.key}", f"chip-{self.key}", sources, "chip/redirect.h", (f"FOREBAY_CHIP={self.key}",)
+            f"the identity layer for {self.key}", f"chip-{self.key}", parts, "chip/redirect.h", (f"FOREBAY_CHIP={self.key}",)
         )
 
 
