@@ -498,6 +498,8 @@ class Supervisor:
         self._persist(lambda: files.write_json(layout.status(self.run_dir), codec.encode(seen), durable=durable))
 
     def _beat(self) -> None:
+        if not self.run_dir.exists():  # the lock is open and would be written to for ever
+            sys.exit("the run's folder is gone")
         body = codec.encode(Beat(self.boot, self.taken_ns, time.monotonic_ns()))
         self._persist(lambda: files.overwrite_json(self.lock, body))
 
