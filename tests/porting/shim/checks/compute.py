@@ -27,7 +27,7 @@ def same(make, *inputs, tolerance=1e-6):
     torch.manual_seed(3)
     on_host, on_card = both(make, *inputs)
     assert len(on_host) == len(on_card)
-    for one, other in zip(on_host, on_card, strict=True):
+    for one, other in zip(on_host, on_card):
         torch.testing.assert_close(other, one, rtol=tolerance, atol=tolerance)
 
 
@@ -216,7 +216,7 @@ def a_training_run_has_the_losses_of_the_cpu():
             loss.backward()
             optimizer.step()
             losses[device].append(loss.item())
-    assert max(abs(a - b) for a, b in zip(losses["cpu"], losses["cuda"], strict=True)) < 1e-5
+    assert max(abs(a - b) for a, b in zip(losses["cpu"], losses["cuda"])) < 1e-5
     assert losses["cuda"][-1] < losses["cuda"][0]
 
 

@@ -52,7 +52,7 @@ def a_captured_training_step_is_the_same_as_an_eager_one():
     with torch.cuda.graph(graph):
         loss = _step(model, optimiser, x, y)
     assert torch.equal(torch.cuda.get_rng_state(), dice)
-    for before, after in zip(eager.state_dict().values(), model.state_dict().values(), strict=True):
+    for before, after in zip(eager.state_dict().values(), model.state_dict().values()):
         assert torch.equal(before, after)
     for _ in range(4):
         x.normal_()
@@ -80,7 +80,7 @@ def an_lstm_and_its_gradients_are_captured():
     result, _ = lstm(x)
     result.pow(2).sum().backward()
     assert torch.equal(captured, result)
-    for gradient, parameter in zip(gradients, lstm.parameters(), strict=True):
+    for gradient, parameter in zip(gradients, lstm.parameters()):
         assert torch.equal(gradient, parameter.grad)
 
 
@@ -93,7 +93,7 @@ def a_graphed_callable_has_the_gradients_of_the_module():
     graphed(x).pow(2).sum().backward()
     plain(x_plain).pow(2).sum().backward()
     assert torch.equal(x.grad, x_plain.grad)
-    for one, other in zip(module.parameters(), plain.parameters(), strict=True):
+    for one, other in zip(module.parameters(), plain.parameters()):
         assert torch.equal(one.grad, other.grad)
 
 
