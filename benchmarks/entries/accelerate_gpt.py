@@ -41,5 +41,6 @@ for step in range(2 * asked.steps):
         mean = accelerator.gather(loss.detach().reshape(1)).mean().item()
         accelerator.print(f"step {step // 2} loss {mean:.4f} on {accelerator.num_processes} {accelerator.device.type} cards")
 accelerator.save_state(asked.out)
+accelerator.wait_for_everyone()
 accelerator.load_state(asked.out)
 accelerator.end_training()

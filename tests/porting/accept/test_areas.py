@@ -13,7 +13,7 @@ from forebay.porting.shim.carrier import Carrier
 NOT_YET = {
     "a_cuda_generator_is_needed_for_cuda": "a host operator with a card's generator goes to the card",
     "cuda_is_an_activity_that_can_be_profiled": "torch's profiler is compiled with or without it",
-    "norms_are_synchronised_over_the_ranks": "the operators of SyncBatchNorm have no CPU kernel",
+    "cuda_indices_do_not_pick_from_a_host_tensor": "an index on the card is read where the host's tensor is",
     "a_fraction_of_the_memory_is_a_limit": "it is kept, and not held to",
 }
 
