@@ -54,6 +54,14 @@ def test_a_script_that_is_not_there_is_named(cache, simulated):
     assert (ended.returncode, "BadScript: The script isn't there." in ended.stderr) == (2, True)
 
 
+def test_a_script_that_cannot_be_read_is_told_with_its_line_before_anything_runs(cache, simulated, tmp_path):
+    for text, words in (("x = 1\nprint 'hi'\n", "train.py:2"), ("def f(:\n", "train.py:1"), ("x = '\0'\n", "null bytes")):
+        ended = launch(cache, script(tmp_path, text))
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith("BadScript: This Python"), ended.stderr
+        assert words in ended.stderr
+
+
 def test_cuda_visible_devices_hides_cards(simulated):
     words = """
 import os, torch

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
+import zipfile
 from pathlib import Path
 
 from forebay.errors import BadScript, ForebayError
@@ -50,6 +52,7 @@ def _run(words: list[str]) -> int:
     asked = parser.parse_args(words)
     if not asked.script.is_file():
         raise BadScript("The script isn't there.", asked=str(asked.script), hint="give the path of a Python file")
+    _read(asked.script)
     carrier = choose(asked.cache, _say, asked.chip)
     _say(f"{carrier.kind}: {carrier.why}")
     sys.stderr.flush()
@@ -58,6 +61,26 @@ def _run(words: list[str]) -> int:
     if not asked.report:
         os.execve(sys.executable, command, environment)
     return _reported(command, environment)
+
+
+def _read(script: Path) -> None:
+    """Raise BadScript unless this Python can read it: before anything is compiled for it."""
+    if zipfile.is_zipfile(script):  # an application in an archive, which Python runs too
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run itself will tell them
+            compile(script.read_bytes(), str(script), "exec")
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise BadScript(
+            f"This Python ({sys.version_info[0]}.{sys.version_info[1]}) can't read the script.",
+            asked=f"{script}:{line}" if line else str(script),
+            found=str(error),
+            hint="a script written for Python 2 has to be brought to Python 3 first"
+            if "print" in str(error)
+            else "mend that line, or take a newer Python",
+        ) from error
 
 
 def _reported(command: list[str], environment: dict[str, str]) -> int:
