@@ -25,9 +25,10 @@ class Findings:
 
     entry: str
     files: tuple[str, ...]  # the script, and the files beside it that it imports
-    findings: tuple[Finding, ...]  # by file, line and column
+    findings: tuple[Finding, ...]  # what ties it to CUDA, by file, line and column
     imports_torch: bool
-    needs: tuple[str, ...]  # "a device", "torch.distributed", and number formats: "bf16", "fp8", "fp64", "tf32"
+    notes: tuple[Finding, ...] = ()  # what doesn't, and is good to know: number formats, labels that only read like devices
+    needs: tuple[str, ...] = ()  # "a device", "torch.distributed", and number formats: "bf16", "fp8", "fp64", "tf32"
 
 
 class Word(enum.Enum):

@@ -14,24 +14,13 @@ Limits: the column `own` says what is left to do under the shim's identity layer
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from forebay.porting.findings import Word
+from forebay.porting.rule import Rule
 from forebay.porting.shim.standins.finder import STANDINS
+from forebay.porting.source_rules import SOURCE_TABLE
 
 RUNS, EMULATED, REWRITE, BLOCKED = Word.RUNS, Word.EMULATED, Word.REWRITE, Word.BLOCKED
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One kind of thing that the scan finds."""
-
-    key: str
-    meaning: str
-    kin: Word
-    cpu: Word
-    own: Word
-    names_device: bool = True  # it speaks of a cuda device; without one of these a script leaves the card idle
 
 
 _TABLE = (
@@ -71,7 +60,6 @@ _TABLE = (
     # what is beyond torch
     Rule("cuda-extension", "compiles CUDA kernels of its own; on cores they are compiled as C++", REWRITE, EMULATED, BLOCKED),
     Rule("cpp-extension", "compiles C++ of its own, which isn't read", RUNS, EMULATED, REWRITE, names_device=False),
-    Rule("cu-file", "CUDA kernels in a file of their own; on cores they are compiled as C++", REWRITE, EMULATED, BLOCKED),
     Rule("cuda-library", "loads a CUDA library by its file name", REWRITE, BLOCKED, BLOCKED),
     Rule("triton", "kernels in Triton; they need a Triton for the chip, and cores interpret them", REWRITE, EMULATED, REWRITE),
     Rule("cuda-package", "a package with CUDA binaries", REWRITE, BLOCKED, BLOCKED),
@@ -84,7 +72,7 @@ _TABLE = (
     Rule("word", "only a word: a label or a file name, no device", RUNS, RUNS, RUNS, names_device=False),
 )  # fmt: skip
 
-RULES: Mapping[str, Rule] = {rule.key: rule for rule in _TABLE}
+RULES: Mapping[str, Rule] = {rule.key: rule for rule in (*_TABLE, *SOURCE_TABLE)}
 
 KERNELS = frozenset({"cuda-extension", "cu-file"})  # sources in CUDA's language, which porting.kernels translates for some chips
 
