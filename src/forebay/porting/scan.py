@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forebay.errors import BadScript, Unknown, nearest
+from forebay.porting import sources
 from forebay.porting.findings import Finding, Findings
 from forebay.porting.rules import (
     CALLS,
@@ -37,7 +38,7 @@ from forebay.porting.rules import (
 
 DEVICE = re.compile(r"cuda(:\d+)?")
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "venv", "build", "dist"})
-_KERNELS = (".cu", ".cuh", ".ptx")
+_KERNELS = (".cu", ".cuh", ".ptx")  # as they are named in a script
 _PASSES_ON = (ast.IfExp, ast.BoolOp, ast.NamedExpr, ast.List, ast.Tuple, ast.Set)  # what holds a string and is used in its stead
 _TAKES_WORDS = frozenset(
     {"print", "open", "Path", "join", "debug", "info", "warning", "error", "exception", "log", "write", "title", "legend"}
@@ -80,16 +81,9 @@ def scan_tree(root: Path, entry: str = "") -> Findings:
         raise Unknown(f"{root}: there is no such folder.")
     inside = [path for path in sorted(root.rglob("*")) if path.is_file() and not _is_skipped(path.relative_to(root))]
     texts = {str(path.relative_to(root)): read(path) for path in inside if path.suffix == ".py"}
-    kernels = [str(path.relative_to(root)) for path in inside if path.suffix in _KERNELS]
-    found = _findings(entry or str(root), texts)
-    more = tuple(_finding(kernel, 1, 1, "cu-file", kernel, kernel) for kernel in kernels)
-    return Findings(
-        entry=found.entry,
-        files=(*found.files, *kernels),
-        findings=found.findings + more,
-        imports_torch=found.imports_torch,
-        needs=found.needs if not more else tuple(sorted({*found.needs, "a device"})),
-    )
+    others = {str(path.relative_to(root)): path for path in inside if sources.reads(str(path.relative_to(root)))}
+    more = [finding for name, path in others.items() for finding in sources.find(name, path.read_text(errors="replace"))]
+    return _findings(entry or str(root), texts, tuple(others), tuple(more))
 
 
 def read(path: Path) -> str:
@@ -199,18 +193,27 @@ def _is_skipped(path: Path) -> bool:
     return any(part in _SKIPPED or part.startswith(".") for part in path.parts)
 
 
-def _findings(entry: str, texts: Mapping[str, str]) -> Findings:
-    found: list[Finding] = []
+def _findings(entry: str, texts: Mapping[str, str], others: tuple[str, ...] = (), more: tuple[Finding, ...] = ()) -> Findings:
+    """Sorts what was found by what it is: what ties the text to CUDA, and what is only good to know."""
+    found = list[Finding]()
     torch = False
     for name, text in texts.items():
         script = _Script(_parse(text, name), text, name)
         found += script.findings()
         torch = torch or script.imports("torch")
+    found += more
     rules = {finding.rule for finding in found}
     needs: set[str] = {key for key in ("bf16", "fp8", "fp64", "tf32") if key in rules}
     needs |= {"torch.distributed"} if rules & {"distributed", "nccl", "device-ids"} else set()
     needs |= {"a device"} if any(RULES[rule].names_device for rule in rules) else set()
-    return Findings(entry=entry, files=tuple(texts), findings=tuple(found), imports_torch=torch, needs=tuple(sorted(needs)))
+    return Findings(
+        entry=entry,
+        files=(*texts, *others),
+        findings=tuple(finding for finding in found if RULES[finding.rule].ties),
+        notes=tuple(finding for finding in found if not RULES[finding.rule].ties),
+        imports_torch=torch,
+        needs=tuple(sorted(needs)),
+    )
 
 
 def _finding(file: str, line: int, column: int, rule: str, what: str, excerpt: str) -> Finding:
