@@ -16,12 +16,12 @@ from forebay.porting.sources import shell
 from forebay.porting.sources.place import Place
 
 _NAMES = frozenset(
-    {"CMakeLists.txt", "Makefile", "makefile", "GNUmakefile", "meson.build", "BUILD", "BUILD.bazel", "WORKSPACE", "MODULE.bazel", "MANIFEST.in"}
+    {"CMakeLists.txt", "Makefile", "makefile", "GNUmakefile", "meson.build", "BUILD", "BUILD.bazel", "WORKSPACE", "MODULE.bazel"}
 )
 _ENDINGS = (".cmake", ".mk", ".bzl", ".bazel", ".make", ".cmake.in")
 _DOCKER = re.compile(r"(?i)(?:.*[._-])?(?:dockerfile|containerfile)(?:[._-].*)?|.*\.dockerfile")
 
-IMAGE = re.compile(r"(?i)(?:[\w.-]+/)*nvidia/[\w./-]+(?::[\w.-]+)?|nvcr\.io/[\w./:-]+|[\w./-]+:[\w.-]*(?:cuda|cu1[0-3]\d|-gpu)[\w.-]*")
+IMAGE = re.compile(r"(?i)(?<![\w./:@-])(?:docker\.io/)?nvidia/[\w./-]+(?::[\w.-]+)?|nvcr\.io/[\w./:-]+|[\w./-]+:[\w.-]*(?:cuda|cu1[0-3]\d|-gpu)[\w.-]*")
 _LINES = tuple(
     (rule, re.compile(pattern))
     for rule, pattern in (
@@ -33,7 +33,7 @@ _LINES = tuple(
         ("build-cuda", r"\bnvcc\b|\bNVCC\w*|\bCUDA_(?:HOME|PATH|ROOT|TOOLKIT|NVCC|INCLUDE|SOURCE|SEPARABLE|FLAGS|VERSION|COMPILER|STANDARD|FOUND|BIN|HOST|PROPAGATE"
          r"|RESOLVE|RUNTIME|ARCHITECTURES|SRCS?)\w*|\bCMAKE_CUDA_\w+|(?i:\bfind_package\s*\(\s*CUDA(?:Toolkit)?\b)|(?i:\b(?:enable|check)_language\s*\(\s*CUDA\b)"
          r"|\bLANGUAGES\b[^)]*\bCUDA\b|(?i:\bproject\s*\([^)]*\bCUDA\b)|(?i:\bcuda_(?:add_\w+|compile\w*|include_directories|wrap_srcs))|\bCOMPILE_LANGUAGE:CUDA\b"
-         r"|\b(?:USE|WITH|ENABLE|BUILD|HAVE|NO|FORCE|DISABLE)_(?:\w+_)?(?:CUDA|NCCL|CUDNN)\b|\bcuda_library\b|@local_config_cuda|\brules_cuda\b|dependency\(\s*'cuda'|--expt-\w+"
+         r"|(?:\b|-D)(?:USE|WITH|ENABLE|BUILD|HAVE|NO|FORCE|DISABLE)_(?:\w+_)?(?:CUDA|NCCL|CUDNN)\b|\b(?:c10|torch)_cuda\b|-D__CUDA\w+|\bUSING_CUDA\b|\bcuda_library\b|@local_config_cuda|\brules_cuda\b|dependency\(\s*'cuda'|--expt-\w+"
          r"|-Xcompiler\b|--use_fast_math\b|/usr/local/cuda\b|\bCUDAToolkit_\w+|\bCUDACXX\b|^\s*CUDA\s*$|--threads=?\s*\d+\s+-O"),
         ("build-source", r"[\w*%./$(){}-]*[\w*%)}]\.cuh?\b"),
     )

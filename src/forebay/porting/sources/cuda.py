@@ -25,6 +25,7 @@ ENDINGS = (*CARD_ENDINGS, ".ptx", ".cpp", ".cc", ".cxx", ".c", ".h", ".hpp", ".h
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*(?:include|import)[ \t]*[<\"]([^>\"\n]+)[>\"]", re.MULTILINE)
 _KERNEL = re.compile(r"\b__global__\b")
 _HARDEST_FIRST = (*CARD, *HOST[:1], *CARD_PLAIN, *HOST[1:])
+_OF_CARDS = frozenset().union(*DIFFICULTY.values()) - {"cu-runtime", "cu-torch", "cu-switch"}
 _KEPT = re.compile(r"[^\n]")
 
 
@@ -44,7 +45,7 @@ def find(path: str, text: str) -> list[Place]:
     places |= {place.line: place for place in _includes(text, code)}
     found = [places[line] for line in sorted(places)]
     kernels = len(_KERNEL.findall(code))
-    if ending in CARD_ENDINGS or (kernels and any(place.rule == "cu-kernel" for place in found)):
+    if ending == ".cu" or (ending == ".cuh" and any(place.rule in _OF_CARDS for place in found)) or (kernels and any(place.rule == "cu-kernel" for place in found)):
         found.insert(0, Place(1, 1, "cu-file", _in_short(path, kernels, {place.rule for place in found})))
     return found
 

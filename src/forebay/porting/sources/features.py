@@ -34,10 +34,10 @@ HEADERS = tuple(
     )
 )  # fmt: skip
 
-_ATOMICS = r"\b(?:gpu|unsafe|fast)?[aA]tomic(?:Add|Sub|Exch|Min|Max|Inc|Dec|CAS|And|Or|Xor)\w*\s*(?=[(<])"
+_ATOMICS = r"\b(?:gpu|unsafe|fast)?[aA]tomic(?:Add|Sub|Exch|Min|Max|Inc|Dec|CAS|And|Or|Xor)(?:64|_system|_block|NoReturn|NoRet)?\s*(?=[(<])"
 _WARP = (
-    r"\b(?:__shfl\w*|__ballot\w*|__any(?:_sync)?|__all(?:_sync)?|__activemask|__match_\w+|__reduce_\w+_sync|__syncwarp|WARP_SHFL\w*|WARP_BALLOT)"
-    r"(?=\s*[(<])|\bwarpSize\b|\bC10_WARP_SIZE\b|\b(?:tiled_partition|coalesced_threads|thread_block_tile|coalesced_group)\b"
+    r"\b(?:__shfl\w*|__ballot\w*|__any(?:_sync)?|__all(?:_sync)?|__activemask|__match_\w+|__reduce_\w+_sync|__syncwarp)\b"
+    r"|\b(?:WARP_SHFL\w*|WARP_BALLOT)(?=\s*\()|\bwarpSize\b|\bC10_WARP_SIZE\b|\b(?:tiled_partition|coalesced_threads|thread_block_tile|coalesced_group)\b"
     r"|\bcg\s*::\s*(?:reduce|inclusive_scan|exclusive_scan)\b|\bcooperative_groups\b"
 )
 _THREAD = r"(?:threadIdx\.[xyz]|\w*(?:tid|lane|warp|thread)\w*)"
@@ -118,6 +118,7 @@ HOST = tuple(
         ("cpp-device", r"\.\s*is_cuda\s*\(|->\s*is_cuda\s*\(|\bkCUDA\b|\bDeviceType\s*::\s*CUDA\b|\bBackend\s*::\s*CUDA\b|(?:\.|->)\s*cuda\s*\(\s*\)"
          r"|\bget_device_type\s*\(\s*\)\s*==\s*\w*CUDA\b"),
         ("cu-runtime", _RUNTIME),
+        ("cu-switch", r"\b(?:CUDA_VERSION|CUDART_VERSION|__CUDACC_VER_\w+__|__CUDA_ARCH__|__CUDACC__)\b"),
     )
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ CUDA_ONLY = _names(
     "pycuda scikit-cuda tensorrt tensorrt-llm torch-tensorrt tensorrt-lean tensorrt-dispatch polygraphy nvidia-dali nvidia-modelopt "
     "cudf cuml cugraph cuspatial cuxfilter rmm raft-dask pylibraft pylibcudf cucim cuvs cuopt dask-cuda dask-cudf kvikio "
     "numba-cuda cuda-python cuda-core cuda-bindings nvidia-cutlass nvidia-cutlass-dsl cuquantum cuquantum-python cutensor nvmath-python "
-    "tinycudann deep-ep deep-gemm flashinfer flashinfer-python flashinfer-jit-cache flashinfer-cubin flash-mla vllm-flash-attn flash-attn-3 "
+    "nvidia-cudnn-frontend tinycudann deep-ep deep-gemm flashinfer flashinfer-python flashinfer-jit-cache flashinfer-cubin flash-mla vllm-flash-attn flash-attn-3 "
     "sageattention sgl-kernel gsplat diff-gaussian-rasterization nvdiffrast kaolin faiss-gpu pytorch-quantization quack-kernels pynvvideocodec "
     "grouped-gemm autoawq-kernels"
 )
@@ -30,13 +30,13 @@ CUDA_ONLY = _names(
 KIN_BUILD = _names("cupy mamba-ssm causal-conv1d transformer-engine transformer-engine-torch exllamav2 exllama fast-hadamard-transform megablocks")
 # Vendors build these for their chips (AMD, Huawei, Intel, ..., differing by package), and there is a build for cores.
 VENDOR_BUILD = _names(
-    "bitsandbytes vllm sglang lmdeploy onnxruntime-gpu tensorflow-gpu tf-nightly-gpu paddlepaddle-gpu jax-cuda12-plugin jax-cuda12-pjrt "
+    "vllm sglang lmdeploy onnxruntime-gpu tensorflow-gpu tf-nightly-gpu paddlepaddle-gpu jax-cuda12-plugin jax-cuda12-pjrt "
     "jax-cuda11-plugin auto-gptq gptqmodel autoawq horovod mmcv-full pytorch-gpu mxnet"
 )
 # Work without a card too: wheels for processor cores, or a build from source.
 FROM_SOURCE = _names(
     "torch-scatter torch-sparse torch-cluster torch-spline-conv pyg-lib pytorch3d mmcv dgl k2 spconv torchsparse minkowskiengine warp-lang "
-    "torch-points-kernels deepspeed"
+    "torch-points-kernels"
 )
 TRITON = _names("triton triton-nightly pytorch-triton triton-kernels")
 MONITOR = _names("nvidia-ml-py nvidia-ml-py3 pynvml py3nvml gpustat nvitop gputil nvsmi")
@@ -46,7 +46,7 @@ NEEDLESS = _names(
     "cuda-nvrtc cuda-cupti cuda-compiler cuda-nvtx cuda-command-line-tools cuda-cccl cuda-profiler-api cuda-driver-dev cuda-tools cudnn nccl libcublas "
     "libcublas-dev libcusparse libcusparse-dev libcusolver libcusolver-dev libcufft libcufft-dev libcurand libcurand-dev libnpp libnvjpeg nvidia-pyindex nvtx"
 )
-_STOOD_IN = frozenset(standin.distribution.replace("_", "-") for standin in STANDINS) - MONITOR
+_STOOD_IN = frozenset({"bitsandbytes", *(standin.distribution.replace("_", "-") for standin in STANDINS)}) - MONITOR
 _TORCH = _names("torch torchvision torchaudio torchtext pytorch jaxlib dgl torch-scatter torch-sparse torch-cluster torch-spline-conv pyg-lib mmcv")
 
 _NVIDIA_PART = re.compile(r"nvidia-[a-z0-9-]+-cu\d\d|nvidia-(?:cublas|cudnn|cuda|cufft|curand|cusolver|cusparse\w*|nccl|nvtx|nvjitlink|cufile|nvshmem)\b.*|libcu\w+-cu\d+")
@@ -63,7 +63,9 @@ def canonical(name: str) -> str:
 def judge(name: str, rest: str = "") -> str | None:
     """The rule for a required package; `rest` is what follows its name: extras, version, source."""
     name = canonical(name)
-    if name in NEEDLESS or _NVIDIA_PART.fullmatch(name):
+    if re.search(r"rocm|\+xpu|\+cpu", rest):
+        return None  # another vendor's build, asked for by its address or its tag
+    if name not in CUDA_ONLY and (name in NEEDLESS or _NVIDIA_PART.fullmatch(name)):
         return "req-needless"
     if name == "pytorch-cuda" or (name in _TORCH and _CUDA_TAG.search(rest)):
         return "req-cuda-torch"

@@ -20,9 +20,10 @@ _CONDA = re.compile(r"(?i)(?:.*[-_.])?(?:environment|env|conda|meta)(?:[-_.].*)?
 _NAME = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(.*)")
 _TOML_PARTS = re.compile(
     r"project$|build-system$|project\.optional-dependencies$|dependency-groups$|tool\.poetry(?:\..*)?\.?(?:dev-)?dependencies$|tool\.poetry\.source$"
-    r"|tool\.(?:uv|pdm|hatch|pixi)\b.*|packages$|dev-packages$|source$"
+    r"|tool\.(?:uv|pdm|hatch|pixi)\b.*|(?:feature\.\w+\.)?(?:pypi-)?dependencies$|packages$|dev-packages$|source$"
 )
 _TOML_LISTS = re.compile(r"\s*(?:dependencies|requires|dev-dependencies|[\w.-]+)\s*=\s*\[")
+_NAMED_INDEX = re.compile(r"index\s*=\s*[\"'][^\"']*cu\d{3}[\"']")  # which of the indexes that are named elsewhere
 _CFG_PARTS = re.compile(r"options$|options\.extras_require$")
 
 
@@ -100,6 +101,9 @@ def _toml(text: str) -> Iterator[Place]:
         if not _TOML_PARTS.match(part):
             continue
         code = _without_comment(line)
+        if part == "tool.uv.sources":
+            yield from (Place(number, found.start() + 1, "req-cuda-torch", found.group()) for found in _NAMED_INDEX.finditer(code))
+            continue
         opens = not in_list and _TOML_LISTS.match(code) is not None
         lists = in_list or (opens and (part != "project" or re.match(r"\s*(?:dependencies|requires)\b", code) is not None))
         if lists:

@@ -120,7 +120,7 @@ def _judge(word: _Word, before: str, command: str, number: int) -> Place | None:
         return place(_variable(sets.group(1)), sets.group(1))
     if before in ("export", "unset", "ENV", "ARG", "set", "-x", "-e", "--env") and _VARIABLE.fullmatch(word.text):
         return place(_variable(word.text))
-    if "nvidia-smi" in word.text and ("$(" in word.text or "`" in word.text or " " in word.text):
+    if re.search(r"(?:\$\(|`|^)\s*(?:\S*/)?nvidia-smi(?:\.exe)?\s", word.text) or re.search(r"\$\(\s*nvidia-smi|^/\S*/nvidia-smi$|=/\S*/nvidia-smi$", word.text):
         return place("nvidia-smi", "nvidia-smi")
     if used := _USED.search(word.text):
         return place(_variable(used.group(1)), used.group(1))
