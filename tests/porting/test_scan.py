@@ -8,6 +8,7 @@ import pytest
 
 from forebay.errors import BadScript, Unknown
 from forebay.porting.rules import RULES
+from forebay.porting.source_rules import SOURCE_TABLE
 from forebay.porting.scan import read, scan, scan_script, scan_tree
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_gpt.py"
@@ -148,7 +149,8 @@ def test_every_rule_of_the_table_is_found_by_some_script(tmp_path):
     codes = [case for mark in test_each_thing_is_found_for_what_it_is.pytestmark for case, _ in mark.args[1]]
     found = {rule for code in codes for rule in rules(code)}
     found |= set(rules("torch.cuda.comm.broadcast(x, [0])"))
-    assert set(RULES) - found == set()
+    beside_python = {rule.key for rule in SOURCE_TABLE}  # tests/porting/sources finds those
+    assert set(RULES) - found - beside_python == set()
 
 
 def test_the_example_needs_what_it_is_known_to_need():

@@ -85,6 +85,8 @@ def _docker(text: str) -> Iterator[Place]:
             yield Place(number, image.start() + 1, "build-image", image.group())
             continue
         found = shell.find_line(line, number)
+        if not found and (path := re.search(r"/usr/local/(?:cuda|nvidia)\b", _without_comment(line))):
+            found = [Place(number, path.start() + 1, "cuda-environment", path.group())]
         yield from found if found else (place for place in _first(_without_comment(line), number) if place.rule != "build-source")
 
 
