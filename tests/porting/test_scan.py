@@ -8,8 +8,8 @@ import pytest
 
 from forebay.errors import BadScript, Unknown
 from forebay.porting.rules import RULES
-from forebay.porting.source_rules import SOURCE_TABLE
 from forebay.porting.scan import read, scan, scan_script, scan_tree
+from forebay.porting.source_rules import SOURCE_TABLE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_gpt.py"
 IMPORTS = """\

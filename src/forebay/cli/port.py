@@ -20,8 +20,8 @@ from forebay.porting.sarif import sarif
 from forebay.porting.scan import scan_script, scan_tree
 from forebay.porting.shim.chip.adapter import for_device
 
-EXITS = """Exits with 0 when it was read; 1 when --fail-on says so; 2 for a script that can't be read, or words that don't go together;
-3 for a file or a chip that isn't there; 5 when a report would take the place of a file of yours."""
+EXITS = """Exits with 0 when it was read; 1 when --fail-on says so; 2 for a script that can't be read, or words that don't go
+together; 3 for a file or a chip that isn't there; 5 when a report would take the place of a file of yours."""
 
 app = typer.Typer(add_completion=False)
 
@@ -37,13 +37,15 @@ def port(
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
-    as_sarif: Annotated[str, typer.Option("--sarif", metavar="FILE", help="Write SARIF 2.1.0 for code review; - prints it.")] = "",
+    as_sarif: Annotated[
+        str, typer.Option("--sarif", metavar="FILE", help="Write SARIF 2.1.0 for code review; - prints it.")
+    ] = "",
     as_html: Annotated[str, typer.Option("--html", metavar="FILE", help="Write a report in one HTML file; - prints it.")] = "",
     every: Annotated[bool, typer.Option("--all", help="A line for every finding, however many there are.")] = False,
 ) -> None:
     """Say what a CUDA-written script or project needs from a chip, and which chips can run it."""
     if sum((as_json, bool(as_sarif), bool(as_html))) > 1:
-        raise BadInput("One report at a time.", asked="more than one of --json, --sarif and --html", hint="run it once for each")
+        raise BadInput("One report at a time.", asked="--json, --sarif, --html together", hint="run it once for each")
     level = _level(fail_on)
     chips = [catalogue.find(name) for name in dict.fromkeys(to)] if to else list(catalogue.load().values())
     target = port_files.target(as_sarif or as_html, (".sarif", ".json") if as_sarif else (".html", ".htm"))

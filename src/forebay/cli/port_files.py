@@ -20,7 +20,7 @@ STDOUT = "-"
 
 
 def target(name: str, endings: tuple[str, ...]) -> Path | None:
-    """Where a report goes, looked at before any file is read; None for none or for stdout. A file that isn't a report is left alone."""
+    """Where a report goes, looked at before any file is read; None for stdout. A file that isn't a report is left alone."""
     if name in ("", STDOUT):
         return None
     path = Path(name)

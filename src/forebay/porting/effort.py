@@ -83,4 +83,4 @@ def _minutes(rule: str) -> float:
 
 def _places(count: int) -> float:
     """How many first places so many places cost."""
-    return sum(place**LEARNING for place in range(1, count + 1))
+    return sum(math.pow(place, LEARNING) for place in range(1, count + 1))

@@ -1,8 +1,8 @@
 """The report of a scan as one HTML file, to send to a colleague.
 
 Asked:  what does a person open who has neither this machine nor Forebay?
-Answer: one file with its style, its script and its picture inside, that asks nothing of the network: the verdict of each chip, the
-        effort as bars, and every finding by file with its line, its meaning and what to do. Headings are there in
+Answer: one file with its style, its script and its picture inside, that asks nothing of the network: the verdict of each chip,
+        the effort as bars, and every finding by file with its line, its meaning and what to do. Headings are there in
         English and Chinese; a button changes them. Without JavaScript all is there, unfiltered. Everything that comes
         from the project is escaped.
 Limits: an excerpt is the line as the scan kept it. The texts of rules are in English only.
@@ -19,16 +19,22 @@ from forebay.chips.chip import Chip
 from forebay.porting import report
 from forebay.porting.effort import Effort, in_words
 from forebay.porting.findings import Finding, Findings, Verdict, Word
-from forebay.porting.page_look import HEADINGS, SCRIPT, STYLE
+from forebay.porting.page_look import HEADINGS, HOW, SCRIPT, STYLE
 from forebay.porting.rules import RULES
 
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _BAR, _LABEL, _ROW = 560, 250, 26  # the picture's measures, in its own units
 _MOST_BARS = 24
 _OPEN = 40  # findings up to which a file is shown unfolded
 
 
 def page(
-    findings: Findings, found: Sequence[Verdict], chips: Sequence[Chip], efforts: Mapping[str, Effort], everywhere: Effort, date: str
+    findings: Findings,
+    found: Sequence[Verdict],
+    chips: Sequence[Chip],
+    efforts: Mapping[str, Effort],
+    everywhere: Effort,
+    date: str,
 ) -> str:
     """The whole file. `efforts` is by chip; `everywhere` is the work of making the text name no vendor."""
     worst = {rule: report.worst_of(rule, chips) for rule in {f.rule for f in findings.findings}}
@@ -37,7 +43,7 @@ def page(
         (
             '<!doctype html>\n<html lang="en" data-language="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">",
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             f"<title>{name}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
             _head(name, findings, everywhere, date),
             _verdicts(found, efforts),
@@ -83,7 +89,8 @@ def _verdicts(found: Sequence[Verdict], efforts: Mapping[str, Effort]) -> str:
         names = ", ".join(f"<span>{escape(chip)}</span>" for chip in chips)
         spent = sorted({in_words(efforts[chip].hours) for chip in chips if chip in efforts})
         rows.append(
-            f'<tr><td>{_word(word)}</td><td class="chips">{names}</td><td>{reasons}</td><td class="number">{" – ".join(spent)}</td>'
+            f'<tr><td>{_word(word)}</td><td class="chips">{names}</td><td>{reasons}</td>'
+            f'<td class="number">{" – ".join(spent)}</td>'
             f"<td>{escape(proven)}</td></tr>"
         )
     heads = "".join(f"<th>{_both(heading)}</th>" for heading in ("verdict", "chips", "why", "effort", "run by us on it"))
@@ -107,26 +114,26 @@ def _bars(found: Sequence[Verdict], efforts: Mapping[str, Effort]) -> str:
     most = max((spent for (spent, _), _ in ordered), default=0) or 1
     rows = []
     for at, ((spent, word), chips) in enumerate(ordered):
-        top = at * _ROW + 4
+        top, long = at * _ROW + 4, max(2.0, _BAR * spent / most)
         label = chips[0] + (f" + {len(chips) - 1}" if len(chips) > 1 else "")
         rows.append(
             f'<g class="{word.value}"><title>{escape(", ".join(chips))}</title><text x="0" y="{top + 14}">{escape(label)}</text>'
-            f'<rect x="{_LABEL}" y="{top}" width="{max(2, _BAR * spent / most):.1f}" height="{_ROW - 8}" rx="3" fill="var(--tone)"/>'
-            f'<text x="{_LABEL + max(2, _BAR * spent / most) + 8:.1f}" y="{top + 14}">{escape(in_words(spent))}</text></g>'
+            f'<rect x="{_LABEL}" y="{top}" width="{long:.1f}" height="{_ROW - 8}" rx="3" fill="var(--tone)"/>'
+            f'<text x="{_LABEL + long + 8:.1f}" y="{top + 14}">{escape(in_words(spent))}</text></g>'
         )
-    told = "Hours are estimates from a table of minutes a place; each doubling of like places in a file makes a place a fifth cheaper."
     width, height = _LABEL + _BAR + 120, len(ordered) * _ROW + 4
     return (
-        f'<h2>{_both("Effort")}</h2>\n<svg viewBox="0 0 {width} {height}" width="100%" role="img" aria-label="effort by chip">{"".join(rows)}</svg>\n'
-        f'<p class="soft">{_both(told)}</p>'
+        f'<h2>{_both("Effort")}</h2>\n<svg viewBox="0 0 {width} {height}" width="100%" role="img" aria-label="effort by chip">'
+        f"{''.join(rows)}</svg>\n"
+        f'<p class="soft">{_both(HOW)}</p>'
     )
 
 
 def _rules(found: Iterable[Finding], worst: Mapping[str, Word]) -> str:
     counted = Counter(finding.rule for finding in found)
     rows = "".join(
-        f'<tr><td>{_word(worst[rule])}</td><td>{escape(rule)}</td><td class="number">{count}</td><td>{escape(RULES[rule].meaning)}</td>'
-        f"<td>{escape(RULES[rule].todo)}</td></tr>"
+        f'<tr><td>{_word(worst[rule])}</td><td>{escape(rule)}</td><td class="number">{count}</td>'
+        f"<td>{escape(RULES[rule].meaning)}</td><td>{escape(RULES[rule].todo)}</td></tr>"
         for rule, count in sorted(counted.items(), key=lambda item: (-report.ORDER.index(worst[item[0]]), -item[1]))
     )
     heads = "".join(f"<th>{_both(heading)}</th>" for heading in ("verdict", "rule", "places", "meaning", "what to do"))
@@ -142,7 +149,8 @@ def _findings(found: Sequence[Finding], worst: Mapping[str, Word]) -> str:
     )
     options = "".join(f"<option>{escape(rule)}</option>" for rule in sorted(worst))
     tools = (
-        f'<div class="tools">{buttons}<select id="rule"><option value="">{escape("all rules")} · {HEADINGS["all rules"]}</option>{options}</select>'
+        f'<div class="tools">{buttons}<select id="rule">'
+        f'<option value="">all rules · {HEADINGS["all rules"]}</option>{options}</select>'
         f'<input id="text" type="search" placeholder="search · {HEADINGS["search"]}"> <span id="count" class="soft"></span></div>'
     )
     files = []
@@ -151,7 +159,8 @@ def _findings(found: Sequence[Finding], worst: Mapping[str, Word]) -> str:
         unfolded = " open" if len(places) <= _OPEN and len(found) <= 400 else ""
         lines = "\n".join(_finding(one, worst[one.rule]) for one in places)
         files.append(
-            f'<details class="file"{unfolded}><summary>{escape(file)} <span class="soft">{len(places)}</span></summary>\n{lines}\n</details>'
+            f'<details class="file"{unfolded}><summary>{escape(file)} <span class="soft">{len(places)}</span></summary>\n'
+            f"{lines}\n</details>"
         )
     return f"<h2>{_both('What was found')}</h2>\n{tools}\n" + "\n".join(files)
 
@@ -160,8 +169,9 @@ def _finding(one: Finding, word: Word) -> str:
     place = f"{one.line}:{one.column}" if one.cell is None else f"[{one.cell}] {one.line}:{one.column}"
     todo = f'<p class="todo">{escape(RULES[one.rule].todo)}</p>' if RULES[one.rule].todo and word is not Word.RUNS else ""
     return (
-        f'<div class="finding {word.value}" data-word="{word.value}" data-rule="{escape(one.rule)}"><span class="place">{place}</span>'
-        f"<b>{escape(one.what)}</b> <span class=\"soft\">{escape(one.meaning)} · {escape(one.rule)}</span>"
+        f'<div class="finding {word.value}" data-word="{word.value}" data-rule="{escape(one.rule)}">'
+        f'<span class="place">{place}</span>'
+        f'<b>{escape(one.what)}</b> <span class="soft">{escape(one.meaning)} · {escape(one.rule)}</span>'
         f"<code>{escape(one.excerpt)}</code>{todo}</div>"
     )
 

@@ -1,8 +1,8 @@
 """Findings as SARIF 2.1.0, which tools for code review read.
 
 Asked:  how do the findings of a scan get beside the lines of a pull request?
-Answer: one run, a rule for each kind of thing that was found, a result a place. The level is the worst that becomes of the place on
-        the chips that were asked for: blocked is an error, rewrite a warning, emulated a note; what runs everywhere is told as
+Answer: one run, a rule for each kind of thing that was found, a result a place. The level is the worst that becomes of the place
+        on the chips that were asked for: blocked is an error, rewrite a warning, emulated a note; what runs everywhere is told as
         informational. Paths are relative to SRCROOT, the folder that was scanned. A fingerprint is made of rule, file and
         text, so that a place is known again when lines move. Standard: OASIS, SARIF 2.1.0, plus errata 01 (2023-08-28).
 Limits: a place in a notebook has no line of its file; it is told by the name of its cell. The log says nothing of fixes.

@@ -42,7 +42,7 @@ _KERNEL_TABLE = (
             "take 32, 31, 5 and the mask from the chip's width: 64 lanes give wrong sums without a word", 15),
     _kernel("cu-in-step", "counts on a warp's lanes going in step, without a barrier", REWRITE, REWRITE,
             "put __syncwarp() between the steps, or shuffle", 15),
-    _kernel("cu-fp16", "half or bfloat16 by CUDA's own types", RUNS, EMULATED, "keep at::Half and at::BFloat16 outside kernels", 3),
+    _kernel("cu-fp16", "half or bfloat16 by CUDA's own types", RUNS, EMULATED, "keep at::Half outside kernels", 3),
     _kernel("cu-fp8", "fp8 by CUDA's own types", REWRITE, REWRITE, "see which fp8 the chip has; compute in bf16 elsewhere", 30),
     _kernel("cu-cub", "CUB's sums and sorts over blocks", REWRITE, REWRITE,
             "include hipcub, or the vendor's CUB; on cores write the sum with shuffles", 20),
@@ -60,12 +60,12 @@ _KERNEL_TABLE = (
             "write another kernel: no other chip has these parts", 240),
     _kernel("cu-cutlass", "CUTLASS or CuTe, which are made of PTX", REWRITE, BLOCKED,
             "use the vendor's own such library, or at::mm and scaled_dot_product_attention", 60),
-    _kernel("cu-async", "copies in the background of a kernel", REWRITE, REWRITE, "copy with plain loads and __syncthreads()", 30),
+    _kernel("cu-async", "copies in the background of a kernel", REWRITE, REWRITE, "copy with plain loads and a barrier", 30),
     _kernel("cu-grid", "a barrier over the whole grid", REWRITE, REWRITE, "split the kernel where it waits", 60),
     _kernel("cu-dynamic", "a kernel starts a kernel", REWRITE, REWRITE, "start it from the host", 60),
     _kernel("cu-texture", "textures and surfaces", REWRITE, REWRITE, "read the array itself", 30),
     _kernel("cu-graph", "CUDA graphs in C++", REWRITE, REWRITE, "start the kernels directly where there are no graphs", 30),
-    _kernel("cu-driver", "CUDA's driver interface, or its run-time compiler", REWRITE, REWRITE, "use the runtime's interface", 60),
+    _kernel("cu-driver", "CUDA's driver, or its run-time compiler", REWRITE, REWRITE, "use the runtime's interface", 60),
     _kernel("cu-runtime", "CUDA's runtime: memory, streams, events, errors, headers", RUNS, EMULATED,
             "let torch own memory and streams; elsewhere the vendor's runtime has a call of like name", 3),
     _kernel("cu-switch", "text that depends on CUDA's compiler, version or architecture", RUNS, EMULATED,
@@ -102,11 +102,11 @@ _BUILD_TABLE = (
 _PACKAGE_TABLE = (
     Rule("req-cuda-only", "a required package that there is for CUDA only", BLOCKED, BLOCKED, BLOCKED,
          todo="find what torch or another package has in its stead, or make it optional", minutes=240),
-    Rule("req-kin-build", "a required package with CUDA in its wheels, which is built for AMD's cards too", REWRITE, BLOCKED, BLOCKED,
+    Rule("req-kin-build", "a required package with CUDA wheels, which is built for AMD's cards too", REWRITE, BLOCKED, BLOCKED,
          todo="install the build for the chip, or make it optional", minutes=60),
-    Rule("req-vendor-build", "a required package with CUDA in its wheels, which vendors build for their chips too", REWRITE, REWRITE,
+    Rule("req-vendor-build", "a required package with CUDA wheels, which vendors build for their chips too", REWRITE, REWRITE,
          REWRITE, todo="install the vendor's build of it", minutes=20),
-    Rule("req-from-source", "a required package with CUDA in its wheels, which also works without it", RUNS, RUNS, REWRITE,
+    Rule("req-from-source", "a required package with CUDA wheels, which also works without", RUNS, RUNS, REWRITE,
          todo="install its build for processor cores, or build it from source for the chip", minutes=20),
     Rule("req-triton", "requires Triton, whose wheels are for NVIDIA and AMD", REWRITE, EMULATED, REWRITE,
          todo="install the vendor's Triton", minutes=10),
@@ -139,6 +139,10 @@ DIFFICULTY = {
     "plain kernels": frozenset({"cu-kernel", "cu-device", "cu-launch", "cu-runtime", "cu-fp16", "cu-switch", "cu-torch"}),
     "shared memory": frozenset({"cu-shared", "cu-barrier", "cu-atomic"}),
     "warps": frozenset({"cu-warp", "cu-lanes", "cu-in-step"}),
-    "libraries": frozenset({"cu-cub", "cu-thrust", "cu-curand", "cu-library", "cu-graph", "cu-texture", "cu-driver", "cu-dynamic"}),
-    "NVIDIA's own": frozenset({"cu-asm", "cu-tensor-core", "cu-hopper", "cu-cutlass", "cu-async", "cu-grid", "cu-fp8", "ptx-file"}),
+    "libraries": frozenset(
+        {"cu-cub", "cu-thrust", "cu-curand", "cu-library", "cu-graph", "cu-texture", "cu-driver", "cu-dynamic"}
+    ),
+    "NVIDIA's own": frozenset(
+        {"cu-asm", "cu-tensor-core", "cu-hopper", "cu-cutlass", "cu-async", "cu-grid", "cu-fp8", "ptx-file"}
+    ),
 }  # fmt: skip

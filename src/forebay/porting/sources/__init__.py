@@ -1,8 +1,8 @@
 """Read what isn't Python: CUDA and C++ sources, build files, requirements, settings, shell scripts.
 
 Asked:  which files beside Python speak of CUDA, and in which lines?
-Answer: `reads(path)` says by the name whether a file is of such a kind; `find(path, text)` gives its findings. A module a language
-        finds Places; what they mean is in porting.source_rules, and for devices and variables in porting.rules.
+Answer: `reads(path)` says by the name whether a file is of such a kind; `find(path, text)` gives its findings. A module a
+        language finds Places; what they mean is in porting.source_rules, and for devices and variables in porting.rules.
 Limits: pure: who walks the folder reads the files, and chooses how large one may be.
 """
 

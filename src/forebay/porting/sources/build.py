@@ -21,20 +21,33 @@ _NAMES = frozenset(
 _ENDINGS = (".cmake", ".mk", ".bzl", ".bazel", ".make", ".cmake.in")
 _DOCKER = re.compile(r"(?i)(?:.*[._-])?(?:dockerfile|containerfile)(?:[._-].*)?|.*\.dockerfile")
 
-IMAGE = re.compile(r"(?i)(?<![\w./:@-])(?:docker\.io/)?nvidia/[\w./-]+(?::[\w.-]+)?|nvcr\.io/[\w./:-]+|[\w./-]+:[\w.-]*(?:cuda|cu1[0-3]\d|-gpu)[\w.-]*")
+IMAGE = re.compile(
+    r"(?i)(?<![\w./:@-])(?:docker\.io/)?nvidia/[\w./-]+(?::[\w.-]+)?|nvcr\.io/[\w./:-]+|[\w./-]+:[\w.-]*(?:cuda"
+    r"|cu1[0-3]\d|-gpu)[\w.-]*"
+)
 _LINES = tuple(
     (rule, re.compile(pattern))
     for rule, pattern in (
-        ("build-arch", r"\b(?:sm|compute)_\d{2,3}a?\b|-{1,2}gencode\b|\b(?:CMAKE_)?CUDA_ARCH\w*|\bTORCH_CUDA_ARCH_LIST\b|\bcuda_select_nvcc_arch_flags\b"
+        ("build-arch", r"\b(?:sm|compute)_\d{2,3}a?\b|-{1,2}gencode\b|\b(?:CMAKE_)?CUDA_ARCH\w*"
+                       r"|\bTORCH_CUDA_ARCH_LIST\b|\bcuda_select_nvcc_arch_flags\b"
          r"|\bNVCC_APPEND_FLAGS\b|\bCUDA_GEN\w*"),
-        ("build-library", r"-l(?:cudart|cublas\w*|cudnn\w*|cusparse|cufft|curand|cusolver|nccl|nvidia-ml|nvrtc|nvToolsExt|cuda)\b|\bCUDA::\w+"
-         r"|(?i:\b(?:find_package|find_library)\s*\(\s*\"?(?:CUDNN|NCCL|CUBLAS|TensorRT|CUTLASS)\b)|\b(?:CUDNN|NCCL)_(?:LIBRAR\w+|INCLUDE\w*|PATH|ROOT|LDFLAGS)\b"
-         r"|\b(?:CUDNN_FRONTEND\w*|NCCL_FOUND|OPENMPI_NCCL)\b|\bcublas(?:Lt)?\.lib\b|\bcudart\w*\.lib\b|\bCUDA_(?:\w+_)?LIBRAR(?:Y|IES)\b"),
-        ("build-cuda", r"\bnvcc\b|\bNVCC\w*|\bCUDA_(?:HOME|PATH|ROOT|TOOLKIT|NVCC|INCLUDE|SOURCE|SEPARABLE|FLAGS|VERSION|COMPILER|STANDARD|FOUND|BIN|HOST|PROPAGATE"
-         r"|RESOLVE|RUNTIME|ARCHITECTURES|SRCS?)\w*|\bCMAKE_CUDA_\w+|(?i:\bfind_package\s*\(\s*CUDA(?:Toolkit)?\b)|(?i:\b(?:enable|check)_language\s*\(\s*CUDA\b)"
-         r"|\bLANGUAGES\b[^)]*\bCUDA\b|(?i:\bproject\s*\([^)]*\bCUDA\b)|(?i:\bcuda_(?:add_\w+|compile\w*|include_directories|wrap_srcs))|\bCOMPILE_LANGUAGE:CUDA\b"
-         r"|(?:\b|-D)(?:USE|WITH|ENABLE|BUILD|HAVE|NO|FORCE|DISABLE)_(?:\w+_)?(?:CUDA|NCCL|CUDNN)\b|\b(?:c10|torch)_cuda\b|-D__CUDA\w+|\bUSING_CUDA\b|\bcuda_library\b|@local_config_cuda|\brules_cuda\b|dependency\(\s*'cuda'|--expt-\w+"
-         r"|-Xcompiler\b|--use_fast_math\b|/usr/local/cuda\b|\bCUDAToolkit_\w+|\bCUDACXX\b|^\s*CUDA\s*$|--threads=?\s*\d+\s+-O"),
+        ("build-library", r"-l(?:cudart|cublas\w*|cudnn\w*|cusparse|cufft|curand|cusolver|nccl|nvidia-ml|nvrtc"
+                          r"|nvToolsExt|cuda)\b|\bCUDA::\w+"
+         r"|(?i:\b(?:find_package|find_library)\s*\(\s*\"?(?:CUDNN|NCCL|CUBLAS|TensorRT|CUTLASS)\b)|\b(?:CUDNN"
+         r"|NCCL)_(?:LIBRAR\w+|INCLUDE\w*|PATH|ROOT|LDFLAGS)\b"
+         r"|\b(?:CUDNN_FRONTEND\w*|NCCL_FOUND|OPENMPI_NCCL)\b|\bcublas(?:Lt)?\.lib\b|\bcudart\w*\.lib\b"
+         r"|\bCUDA_(?:\w+_)?LIBRAR(?:Y|IES)\b"),
+        ("build-cuda", r"\bnvcc\b|\bNVCC\w*|\bCUDA_(?:HOME|PATH|ROOT|TOOLKIT|NVCC|INCLUDE|SOURCE|SEPARABLE|FLAGS"
+                       r"|VERSION|COMPILER|STANDARD|FOUND|BIN|HOST|PROPAGATE"
+         r"|RESOLVE|RUNTIME|ARCHITECTURES|SRCS?)\w*|\bCMAKE_CUDA_\w+|(?i:\bfind_package\s*\(\s*CUDA(?:Toolkit)?\b)"
+         r"|(?i:\b(?:enable|check)_language\s*\(\s*CUDA\b)"
+         r"|\bLANGUAGES\b[^)]*\bCUDA\b|(?i:\bproject\s*\([^)]*\bCUDA\b)|(?i:\bcuda_(?:add_\w+|compile\w*"
+         r"|include_directories|wrap_srcs))|\bCOMPILE_LANGUAGE:CUDA\b"
+         r"|(?:\b|-D)(?:USE|WITH|ENABLE|BUILD|HAVE|NO|FORCE|DISABLE)_(?:\w+_)?(?:CUDA|NCCL|CUDNN)\b|\b(?:c10"
+         r"|torch)_cuda\b|-D__CUDA\w+|\bUSING_CUDA\b|\bcuda_library\b|@local_config_cuda|\brules_cuda\b"
+         r"|dependency\(\s*'cuda'|--expt-\w+"
+         r"|-Xcompiler\b|--use_fast_math\b|/usr/local/cuda\b|\bCUDAToolkit_\w+|\bCUDACXX\b|^\s*CUDA\s*$"
+         r"|--threads=?\s*\d+\s+-O"),
         ("build-source", r"[\w*%./$(){}-]*[\w*%)}]\.cuh?\b"),
     )
 )  # fmt: skip

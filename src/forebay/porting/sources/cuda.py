@@ -45,7 +45,11 @@ def find(path: str, text: str) -> list[Place]:
     places |= {place.line: place for place in _includes(text, code)}
     found = [places[line] for line in sorted(places)]
     kernels = len(_KERNEL.findall(code))
-    if ending == ".cu" or (ending == ".cuh" and any(place.rule in _OF_CARDS for place in found)) or (kernels and any(place.rule == "cu-kernel" for place in found)):
+    if (
+        ending == ".cu"
+        or (ending == ".cuh" and any(place.rule in _OF_CARDS for place in found))
+        or (kernels and any(place.rule == "cu-kernel" for place in found))
+    ):
         found.insert(0, Place(1, 1, "cu-file", _in_short(path, kernels, {place.rule for place in found})))
     return found
 
@@ -72,7 +76,9 @@ def _blank_in_marker(line: str) -> str:
     """A preprocessor's line without its comments and strings. The body of a #define is code like any other."""
     sharp = line.index("#") + 1
     rest = "".join(
-        token.text if token.kind not in ("text", "marker") and not token.text.startswith(("//", "/*")) else _KEPT.sub(" ", token.text)
+        token.text
+        if token.kind not in ("text", "marker") and not token.text.startswith(("//", "/*"))
+        else _KEPT.sub(" ", token.text)
         for token in tokenize(line[sharp:])
     )
     return line[:sharp] + rest
@@ -119,7 +125,7 @@ def _launches_in_kernels(code: str) -> Iterator[Place]:
 
 
 def _in_step(code: str) -> Iterator[Place]:
-    """The reduction of old days: a function of the card's side that is handed shared memory as volatile, to go on without a barrier."""
+    """The reduction of old days: a function that is handed shared memory as volatile, to go on without a barrier."""
     for found in re.finditer(r"\b(?:__device__|__global__)\b[^;{}]*?\bvolatile\b[^;{})]*\*", code):
         at = code.index("volatile", found.start())
         yield _place(code, at, "cu-in-step", "volatile")

@@ -19,7 +19,8 @@ _TEXT = re.compile(r"(?i)(?:.*[-_.])?(?:requirements?|constraints?|reqs?|deps|de
 _CONDA = re.compile(r"(?i)(?:.*[-_.])?(?:environment|env|conda|meta)(?:[-_.].*)?\.ya?ml")
 _NAME = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(.*)")
 _TOML_PARTS = re.compile(
-    r"project$|build-system$|project\.optional-dependencies$|dependency-groups$|tool\.poetry(?:\..*)?\.?(?:dev-)?dependencies$|tool\.poetry\.source$"
+    r"project$|build-system$|project\.optional-dependencies$|dependency-groups$"
+    r"|tool\.poetry(?:\..*)?\.?(?:dev-)?dependencies$|tool\.poetry\.source$"
     r"|tool\.(?:uv|pdm|hatch|pixi)\b.*|(?:feature\.\w+\.)?(?:pypi-)?dependencies$|packages$|dev-packages$|source$"
 )
 _TOML_LISTS = re.compile(r"\s*(?:dependencies|requires|dev-dependencies|[\w.-]+)\s*=\s*\[")
@@ -30,7 +31,11 @@ _CFG_PARTS = re.compile(r"options$|options\.extras_require$")
 def reads(path: str) -> bool:
     name = PurePath(path).name
     in_folder = PurePath(path).parent.name.lower() == "requirements" and name.endswith((".txt", ".in"))
-    return in_folder or name in ("pyproject.toml", "setup.cfg", "Pipfile", "pixi.toml") or bool(_TEXT.fullmatch(name) or _CONDA.fullmatch(name))
+    return (
+        in_folder
+        or name in ("pyproject.toml", "setup.cfg", "Pipfile", "pixi.toml")
+        or bool(_TEXT.fullmatch(name) or _CONDA.fullmatch(name))
+    )
 
 
 def find(path: str, text: str) -> list[Place]:
@@ -45,12 +50,13 @@ def find(path: str, text: str) -> list[Place]:
 
 
 def required(text: str, line: int, column: int) -> Iterator[Place]:
-    """One requirement as pip or conda takes it: "torch==2.1.0+cu118 ; python_version > '3.8'", or an address. `column` is its first's."""
+    """One requirement as pip or conda takes it: "torch==2.1.0+cu118 ; python_version > '3.8'", or an address. "
+    "`column` is its first's."""
     address = INDEX.search(text)
     if address:
         yield Place(line, column + address.start(), "req-cuda-torch", _short(address.group()))
         return
-    named = _NAME.match(text)
+    named = _NAME.match(re.sub(r"^(?:-e|--editable)[\s=]+", "", text))
     if not named:
         return
     name, rest = named.groups()
@@ -69,7 +75,9 @@ def _plain(text: str) -> Iterator[Place]:
         if re.match(r"\s*-(?:r|c)\b|\s*--(?:requirement|constraint)\b", code):
             continue
         if re.match(r"\s*-(?!e\b|-editable)", code):
-            yield from (Place(number, found.start() + 1, "req-cuda-torch", _short(found.group())) for found in INDEX.finditer(code))
+            yield from (
+                Place(number, found.start() + 1, "req-cuda-torch", _short(found.group())) for found in INDEX.finditer(code)
+            )
         elif code.strip():
             yield from required(code.strip(), number, begin + 1)
 
@@ -87,7 +95,9 @@ def _conda(text: str) -> Iterator[Place]:
             if words == "nvidia" or words.startswith("nvidia/"):
                 yield Place(number, begin, "req-cuda-torch", f"channel {words}")
         elif words.startswith("--"):
-            yield from (Place(number, begin + found.start(), "req-cuda-torch", _short(found.group())) for found in INDEX.finditer(words))
+            yield from (
+                Place(number, begin + found.start(), "req-cuda-torch", _short(found.group())) for found in INDEX.finditer(words)
+            )
         elif not words.endswith(":"):
             yield from required(words.split("::")[-1], number, begin + (words.index("::") + 2 if "::" in words else 0))
 
@@ -102,7 +112,9 @@ def _toml(text: str) -> Iterator[Place]:
             continue
         code = _without_comment(line)
         if part == "tool.uv.sources":
-            yield from (Place(number, found.start() + 1, "req-cuda-torch", found.group()) for found in _NAMED_INDEX.finditer(code))
+            yield from (
+                Place(number, found.start() + 1, "req-cuda-torch", found.group()) for found in _NAMED_INDEX.finditer(code)
+            )
             continue
         opens = not in_list and _TOML_LISTS.match(code) is not None
         lists = in_list or (opens and (part != "project" or re.match(r"\s*(?:dependencies|requires)\b", code) is not None))

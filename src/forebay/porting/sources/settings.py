@@ -4,8 +4,8 @@ Asked:  which lines of a configuration name a device, a backend or a container o
 Answer: every pair of a key and a value is looked at, with line and column: YAML through its own parser's marks, the other formats
         line by line. The key says whether the value is a device: `device: cuda` is one, `title: cuda` and
         `path: runs/cuda` aren't. Commands in a YAML file (run:, script:, command:) are read as shell.
-Limits: data isn't settings: a file over 512 KiB, or a JSON file that begins as a list of numbers or long texts, is passed over. YAML
-        that its parser refuses (templates) is read line by line. What a program makes of a key is not known.
+Limits: data isn't settings: a file over 512 KiB, or a JSON file that begins as a list of numbers or long texts, is passed over.
+        YAML that its parser refuses (templates) is read line by line. What a program makes of a key is not known.
 """
 
 from __future__ import annotations
@@ -25,18 +25,38 @@ YAML_ENDINGS = (".yaml", ".yml")
 JSON_ENDINGS = (".json", ".jsonc", ".json5")
 PLAIN_ENDINGS = (".toml", ".ini", ".cfg", ".conf", ".env", ".properties")
 _MOST = 512 * 1024
+_MOST_JSON = 64 * 1024  # beyond which a list, or a line without end, is data
 _DATA = frozenset(
-    {"package-lock.json", "package.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "tsconfig.json", "poetry.lock", "uv.lock"}
+    {
+        "package-lock.json",
+        "package.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "tsconfig.json",
+        "poetry.lock",
+        "uv.lock",
+    }
 )
 _WORTH_READING = re.compile(r"(?i)cuda|nccl|nvidia|multi_gpu|accelerator|flash_attention|nvcr\.io")
 _SPEAKS = re.compile(
-    r"(?i)(?:.*[._-])?(?:devices?|dev|accelerator|platform|map[_-]?location|device[_-]?(?:type|name|id|map)|gpus?|target|hardware|placement|location|default)"
+    r"(?i)(?:.*[._-])?(?:devices?|dev|accelerator|platform|map[_-]?location|device[_-]?(?:type|name|id|map)|gpus?"
+    r"|target|hardware|placement|location|default)"
 )
-_LABELS = re.compile(r"(?i)(?:.*[._-])?(?:name|title|label|description|desc|help|comment|note|tags?|keywords?|path|dir|folder|file|url|id|repo|topic|about|doc)s?")
+_LABELS = re.compile(
+    r"(?i)(?:.*[._-])?(?:name|title|label|description|desc|help|comment|note|tags?|keywords?|path|dir|folder|file|url"
+    r"|id|repo|topic|about|doc)s?"
+)
 _SWITCH = re.compile(r"(?i)(?:(?:no|use|enable|disable|with)[_-]?)?cuda|cuda[_-]?(?:enabled|available)")
 _VARIABLE = re.compile(r"(?:CUDA|NCCL|CUDNN|CUBLAS|NVIDIA|PYTORCH_CUDA|TORCH_CUDA|TORCH_NCCL|NVTE)_[A-Z0-9_]+")
+_BY_VALUE = frozenset(
+    {"device-string", "nccl", "accelerator", "build-image", "req-cuda-torch", "cuda-package-stood-in", "amp", "cuda-other"}
+)
 _BOOLEAN = re.compile(r"(?i)true|false|yes|no|on|off|0|1")
-_COMMANDS = re.compile(r"(?i)run|script|scripts|commands?|args|cmd|entrypoint|entry_point|setup|setup_commands|before_script|install|steps?|program|launcher|shell")
+_COMMANDS = re.compile(
+    r"(?i)run|script|scripts|commands?|args|cmd|entrypoint|entry_point|setup|setup_commands|before_script|install"
+    r"|steps?|program|launcher|shell"
+)
 _PAIR = re.compile(r"""^(\s*(?:export\s+|-\s+)?)(["']?)([\w.$/@-]+)\2\s*[:=]\s*(.*?)\s*,?\s*$""")
 _JSON_PAIR = re.compile(r'"((?:[^"\\]|\\.){1,80})"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|(true|false|null|-?\d[\d.eE+-]*))')
 
@@ -44,7 +64,9 @@ _JSON_PAIR = re.compile(r'"((?:[^"\\]|\\.){1,80})"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|
 def reads(path: str) -> bool:
     name = PurePath(path).name
     ending = PurePath(path).suffix.lower()
-    return name not in _DATA and (ending in (*YAML_ENDINGS, *JSON_ENDINGS, *PLAIN_ENDINGS) or name == ".env" or name.startswith(".env."))
+    return name not in _DATA and (
+        ending in (*YAML_ENDINGS, *JSON_ENDINGS, *PLAIN_ENDINGS) or name == ".env" or name.startswith(".env.")
+    )
 
 
 def find(path: str, text: str) -> list[Place]:
@@ -61,9 +83,9 @@ def find(path: str, text: str) -> list[Place]:
 def _is_data(text: str) -> bool:
     """A list of numbers, of texts or of records with long texts: what a program was fed, not how it was told to run."""
     head = text[:4096].lstrip()
-    if head.startswith("[") and len(text) > 64 * 1024:
+    if re.match(r"\[\s*(?:\[|-?\d)", head):
         return True
-    return re.match(r"\[\s*(?:\[|-?\d)", head) is not None or max((len(line) for line in head.split("\n")), default=0) > 2000
+    return len(text) > _MOST_JSON and (head.startswith("[") or max((len(line) for line in head.split("\n")), default=0) > 2000)
 
 
 def _judge(key: str, value: str) -> tuple[str, str] | None:
@@ -73,13 +95,13 @@ def _judge(key: str, value: str) -> tuple[str, str] | None:
     rule = None
     if _VARIABLE.fullmatch(last):
         rule = "visible-devices" if last.endswith("_VISIBLE_DEVICES") else "cuda-environment"
-    elif last.startswith(("nvidia.com/", "k8s.amazonaws.com/nvidia")) or (last in ("runtime", "driver", "runtimeClassName") and value == "nvidia"):
+    elif key.startswith(("nvidia.com/", "k8s.amazonaws.com/nvidia")) or (
+        last in ("runtime", "driver", "runtimeClassName") and value == "nvidia"
+    ):
         rule = "container-gpu"
     elif shell.DEVICE.fullmatch(value) and not _LABELS.fullmatch(last) and (_SPEAKS.fullmatch(last) or ":" in value):
         rule = "device-string"
-    elif last == "accelerator" and value in ("gpu", "cuda"):
-        rule = "accelerator"
-    elif last == "distributed_type" and value == "MULTI_GPU":
+    elif (last == "accelerator" and value in ("gpu", "cuda")) or (last == "distributed_type" and value == "MULTI_GPU"):
         rule = "accelerator"
     elif value == "nccl" and re.fullmatch(r"(?i)(?:.*[._-])?(?:backend|comm\w*)", last):
         rule = "nccl"
@@ -138,7 +160,7 @@ def _nodes(node: yaml.Node | None, key: str, lines: list[str]) -> Iterator[Place
 def _scalar(name: str, place: yaml.Node, value: yaml.ScalarNode, lines: list[str]) -> Iterator[Place]:
     judged = _judge(name, value.value)
     if judged:
-        yield _at(place if judged[0] in ("visible-devices", "cuda-environment", "container-gpu", "cuda-switch") else value, *judged)
+        yield _at(value if judged[0] in _BY_VALUE else place, *judged)
     elif _COMMANDS.fullmatch(name):
         yield from _command(value, lines)
 
@@ -180,7 +202,8 @@ def _json(text: str) -> Iterator[Place]:
         value = found.group(2) if found.group(2) is not None else found.group(3)
         judged = _judge(found.group(1), value)
         if judged:
-            begin = found.start(2) if found.group(2) is not None and judged[0] in ("device-string", "nccl", "accelerator") else found.start(1)
+            by_value = found.group(2) is not None and judged[0] in _BY_VALUE
+            begin = found.start(2) - 1 if by_value else found.start(1) - 1
             yield Place(text.count("\n", 0, begin) + 1, begin - text.rfind("\n", 0, begin), *judged)
 
 
@@ -192,5 +215,5 @@ def _plain(text: str) -> Iterator[Place]:
         value = re.sub(r"\s+[#;].*$", "", pair.group(4)).strip().strip("\"'")
         judged = _judge(pair.group(3), value)
         if judged:
-            at = pair.start(3) if judged[0] in ("visible-devices", "cuda-environment", "container-gpu", "cuda-switch") else pair.start(4)
+            at = pair.start(4) if judged[0] in _BY_VALUE else pair.start(3)
             yield Place(number, at + 1, *judged)

@@ -2,7 +2,8 @@
 
 Asked:  which words of `CUDA_VISIBLE_DEVICES=0 python train.py --device cuda` tie it to NVIDIA's cards?
 Answer: a line is cut into words as a shell cuts it, quotes and comments known. Words are judged by where they stand: a
-        variable that is set, a command, the value of an option, a package that pip is told to install. What echo prints is a word.
+        variable that is set, a command, the value of an option, a package that pip is told to install. What echo prints is
+        a word.
 Limits: nothing is expanded. A here-document is read line by line like the rest.
 """
 
@@ -18,17 +19,45 @@ from forebay.porting.sources.requirements import required
 
 ENDINGS = (".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".sub", ".pbs", ".ksh", ".bat", ".cmd", ".ps1")
 DEVICE = re.compile(r"cuda(?::\d+|:\$\{?\w+\}?)?")
-_PIECE = re.compile(r"""\s+|(?P<end>\#.*$)|(?P<cut>;;?|&&?|\|\|?|\n|\(|\)|`)|(?P<word>(?:\$\([^()\s]*|\\.|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s;&|()`"'\\\#]|(?<=\S)\#)+)""")
+_PIECE = re.compile(
+    r"""\s+|(?P<end>\#.*$)|(?P<cut>;;?|&&?|\|\|?|\n|\(|\)|`)|(?P<word>(?:\$\([^()\s]*|\\.|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s;&|()`"'\\\#]|(?<=\S)\#)+)"""
+)
 _SETS = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
-_VARIABLE = re.compile(r"(?:CUDA|NCCL|CUDNN|CUBLAS|NVIDIA|PYTORCH_CUDA|TORCH_CUDA|TORCH_NCCL|TORCH_CUDNN|NVTE|FLASH_ATTENTION|PYTORCH_NVML)_\w+|CUDADIR")
+_VARIABLE = re.compile(
+    r"(?:CUDA|NCCL|CUDNN|CUBLAS|NVIDIA|PYTORCH_CUDA|TORCH_CUDA|TORCH_NCCL|TORCH_CUDNN|NVTE|FLASH_ATTENTION"
+    r"|PYTORCH_NVML)_\w+|CUDADIR"
+)
 _USED = re.compile(r"\$\{?(CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES|CUDA_\w+|NCCL_\w+)")
-_SPEAKS = re.compile(r"(?:.*[._-])?(?:device|devices|dev|accelerator|platform|map[_-]location|device[_-]type|gpu|target[_-]device)(?:[._-](?:type|name|id))?", re.IGNORECASE)
+_SPEAKS = re.compile(
+    r"(?:.*[._-])?(?:device|devices|dev|accelerator|platform|map[_-]location|device[_-]type|gpu"
+    r"|target[_-]device)(?:[._-](?:type|name|id))?",
+    re.IGNORECASE,
+)
 _BACKEND = re.compile(r"(?:.*[._-])?backend", re.IGNORECASE)
 _SWITCH = re.compile(r"-{1,2}(?:(?:no|use|enable|disable|with)[_-]?)?cuda", re.IGNORECASE)
-_TOOLS = frozenset({"nsys", "ncu", "nvprof", "nv-nsight-cu-cli", "cuda-gdb", "cuda-memcheck", "compute-sanitizer", "dcgmi", "nvidia-cuda-mps-control", "trtexec"})
+_TOOLS = frozenset(
+    {
+        "nsys",
+        "ncu",
+        "nvprof",
+        "nv-nsight-cu-cli",
+        "cuda-gdb",
+        "cuda-memcheck",
+        "compute-sanitizer",
+        "dcgmi",
+        "nvidia-cuda-mps-control",
+        "trtexec",
+    }
+)
 _PRINTS = frozenset({"echo", "printf", "warn", "error", "die", "log", "info"})
-_CARDS = re.compile(r"(?i)(?:^|[:=,&|\[])(?:nvidia[_-])?(?:tesla[_-]?)?(?:a100|h100|h200|h800|a800|v100|p100|t4|a10g?|a40|a30|l40s?|l4|b200|gh200|k80|titan\w*|(?:rtx|gtx|quadro|geforce)[_-]?\w+|rtx\d+|\d080ti)(?:[_-]\w+)?(?=$|[:,&|\]])")
-_WORTH_READING = re.compile(r"(?i)cuda|nccl|nvidia|nvcc|nsys|ncu|nvprof|compute-sanitizer|dcgmi|trtexec|gpus|gres|constraint|pip|conda|accelerator|triton|cudnn|torch")
+_CARDS = re.compile(
+    r"(?i)(?:^|[:=,&|\[])(?:nvidia[_-])?(?:tesla[_-]?)?(?:a100|h100|h200|h800|a800|v100|p100|t4|a10g?|a40|a30|l40s?|l4"
+    r"|b200|gh200|k80|titan\w*|(?:rtx|gtx|quadro|geforce)[_-]?\w+|rtx\d+|\d080ti)(?:[_-]\w+)?(?=$|[:,&|\]])"
+)
+_WORTH_READING = re.compile(
+    r"(?i)cuda|nccl|nvidia|nvcc|nsys|ncu|nvprof|compute-sanitizer|dcgmi|trtexec|gpus|gres|constraint|pip|conda"
+    r"|accelerator|triton|cudnn|torch"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +93,33 @@ def _words(line: str, shift: int) -> list[_Word]:
             first = True
         elif piece.lastgroup == "word":
             text = re.sub(r"^\$\(", "", piece.group())
-            words.append(_Word(re.sub(r"[\"']", "", text), piece.start() + shift + 1 + len(piece.group()) - len(text), first or text != piece.group()))
-            first = bool(_SETS.fullmatch(text)) or text in ("export", "sudo", "env", "exec", "time", "nohup", "if", "then", "else", "do", "while", "!", "srun", "ENV", "RUN", "-", "@", "set")
+            words.append(
+                _Word(
+                    re.sub(r"[\"']", "", text),
+                    piece.start() + shift + 1 + len(piece.group()) - len(text),
+                    first or text != piece.group(),
+                )
+            )
+            first = bool(_SETS.fullmatch(text)) or text in (
+                "export",
+                "sudo",
+                "env",
+                "exec",
+                "time",
+                "nohup",
+                "if",
+                "then",
+                "else",
+                "do",
+                "while",
+                "!",
+                "srun",
+                "ENV",
+                "RUN",
+                "-",
+                "@",
+                "set",
+            )
     return words
 
 
@@ -84,7 +138,9 @@ def _commands(words: list[_Word], number: int) -> Iterator[Place]:
         before = words[at - 1].text if at else ""
         if word.first:
             command, installs = word.text.rsplit("/", 1)[-1], ""
-        if word.text in ("install", "create", "update") and re.fullmatch(r"pip\d?(?:\.\d+)?|conda|mamba|micromamba|uv|python\d?|apt-get|apt|yum|dnf", command):
+        if word.text in ("install", "create", "update") and re.fullmatch(
+            r"pip\d?(?:\.\d+)?|conda|mamba|micromamba|uv|python\d?|apt-get|apt|yum|dnf", command
+        ):
             installs = command
         place = _judge(word, before, command, number)
         if place:
@@ -94,7 +150,12 @@ def _commands(words: list[_Word], number: int) -> Iterator[Place]:
         elif installs in ("apt-get", "apt", "yum", "dnf"):
             if re.match(r"(?:cuda|nvidia|libcu(?:blas|dnn|sparse|fft|rand|solver)|libnccl|libnv|tensorrt)", word.text):
                 yield Place(number, word.column, "req-needless", word.text[:60])
-        elif installs and not word.text.startswith("-") and word.text != installs and before not in ("-r", "--requirement", "-n", "--name", "-f"):
+        elif (
+            installs
+            and not word.text.startswith("-")
+            and word.text != installs
+            and before not in ("-r", "--requirement", "-n", "--name", "-f")
+        ):
             if before in ("-c", "--channel"):
                 if word.text.startswith("nvidia"):
                     yield Place(number, word.column, "req-cuda-torch", f"channel {word.text}")
@@ -113,14 +174,18 @@ def _judge(word: _Word, before: str, command: str, number: int) -> Place | None:
         return place("nvidia-smi")
     if word.first and (command == "nvcc" or command.startswith("nvcc-")):
         return place("build-cuda")
-    if (word.first and command in _TOOLS) or (before in ("load", "add") and re.match(r"(?i)(?:nvidia/)?(?:cuda|cudnn|nccl|tensorrt)(?:toolkit)?(?:[/-]|$)", word.text)):
+    if (word.first and command in _TOOLS) or (
+        before in ("load", "add") and re.match(r"(?i)(?:nvidia/)?(?:cuda|cudnn|nccl|tensorrt)(?:toolkit)?(?:[/-]|$)", word.text)
+    ):
         return place("nvidia-tool")
     sets = _SETS.fullmatch(word.text)
     if sets and _VARIABLE.fullmatch(sets.group(1)):
         return place(_variable(sets.group(1)), sets.group(1))
     if before in ("export", "unset", "ENV", "ARG", "set", "-x", "-e", "--env") and _VARIABLE.fullmatch(word.text):
         return place(_variable(word.text))
-    if re.search(r"(?:\$\(|`|^)\s*(?:\S*/)?nvidia-smi(?:\.exe)?\s", word.text) or re.search(r"\$\(\s*nvidia-smi|^/\S*/nvidia-smi$|=/\S*/nvidia-smi$", word.text):
+    if re.search(r"(?:\$\(|`|^)\s*(?:\S*/)?nvidia-smi(?:\.exe)?\s", word.text) or re.search(
+        r"\$\(\s*nvidia-smi|^/\S*/nvidia-smi$|=/\S*/nvidia-smi$", word.text
+    ):
         return place("nvidia-smi", "nvidia-smi")
     if used := _USED.search(word.text):
         return place(_variable(used.group(1)), used.group(1))
