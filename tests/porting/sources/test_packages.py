@@ -132,7 +132,8 @@ dependencies:
 
 
 def test_setup_cfg_and_pipfile():
-    cfg = "[metadata]\nname = cupy\n[options]\ninstall_requires =\n    torch\n    cupy\n[options.extras_require]\nfast = flash-attn\n"
+    cfg = "[metadata]\nname = cupy\n"
+    cfg += "[options]\ninstall_requires =\n    torch\n    cupy\n[options.extras_require]\nfast = flash-attn\n"
     assert [line[:2] for line in found("setup.cfg", cfg)] == [(6, "req-kin-build"), (8, "req-stood-in")]
     pipfile = '[packages]\ntorch = "*"\ntensorrt = "*"\n[dev-packages]\ngpustat = "*"\n'
     assert [line[:2] for line in found("Pipfile", pipfile)] == [(3, "req-cuda-only"), (5, "req-monitor")]

@@ -84,7 +84,8 @@ def test_a_config_of_accelerate_names_its_cards():
 
 
 def test_json_toml_and_ini():
-    text = '{\n "device": "cuda",\n "title": "cuda",\n "comm_backend_name": "nccl", "cuda": true,\n "model": {"device": "cuda:1"}\n}\n'
+    text = '{\n "device": "cuda",\n "title": "cuda",\n'
+    text += ' "comm_backend_name": "nccl", "cuda": true,\n "model": {"device": "cuda:1"}\n}\n'
     assert found("ds.json", text) == [
         (2, 12, "device-string"),
         (4, 23, "nccl"),

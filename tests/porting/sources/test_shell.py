@@ -87,7 +87,8 @@ def test_cmake():
 
 
 def test_make():
-    text = "NVCC := nvcc\nFLAGS = -O3 -gencode arch=compute_80\nLIBS += -lcublas -lcudart\n\nk.o: k.cu\n\t$(NVCC) $(FLAGS) $< -o $@\n\tnvidia-smi\n\techo cuda\n"
+    text = "NVCC := nvcc\nFLAGS = -O3 -gencode arch=compute_80\nLIBS += -lcublas -lcudart\n\n"
+    text += "k.o: k.cu\n\t$(NVCC) $(FLAGS) $< -o $@\n\tnvidia-smi\n\techo cuda\n"
     assert [(one.line, one.rule) for one in find("Makefile", text)] == [
         (1, "build-cuda"),
         (2, "build-arch"),
