@@ -54,7 +54,7 @@ def _verdict(findings: Findings, chip: Chip, proven: str) -> Verdict:
     if "a device" not in findings.needs:
         why = "it names no device: it would run on the host's processor and leave the card idle"
         return Verdict(chip=chip.name, verdict=Word.RUNS, why=(why,), proven=proven)
-    judged = [(_becomes(finding, chip), finding) for finding in findings.findings]
+    judged = [(_becomes(finding, chip), finding) for finding in (*findings.findings, *findings.notes)]
     word = max((word for word, _ in judged), key=ORDER.index)
     reasons = [] if word is Word.RUNS else _reasons([finding for becomes, finding in judged if becomes is word])
     if chip.device_type != "cpu" and not chip.speaks_cuda:
