@@ -99,13 +99,14 @@ def _verdict(findings: Findings, chip: Chip, proven: str, card: Scorecard | None
     if "a device" not in findings.needs:
         why = "it names no device: it would run on the host's processor and leave the card idle"
         return Verdict(chip=chip.name, verdict=Word.RUNS, why=(why,), proven=proven)
-    words = {rule: becomes(rule, chip) for rule in dict.fromkeys(finding.rule for finding in findings.findings)}
+    everything = (*findings.findings, *findings.notes)
+    words = {rule: becomes(rule, chip) for rule in dict.fromkeys(finding.rule for finding in everything)}
     word = max(words.values(), key=ORDER.index, default=Word.RUNS)
     own_name = chip.device_type != "cpu" and not chip.speaks_cuda
     carried = _carried(chip)
     # Where nothing carries it, every place that names a device is to be rewritten: that is said once, not line by line.
     told = {rule for rule in words if words[rule] is word and (carried or not own_name or RULES[rule].own is not Word.RUNS)}
-    reasons = [] if word is Word.RUNS else _reasons([finding for finding in findings.findings if finding.rule in told])
+    reasons = [] if word is Word.RUNS else _reasons([finding for finding in everything if finding.rule in told])
     if own_name:
         word = word if carried else max(word, Word.REWRITE, key=ORDER.index)
         reasons.insert(0, OWN_NAME if carried else NO_ADAPTER)
