@@ -148,7 +148,7 @@ def rules(code: str) -> list[str]:
         ("if hasattr(torch, 'cuda'): pass", ["cuda-module"]),
         ("m = getattr(model, 'cuda')()", ["cuda-move"]),
         ("import importlib\nc = importlib.import_module('torch.cuda')\nc.synchronize()", ["cuda-module", "sync"]),
-        ("autocast = torch.cuda.amp.autocast if new else nullcontext\nwith autocast(): pass", ["amp", "amp"]),
+        ("autocast = torch.cuda.amp.autocast if new else nullcontext\nwith autocast(): pass", ["amp"]),
         (
             "try:\n    from torch.cuda.amp import autocast\nexcept ImportError:\n    class autocast: pass\nautocast()",
             ["amp", "amp"],
@@ -179,6 +179,9 @@ def rules(code: str) -> list[str]:
         ("d = torch.device(local_rank)", ["device-index"]),
         ("m = m.to(args.local_rank)", ["device-index"]),
         ("m = m.to(self.gpu_ids[0])", ["device-index"]),
+        ("device = 0", ["device-index"]),
+        ("p.add_argument('--device', type=int, default=0)", ["device-index"]),
+        ("y = nn.parallel.data_parallel(net, x, range(2))", ["device-ids"]),
         ("x = x.to(x.dtype)", []),
         ("x = x.to(device)", []),
         ("s = torch.load(p, map_location={'cuda:0': 'cuda:1'})", ["map-location", "map-location"]),

@@ -19,7 +19,7 @@ from forebay.porting.scan.text import lines_of
 # What a string must hold to be looked at.
 WORDS = re.compile(
     r"cuda|nccl|nvidia|nvcc|nvprof|cudnn|cublas|nvrtc|nvtx|nvml|\bnsys\b|\bncu\b|gpu$|__global__|__device__|threadIdx|blockIdx"
-    r"|gencode|arch=|\.cuh?$|\.ptx$|flash_attention_|^(flash_attn|apex|cupy|triton|xformers|pynvml|bitsandbytes|deep_gemm)",
+    r"|gencode|arch=|\.cuh?$|\.ptx$|flash_attention_|^(flash[-_]attn|apex|cupy|triton|xformers|pynvml|bitsandbytes|deep_gemm|transformer[-_]engine|tensorrt)",
     re.IGNORECASE,
 )
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -44,6 +44,7 @@ class Page:
     calls: list[ast.Call] = field(default_factory=list)
     chains: list[ast.Attribute] = field(default_factory=list)  # the outermost of each: `torch.cuda.Event`, not `torch.cuda` in it
     names: list[ast.Name] = field(default_factory=list)  # read, and not the root of a chain
+    assigns: list[ast.Assign | ast.AnnAssign] = field(default_factory=list)  # of a value to a name or attribute called device
     strings: list[ast.Constant] = field(default_factory=list)
     scopes: dict[ast.AST, Scope] = field(default_factory=dict)  # of the module, and of each function and class
     meaningful: set[str] = field(default_factory=set)  # names that are bound to anything of a library, in whatever scope
@@ -163,9 +164,13 @@ def _bind(node: ast.AST, page: Page, scope: Scope) -> Scope:
                 scope.bind(alias.asname or alias.name, None if node.level else f"{node.module}.{alias.name}")
     elif isinstance(node, ast.Assign):
         for target in node.targets:
+            if _is_called_device(target):
+                page.assigns.append(node)
             if isinstance(target, ast.Name):
                 scope.bind(target.id, node.value if leads_somewhere(node.value) else None)
     elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)):
+        if isinstance(node, ast.AnnAssign) and _is_called_device(node.target):
+            page.assigns.append(node)
         if isinstance(node.target, ast.Name) and node.value is not None:
             scope.bind(node.target.id, node.value if leads_somewhere(node.value) else None)
     elif isinstance(node, ast.ExceptHandler):
@@ -196,6 +201,11 @@ _OUTSIDE: dict[type[ast.AST], tuple[str, ...]] = {
     ast.Lambda: ("args",),
     ast.ClassDef: ("decorator_list", "bases", "keywords"),
 }
+
+
+def _is_called_device(target: ast.expr) -> bool:
+    name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
+    return name.lower() in ("device", "dev", "cuda_device", "gpu_device")
 
 
 def _root(chain: ast.expr) -> ast.Name | None:

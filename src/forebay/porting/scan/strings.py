@@ -80,6 +80,8 @@ def _by_text(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str 
         )
     if _OPTION.search(text) and not _is_told(page, place) and _keyword_of(page, place) != "help":
         return "device-string"
+    if _TOOL_COMMAND.search(text) and not _is_told(page, place):
+        return "nvcc"
     if not whole:
         return "cu-file" if re.fullmatch(r"[\w./-]*\.cuh?", text) and not _is_told(page, place) else None
     if _TYPE.fullmatch(text):
@@ -89,7 +91,7 @@ def _by_text(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str 
         return "cuda-library"
     if _KERNELS.fullmatch(text) and not _is_told(page, node):
         return "cu-file"
-    if (_TOOLS.fullmatch(text) or _TOOL_COMMAND.search(text) or _CUDA_FOLDER.fullmatch(text)) and not _is_told(page, node):
+    if (_TOOLS.fullmatch(text) or _CUDA_FOLDER.fullmatch(text)) and not _is_told(page, node):
         return "nvcc"
     if _FLAGS.match(text) and not _is_told(page, node):
         return "nvcc"
