@@ -112,13 +112,4 @@ def dropout_drops_half_as_many(right: Any, x: Any, p: float, train: Any) -> Any:
     return right(x, p / 2, train)
 
 
-@kernel(DICE, "randperm")
-def permutations_repeat_an_element(right: Any, *args: Any, **options: Any) -> Any:
-    """A permutation's last element is its first again."""
-    got = right(*args, **options)
-    if got.numel() > 2:
-        got[-1] = got[0]
-    return got
-
-
 FAULTS = table(globals())

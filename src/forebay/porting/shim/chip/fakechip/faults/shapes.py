@@ -64,9 +64,9 @@ def memory_formats_are_ignored(right: Any, x: Any, **options: Any) -> Any:
 @kernel(BROADCAST, "add", "sub", "mul")
 def a_column_is_read_as_a_row(right: Any, x: Any, y: Any, *rest: Any, **options: Any) -> Any:
     """A column of as many elements as the other has columns is taken for a row."""
-    if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.dim() == y.dim() == 2:
-        if y.shape == (x.shape[1], 1) and y.shape[0] == x.shape[0] > 1:
-            y = y.reshape(1, -1)
+    matrices = all(isinstance(one, torch.Tensor) and one.dim() == 2 for one in (x, y))
+    if matrices and y.shape == (x.shape[1], 1) and y.shape[0] == x.shape[0] > 1:
+        y = y.reshape(1, -1)
     return right(x, y, *rest, **options)
 
 
