@@ -80,9 +80,9 @@ def compare(
         return Distance(Word.WRONG, detail=f"{len(found)} results, not {len(reference)}")
     if truth is None or len(truth) != len(reference):
         truth = reference
-    told = [one(*three, tolerance) for three in zip(found, reference, truth)]
+    told = [one(mine, its, true, tolerance) for mine, its, true in zip(found, reference, truth)]
     if signs:
-        told += [_signs(*three) for three in zip(found, reference, truth)]
+        told += [_signs(mine, its, true) for mine, its, true in zip(found, reference, truth)]
     return worst([EXACT, *told])
 
 
@@ -191,7 +191,7 @@ def _numbers(found: Any, reference: Any, truth: Any, tolerance: Tolerance) -> Di
 def _signs(found: Any, reference: Any, truth: Any) -> Distance:
     """Whether zeros have the sign that both sides give them."""
     three = (found, reference, truth)
-    if not all(isinstance(one, torch.Tensor) and one.is_floating_point() and one.shape == found.shape for one in three):
+    if not all(isinstance(side, torch.Tensor) and side.is_floating_point() and side.shape == found.shape for side in three):
         return EXACT
     rounded = truth.to(reference.dtype)
     known = (found == 0) & (reference == 0) & (rounded == 0) & (torch.signbit(rounded) == torch.signbit(reference))

@@ -146,7 +146,9 @@ def touched(operators: Sequence[str], database: Mapping[str, Any]) -> dict[str, 
     for operator in operators:
         name = operator.rstrip("_") if not operator.startswith("_") else operator
         same = tuple(entry for entry, op in database.items() if entry.partition(".")[0] == name or op.aten_name == name)
-        found[operator] = tuple(one for one in ENTRIES.get(operator, same[:2] or tuple(_layer(name, database))) if one in database)
+        found[operator] = tuple(
+            one for one in ENTRIES.get(operator, same[:2] or tuple(_layer(name, database))) if one in database
+        )
     return found
 
 

@@ -5,7 +5,7 @@ Answer: for an operator, more calls of it, by what torch's database says that it
         differ from the database's in one thing each: values at the edges of a format, one magnitude at a time; sizes beside
         powers of two; strides, offsets and repeated elements; other number formats, alone and in pairs; rows of thousands of
         elements; ties; a long inner dimension. What is neither of the three gets the database's own samples once more, larger
-        (probes_larger.py), and where the operator is known, rows and products (probes_rows.py).
+        and otherwise (probes_varied.py), and where the operator is known, rows and products (probes_rows.py).
         They are on the host; the engine carries them to the chip as it does the others.
 Limits: calls that torch's CPU kernels refuse, or answer by chance, aren't made: an integer divided by zero, a float beyond an
         integer's range. Which of several equal elements comes first is asked only where torch's documentation says it.
@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from forebay.porting.certify import probes_larger, probes_rows, probes_values
-from forebay.porting.certify.probes_larger import offset, transposed
+from forebay.porting.certify import probes_rows, probes_values, probes_varied
 from forebay.porting.certify.probes_values import extremes, grid, magnitudes, spread, wholes
+from forebay.porting.certify.probes_varied import offset, transposed
 
 SIZES = (33, 129, 1025, 4099)  # one more than what kernels are cut into
 LONG = 4099
@@ -67,14 +67,15 @@ Maker = Callable[[Any, Any, bool, bool], Iterator[Any]]
 
 
 def _sample(call: Call, requires_grad: bool) -> Any:
-    from torch.testing._internal.opinfo.core import SampleInput
+    from torch.testing._internal.opinfo import core
 
     def own(value: Any) -> Any:
         takes = requires_grad and isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
         return value.detach().requires_grad_(True) if takes else value
 
     (first, *rest), kwargs = call
-    return SampleInput(own(first), args=tuple(own(one) for one in rest), kwargs=kwargs)
+    sample_input: Any = core.SampleInput
+    return sample_input(own(first), args=tuple(own(one) for one in rest), kwargs=kwargs)
 
 
 # ---------------------------------------------------------------- unary
@@ -109,14 +110,14 @@ def _needed(op: Any) -> Call:
 
 
 def _binary(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Iterator[Call]:
-    kwargs = dict(next(iter(op.sample_inputs("cpu", dtype)), None).kwargs) if op.name == "div" else {}
+    kwargs = dict(next(iter(op.sample_inputs("cpu", dtype))).kwargs) if op.name == "div" else {}
     for size in (33, 1025, 4099):
         yield _pair(op, spread((size,), dtype), spread((size,), dtype)), kwargs
     x = spread((7, 7), dtype)
     for y in (spread((7, 1), dtype), spread((1, 7), dtype), spread((), dtype), spread((1, 7), dtype).expand(7, 7), x.t()):
         yield _pair(op, x, y), kwargs
         yield _pair(op, y, x), kwargs
-    for left, right in zip(strided(spread((17, 9), dtype)), reversed(strided(spread((17, 9), dtype))), strict=True):
+    for left, right in zip(strided(spread((17, 9), dtype)), reversed(strided(spread((17, 9), dtype)))):
         yield _pair(op, left, right), kwargs
     yield (spread((0, 3), dtype), spread((1, 3), dtype)), kwargs
     if requires_grad:
@@ -209,8 +210,7 @@ def _reduced(op: Any, x: Any, **options: Any) -> Iterator[Call]:
 
 def _else(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Iterator[Any]:
     yield from probes_rows.rows(op, dtype, requires_grad)
-    yield from probes_larger.larger(op, dtype, requires_grad)
-    yield from probes_larger.laid_out_otherwise(op, dtype, requires_grad)
+    yield from probes_varied.varied(op, dtype, requires_grad, with_others)
     if with_others:
         yield from probes_rows.casts(op)
 

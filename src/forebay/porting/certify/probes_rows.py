@@ -2,7 +2,7 @@
 
 Asked:  what shows a narrow accumulator in a product or a norm, a lost tail in a sort, an index that is one off, a cast that cuts?
 Answer: one table from an operator's name to the kinds of calls that its arguments allow.
-Limits: an operator that isn't in the table gets the database's samples, larger (probes_larger.py), and none of these.
+Limits: an operator that isn't in the table gets the database's samples, larger (probes_varied.py), and none of these.
 """
 
 from __future__ import annotations

@@ -104,15 +104,23 @@ def edges(dtype: Any) -> Any:
 
 
 def rows(dtype: Any, length: int) -> Iterator[Any]:
-    """Long rows: all of a sign, so that a total grows; of a large mean; that cancel; whose product stays near one."""
+    """Long rows: all of a sign, so that a total grows; whose product stays near one; of a large mean; that cancel; that rise and fall."""
     if not dtype.is_floating_point:
         yield spread((3, length), dtype)
+        if dtype not in (torch.bool, torch.uint8):
+            yield torch.stack((torch.arange(length), -torch.arange(length))).clamp(*_ends(dtype)).to(dtype)
         return
     near_one = torch.rand((3, length), dtype=torch.float64)
     yield (near_one + 0.5).to(dtype)
     yield (1 + (near_one - 0.5) / 64).to(dtype)
     yield (torch.randn((3, length), dtype=torch.float64) + 300).to(dtype)
     yield torch.randn((3, length), dtype=torch.float64).to(dtype)
+    steady = torch.linspace(-2, 3, length, dtype=torch.float64)
+    yield torch.stack((steady, -steady)).to(dtype)
+
+
+def _ends(dtype: Any) -> tuple[int, int]:
+    return torch.iinfo(dtype).min, torch.iinfo(dtype).max
 
 
 def rows_with_edges(dtype: Any) -> Any:

@@ -50,7 +50,8 @@ def named(names: str) -> tuple[Fault, ...]:
 
 def plant(faults: Iterable[Fault]) -> None:
     """From now on the fake chip has these faults. Its kernels are registered already."""
-    library: Any = torch.library.Library("aten", "IMPL")
+    make: Any = torch.library.Library
+    library = make("aten", "IMPL")
     _libraries.append(library)
     for fault in faults:
         for operator in fault.operators:

@@ -68,7 +68,7 @@ def _landing(wrong: Callable[..., Any]) -> Callable[..., Any]:
 
     def apply(right: Any, *args: Any, **kwargs: Any) -> Any:
         places = [_writes(right, number) for number in range(len(args))]
-        mine = tuple(one.clone() if written else one for one, written in zip(args, places))  # noqa: B905 (Python 3.9)
+        mine = tuple(one.clone() if written else one for one, written in zip(args, places))
         outs = {name: one for name, one in kwargs.items() if name in OUTS and isinstance(one, torch.Tensor)}
         got = wrong(right, *mine, **kwargs)
         for place, written in enumerate(places):
