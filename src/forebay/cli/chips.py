@@ -12,7 +12,7 @@ import typer
 from forebay.chips import catalogue
 from forebay.chips.chip import Chip
 from forebay.chips.roofline import roofline
-from forebay.cli import out
+from forebay.cli import certify, out
 from forebay.codec import encode
 from forebay.errors import Unknown, nearest
 from forebay.porting.shim.chip.adapter import Adapter, known, named
@@ -147,6 +147,9 @@ def accept(
         f"\n{adapter.vendor}, {found.plugin}, torch {found.torch}: {found.passed} of {found.told} checks.", markup=False
     )
     out.console.print(f"Last proven on a card: {found.in_words()}." + (f" Kept in {place}." if place else ""), markup=False)
+
+
+app.command("certify")(certify.certify)
 
 
 def _adapter(name: str) -> Adapter:
