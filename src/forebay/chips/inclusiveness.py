@@ -82,9 +82,7 @@ def coverage(card: Scorecard, use: Use, number_format: str) -> float:
     """The share of the sample's files whose operators are all usable; each project's files together count one."""
     columns = [at for at, column in enumerate(card.columns) if column.startswith(number_format)]
     usable = {
-        name
-        for name, letters in card.operators.items()
-        if all(letters[at] in USABLE or letters[at] == ABSENT for at in columns)
+        name for name, letters in card.operators.items() if all(letters[at] in USABLE or letters[at] == ABSENT for at in columns)
     }
     return use.share_of_files(usable)
 

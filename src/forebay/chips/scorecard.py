@@ -32,7 +32,7 @@ CARD, SIMULATED = "card", "simulated"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """One speed at the size at which it was highest. It is measured, so it may lie above the vendor's sheet, and is kept as it is."""
+    """One speed at the size at which it was highest. Where it lies above the vendor's sheet, it is kept as it is."""
 
     kind: str  # "matmul", "copy", "attention" or "collective"
     name: str  # "bf16", "on the card", "bf16 forward", "all-reduce"

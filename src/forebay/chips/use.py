@@ -56,7 +56,9 @@ class Use:
         good = {self.name_of(entry) for entry in usable}
         shares = []
         for project in self.projects:
-            carried = sum(count for called, count in project.sets.items() if all(self.operators[int(at)] in good for at in called.split()))
+            carried = sum(
+                count for called, count in project.sets.items() if all(self.operators[int(at)] in good for at in called.split())
+            )
             shares.append(carried / project.files)
         return sum(shares) / len(shares) if shares else 0.0
 

@@ -3,7 +3,7 @@
 Asked:  a script says `F.relu_(x)`, `nn.Conv2d(3, 8, 3)` or `x.masked_fill(...)`. Which entries of the OpInfo database are these?
 Answer: asked of torch itself, once a release, and kept as data beside `porting/operators.py`, so that the command line needs no
         torch:
-          calls    torch.X, torch.nn.functional.X, torch.linalg.X, ... that name an entry, an alias of one, or the function it tests
+          calls    torch.X, torch.nn.functional.X, torch.linalg.X, ... that name an entry, an alias of one, or what it tests
           methods  methods of Tensor that no Python builtin, file or NumPy array has too, so that the name alone tells
           modules  torch.nn.X: the functions that its `forward` calls, read from its text in torch
 
@@ -24,9 +24,46 @@ import textwrap
 from collections import defaultdict
 from typing import Any
 
-NAMESPACES = ("torch", "torch.nn.functional", "torch.linalg", "torch.fft", "torch.special", "torch.sparse", "torch.signal.windows")
+NAMESPACES = (
+    "torch",
+    "torch.nn.functional",
+    "torch.linalg",
+    "torch.fft",
+    "torch.special",
+    "torch.sparse",
+    "torch.signal.windows",
+)
 # Methods that tables, plots and repositories have too.
 SHARED_METHODS = ("H", "chunk", "clone", "div", "eq", "ge", "gt", "le", "lt", "mode", "mul", "ne", "norm", "scatter", "sub", "t")
+FAMILIES = {  # the first that has a word of the name
+    "linear algebra": (
+        "linalg.",
+        "cholesky",
+        "lu",
+        "svd",
+        "qr",
+        "geqrf",
+        "eig",
+        "pinverse",
+        "triangular_solve",
+        "logdet",
+        "addr",
+    ),
+    "matrix products": ("mm", "matmul", "addmv", "mv", "linear", "einsum", "inner", "outer", "vdot", "kron", "tensordot"),
+    "Fourier and signal": ("fft", "stft", "signal.", "hann_window"),
+    "attention": ("attention",),
+    "convolution": ("conv", "fold"),
+    "pooling": ("pool",),
+    "losses": ("loss", "cross_entropy", "kl_div", "nll", "pairwise_distance", "cosine_similarity", "pdist", "cdist"),
+    "normalisation": ("norm", "dropout"),
+    "special functions": ("special.", "gamma", "erf", "bessel", "i0", "sinc", "polygamma", "logit"),
+    "masked": ("masked.",),
+    "other layers": ("nn.functional.",),
+    "scatter, gather, index": ("scatter", "gather", "index", "take", "put", "select", "masked_fill", "where", "__getitem__"),
+    "random": ("rand", "normal", "bernoulli", "multinomial", "uniform", "exponential", "cauchy", "geometric"),
+    "sorting and search": ("sort", "topk", "unique", "searchsorted", "bucketize", "kthvalue", "histc", "bincount", "mode"),
+}
+CLASSES = {"UnaryUfuncInfo": "elementwise, one", "BinaryUfuncInfo": "elementwise, two", "ReductionOpInfo": "reductions"}
 _SELDOM = {"nn.functional.pad", "zeros"}  # in a module's text for a padding mode, or where a state wasn't given
 _OWN_NAME = {"torch.nn.functional": "nn.functional."}  # other namespaces are spelled in the database without "torch."
 
@@ -62,10 +99,20 @@ def table() -> dict[str, Any]:
     return {
         "torch": torch.__version__.partition("+")[0],
         "operators": sorted({op.name for op in op_db}),
+        "families": {name: family for name, family in sorted((op.name, _family(op)) for op in op_db)},
         "calls": dict(sorted(calls.items())),
         "methods": _methods(torch, names),
         "modules": _modules(torch, calls),
     }
+
+
+def _family(op: Any) -> str:
+    """The kind of an operator, for pictures: by its name where that tells, else by the database's own class."""
+    for family, words in FAMILIES.items():
+        if any(word in op.name for word in words):
+            return family
+    kinds = {kind.__name__ for kind in type(op).__mro__}
+    return next((family for kind, family in CLASSES.items() if kind in kinds), "other")
 
 
 def _reach(torch: Any, space: str) -> Any:
