@@ -68,6 +68,15 @@ def of_torch() -> str:
     return str(_table()["torch"])
 
 
+def family(entry: str) -> str:
+    """The kind of an operator, for pictures; of an entry that torch's database didn't have, "other"."""
+    families = _table()["families"]
+    name = entry
+    while name not in families and "." in name:
+        name = name.rpartition(".")[0]
+    return str(families.get(name, "other"))
+
+
 @cache
 def _table() -> Mapping[str, Any]:
     table: Mapping[str, Any] = json.loads(Path(__file__).with_name("operators.json").read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ import ast
 import inspect
 import io
 import json
+import re
 import sys
 import textwrap
 from collections import defaultdict
@@ -35,34 +36,31 @@ NAMESPACES = (
 )
 # Methods that tables, plots and repositories have too.
 SHARED_METHODS = ("H", "chunk", "clone", "div", "eq", "ge", "gt", "le", "lt", "mode", "mul", "ne", "norm", "scatter", "sub", "t")
-FAMILIES = {  # the first that has a word of the name
-    "linear algebra": (
-        "linalg.",
-        "cholesky",
-        "lu",
-        "svd",
-        "qr",
-        "geqrf",
-        "eig",
-        "pinverse",
-        "triangular_solve",
-        "logdet",
-        "addr",
-    ),
-    "matrix products": ("mm", "matmul", "addmv", "mv", "linear", "einsum", "inner", "outer", "vdot", "kron", "tensordot"),
-    "Fourier and signal": ("fft", "stft", "signal.", "hann_window"),
-    "attention": ("attention",),
-    "convolution": ("conv", "fold"),
-    "pooling": ("pool",),
-    "losses": ("loss", "cross_entropy", "kl_div", "nll", "pairwise_distance", "cosine_similarity", "pdist", "cdist"),
-    "normalisation": ("norm", "dropout"),
-    "special functions": ("special.", "gamma", "erf", "bessel", "i0", "sinc", "polygamma", "logit"),
-    "masked": ("masked.",),
-    "other layers": ("nn.functional.",),
-    "scatter, gather, index": ("scatter", "gather", "index", "take", "put", "select", "masked_fill", "where", "__getitem__"),
-    "random": ("rand", "normal", "bernoulli", "multinomial", "uniform", "exponential", "cauchy", "geometric"),
-    "sorting and search": ("sort", "topk", "unique", "searchsorted", "bucketize", "kthvalue", "histc", "bincount", "mode"),
-}
+# Family -> pattern; the first that is found in the name.
+FAMILIES = {
+    "matrix products": r"(^|[._])(b?mm|\w*add\w*mm|addr|mv|addmv|\w*matmul|linear|bilinear|einsum|inner|outer"
+    r"|v?dot|kron|tensordot)(_v2|__)?$",
+    "linear algebra": r"^linalg\.|cholesky|^(lu|svd|qr|pca|geqrf|ormqr|pinverse|triangular_solve|logdet"
+    r"|matrix_exp|trace|cross)(_|$)",
+    "attention": r"attention",
+    "convolution": r"conv\d|conv_transpose|(^|\.)unfold",
+    "pooling": r"pool",
+    "losses": r"_loss$|cross_entropy|kl_div|distance|cosine_similarity|[pc]dist$",
+    "normalisation, dropout": r"norm(?!al$)|dropout",
+    "activations": r"functional\..*(elu6?|glu|softplus|shrink|igmoid|hardswish|hardtanh|mish|soft\w+"
+    r"|threshold)$|softmax|^sigmoid$",
+    "images, embeddings": r"^nn\.functional\.|grid_sampler|upsample",
+    "Fourier, signals": r"^fft\.|stft$|^signal\.",
+    "special functions": r"^special\.|gamma|^erf|^i0$|sinc|^logit$",
+    "masked": r"^masked\.",
+    "scatter, gather, index": r"scatter|gather|index|take|(^|_)put|select|where|getitem|masked_fill",
+    "sorting, searching": r"sort|topk|unique|bucketize|kthvalue|hist|bincount|mode|median|quantile|nonzero|isin$|^max$|^min$",
+    "random": r"^rand|normal|bernoulli|multinomial|uniform|exponential|cauchy|geometric",
+    "making tensors": r"^(new_)?(empty|zeros|ones|full|arange|eye|linspace|logspace|scalar_tensor)|tri[lu]_indices|_like$",
+    "shapes, views": r"view|shape|squeeze|permute|transpose|expand|stack|split|chunk|cat$|flatten|strided|dim$|broadcast"
+    r"|^(t|T|mH|mT|H|atleast_\dd|narrow|unbind|ravel|flip\w*|roll|rot90|tile|repeat\w*|slice|contiguous|diag\w*"
+    r"|resize_|tri[lu])(_copy)?$",
+}  # fmt: skip
 CLASSES = {"UnaryUfuncInfo": "elementwise, one", "BinaryUfuncInfo": "elementwise, two", "ReductionOpInfo": "reductions"}
 _SELDOM = {"nn.functional.pad", "zeros"}  # in a module's text for a padding mode, or where a state wasn't given
 _OWN_NAME = {"torch.nn.functional": "nn.functional."}  # other namespaces are spelled in the database without "torch."
@@ -99,7 +97,7 @@ def table() -> dict[str, Any]:
     return {
         "torch": torch.__version__.partition("+")[0],
         "operators": sorted({op.name for op in op_db}),
-        "families": {name: family for name, family in sorted((op.name, _family(op)) for op in op_db)},
+        "families": dict(sorted((op.name, _family(op)) for op in op_db)),
         "calls": dict(sorted(calls.items())),
         "methods": _methods(torch, names),
         "modules": _modules(torch, calls),
@@ -108,8 +106,8 @@ def table() -> dict[str, Any]:
 
 def _family(op: Any) -> str:
     """The kind of an operator, for pictures: by its name where that tells, else by the database's own class."""
-    for family, words in FAMILIES.items():
-        if any(word in op.name for word in words):
+    for family, pattern in FAMILIES.items():
+        if re.search(pattern, op.name):
             return family
     kinds = {kind.__name__ for kind in type(op).__mro__}
     return next((family for kind, family in CLASSES.items() if kind in kinds), "other")
