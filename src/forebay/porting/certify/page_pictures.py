@@ -121,7 +121,7 @@ def histogram(found: Accuracy) -> str:
             drawn.append(
                 f'<text class="soft" x="{x + wide / 2:.1f}" y="{11 + high - tall:.1f}" text-anchor="middle">{count}</text>'
             )
-        label = "…" if edge == "more" else "⅛ ¼ ½".split()[at] if at < 3 else edge
+        label = "…" if edge == "more" else ("⅛", "¼", "½")[at] if at < 3 else edge
         drawn.append(f'<text class="soft" x="{x + wide / 2:.1f}" y="{16 + high + 16}" text-anchor="middle">{label}</text>')
     english, chinese = WORDS["median"]
     drawn.append(f'<line class="axis" x1="0" x2="470" y1="{16 + high}" y2="{16 + high}"/>')
