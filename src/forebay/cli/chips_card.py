@@ -10,7 +10,7 @@ import typer
 
 from forebay.chips import catalogue, certified, detect, use
 from forebay.chips.inclusiveness import effective, index
-from forebay.chips.scorecard import ABSENT, SIMULATED, USABLE, Scorecard
+from forebay.chips.scorecard import ABSENT, SIMULATED, USABLE, Ceiling, Scorecard
 from forebay.cli import out
 from forebay.codec import encode
 from forebay.plan import efficiency
@@ -58,7 +58,7 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = 60.0, comm
     found = record.read(run)
     header = found.header
     chip = catalogue.load().get(header.chip)
-    measured = ()
+    measured: tuple[Ceiling, ...] = ()
     if seconds and header.carrier not in cards.PRETENDED:
         print(f"forebay: measuring the ceilings of {header.chip}", file=sys.stderr)
         measured = ceilings.measure(
@@ -117,24 +117,16 @@ def _facts(found: Scorecard) -> list[tuple[str, str]]:
     told = index(found, use.shipped())
     rows: list[tuple[str, str]] = []
     if told is not None:
-        rows.append(
-            (
-                "inclusiveness",
-                f"{told.value:.1f} of 100 (up to {told.most:.1f} with what wasn't tested; unweighted {told.unweighted:.1f})",
-            )
-        )
+        band = f"up to {told.most:.1f} with what wasn't tested; unweighted {told.unweighted:.1f}"
+        rows.append(("inclusiveness", f"{told.value:.1f} of 100 ({band})"))
     rows.append(("verdicts", ", ".join(f"{count} {word}" for word, count in found.counts().items() if count) or "none"))
     if found.accuracy is not None:
         near = found.accuracy
         rows.append(("error", f"median {near.median:.3g}, 90 % below {near.p90:.3g} times the reference's, of {near.compared}"))
     work = effective(found, use.shipped())
     if work is not None:
-        rows.append(
-            (
-                "effective compute",
-                f"{show_flop_per_s(work.flop_per_s)} in {work.format}: {100 * work.covered:.0f} % of public files run",
-            )
-        )
+        share = f"{100 * work.covered:.0f} % of public files run"
+        rows.append(("effective compute", f"{show_flop_per_s(work.flop_per_s)} in {work.format}: {share}"))
     rows.append(("software", ", ".join(f"{name} {version}" for name, version in sorted(found.software.items())) or "-"))
     return rows
 

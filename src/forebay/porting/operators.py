@@ -10,7 +10,9 @@ Limits: what is written: `a + b`, `a[mask]`, `x.sum()`, which NumPy spells too, 
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -48,6 +50,19 @@ def called(tree: ast.AST, file: str) -> Calls:
     return Calls(called=found, imports_torch=walk.imports_torch, gradients=walk.gradients)
 
 
+def of_files(root: Path, files: Iterable[str]) -> Calls:
+    """What the Python files call; those that can't be read or parsed call nothing, which the scan has told already."""
+    parts = []
+    for name in files:
+        if name.endswith(".py"):
+            with warnings.catch_warnings(), contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
+                warnings.simplefilter("ignore")
+                body = (root / name).read_bytes()
+                if b"torch" in body:
+                    parts.append(called(ast.parse(body), name))
+    return together(parts)
+
+
 def together(parts: Iterable[Calls]) -> Calls:
     """What all these files call."""
     parts = tuple(parts)
@@ -68,13 +83,17 @@ def of_torch() -> str:
     return str(_table()["torch"])
 
 
-def family(entry: str) -> str:
-    """The kind of an operator, for pictures; of an entry that torch's database didn't have, "other"."""
-    families = _table()["families"]
-    name = entry
+def base(entry: str) -> str:
+    """The operator of a database entry: "div.floor_rounding" is a variant of "div"."""
+    families, name = _table()["families"], entry
     while name not in families and "." in name:
         name = name.rpartition(".")[0]
-    return str(families.get(name, "other"))
+    return name if name in families else entry
+
+
+def family(entry: str) -> str:
+    """The kind of an operator, for pictures; of an entry that torch's database didn't have, "other"."""
+    return str(_table()["families"].get(base(entry), "other"))
 
 
 @cache
