@@ -1,8 +1,8 @@
 """What a chip's scorecard adds to a verdict that was read from the text.
 
 Asked:  the script calls these operators by name; the chip was measured. Does that change what becomes of the script?
-Answer: an operator that ended with an error, a crash or a timeout, or gave wrong values, in a format and direction that the script
-        uses: its lines must change (`rewrite`). One that was silently computed on the host runs, and slowly (`emulated`). The
+Answer: an operator that ended with an error, a crash or a timeout, or gave wrong values, in a format and direction that the
+        script uses: its lines must change (`rewrite`). One that was silently computed on the host runs, and slowly (`emulated`). The
         reasons name operators and lines. Formats are float32 and those that the scan found; backward counts where the script
         asks for gradients.
 Limits: an operator of several variants counts by its best one, since the text doesn't tell which is called; what is only
@@ -19,7 +19,7 @@ from forebay.chips.scorecard import ABSENT, LETTERS, Scorecard, worst
 from forebay.porting.findings import Verdict, Word
 from forebay.porting.operators import Called, Calls, base
 
-BECOMES: Mapping[str, Word] = {letter: Word.REWRITE for letter in "wetc"} | {"h": Word.EMULATED}
+BECOMES: Mapping[str, Word] = dict.fromkeys("wetc", Word.REWRITE) | {"h": Word.EMULATED}
 SAYS: Mapping[str, str] = {
     "c": "ends the process on it",
     "t": "doesn't end on it",
