@@ -83,7 +83,7 @@ class Scorecard:
     columns: tuple[str, ...] = ()  # "float32 forward", "float32 backward", "bfloat16 forward", ...
     operators: Mapping[str, str] = field(default_factory=dict)  # operator -> a letter for each column
     reasons: Mapping[str, str] = field(default_factory=dict)  # operator -> why it isn't usable everywhere, in a line
-    slowdown: Mapping[str, float] = field(default_factory=dict)  # operator -> seconds here over the reference's, small samples
+    seconds_a_sample: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # operator -> here, on the reference
     accuracy: Accuracy | None = None
     ceilings: tuple[Ceiling, ...] = ()
 

@@ -1,10 +1,10 @@
 """What a chip's scorecard adds to a verdict that was read from the text.
 
 Asked:  the script calls these operators by name; the chip was measured. Does that change what becomes of the script?
-Answer: an operator that ended with an error, a crash or a timeout, or gave wrong values, in a format and direction that the
-        script uses: its lines must change (`rewrite`). One that was silently computed on the host runs, and slowly (`emulated`). The
-        reasons name operators and lines. Formats are float32 and those that the scan found; backward counts where the script
-        asks for gradients.
+Answer: an operator that ended with an error, a crash or a timeout, or gave wrong values, in a format and direction that
+        the script uses: its lines must change (`rewrite`). One that was silently computed on the host runs, and slowly
+        (`emulated`). The reasons name operators and lines. Formats are float32 and those that the scan found; backward counts
+        where the script asks for gradients.
 Limits: an operator of several variants counts by its best one, since the text doesn't tell which is called; what is only
         nondeterministic, or less exact than the reference, is told and worsens nothing. Operators that aren't called by name
         aren't judged.

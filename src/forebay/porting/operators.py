@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+_BACKWARD = re.compile(r"^_|_backward(_data|_overrideable)?$|^_?(native|cudnn|miopen|mkldnn)_")
+_OF_ATEN = {  # ATen's name -> the database's, where no rule leads from one to the other
+    "convolution": "nn.functional.conv2d",
+    "convolution_overrideable": "nn.functional.conv2d",
+    "max_pool2d_with_indices": "nn.functional.max_pool2d",
+    "_local_scalar_dense": "item",
+    "_to_copy": "to",
+    "nll_loss_forward": "nn.functional.nll_loss",
+    "native_dropout": "nn.functional.dropout",
+    "_scaled_dot_product_flash_attention": "nn.functional.scaled_dot_product_attention",
+    "_scaled_dot_product_efficient_attention": "nn.functional.scaled_dot_product_attention",
+    "_scaled_dot_product_fused_attention_overrideable": "nn.functional.scaled_dot_product_attention",
+    "_fft_c2c": "fft.fft",
+    "_fft_r2c": "fft.rfft",
+    "_fft_c2r": "fft.irfft",
+    "embedding_dense": "nn.functional.embedding",
+    "_linalg_eigvals": "linalg.eigvals",
+    "_linalg_svd": "linalg.svd",
+    "_linalg_det": "linalg.det",
+}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _GRADIENTS = frozenset({"backward", "torch.autograd.grad", "torch.autograd.backward", "torch.func.grad"})
 
@@ -89,6 +110,19 @@ def base(entry: str) -> str:
     while name not in families and "." in name:
         name = name.rpartition(".")[0]
     return name if name in families else entry
+
+
+def of_aten(name: str) -> str:
+    """The database's name of an operator of ATen: "aten::add_.Tensor" is "add", "aten::_log_softmax" "log_softmax"."""
+    plain = name.removeprefix("aten::").partition(".")[0]
+    known = _table()["families"]
+    for word in (plain, plain.removesuffix("_"), _BACKWARD.sub("", plain).removesuffix("_")):
+        word = _OF_ATEN.get(word, word)
+        space, _, rest = word.partition("_")
+        for spelled in (word, f"nn.functional.{word}", f"{space}.{rest}", f"{space}.{space}_{rest}", word.removeprefix("_")):
+            if spelled in known:
+                return str(spelled)
+    return plain
 
 
 def family(entry: str) -> str:

@@ -50,7 +50,7 @@ def scorecard(
             for name, found in sorted(by_operator.items())
         },
         reasons=_reasons(by_operator),
-        slowdown=_slowdown(by_operator) if stands == CARD else {},
+        seconds_a_sample=_seconds(by_operator) if stands == CARD else {},
         accuracy=_accuracy(run.verdicts),
         ceilings=tuple(ceilings) if stands == CARD else (),
     )
@@ -85,13 +85,15 @@ def _reasons(by_operator: Mapping[str, Mapping[str, Verdict]]) -> dict[str, str]
     return found
 
 
-def _slowdown(by_operator: Mapping[str, Mapping[str, Verdict]]) -> dict[str, float]:
-    """Small samples: mostly the cost of a launch. It shows what is slow by orders of magnitude, not by percent."""
+def _seconds(by_operator: Mapping[str, Mapping[str, Verdict]]) -> dict[str, tuple[float, ...]]:
+    """Of a sample, here and on the reference: small ones, so mostly the cost of a launch."""
     found = {}
     for name, verdicts in sorted(by_operator.items()):
-        pairs = [(one.seconds, one.reference_seconds) for one in verdicts.values() if one.seconds and one.reference_seconds]
-        if pairs:
-            found[name] = round(sum(mine for mine, _ in pairs) / sum(other for _, other in pairs), 3)
+        told = [one for one in verdicts.values() if one.seconds and one.reference_seconds and one.samples]
+        if told:
+            samples = sum(one.samples for one in told)
+            both = (sum(one.seconds or 0.0 for one in told), sum(one.reference_seconds or 0.0 for one in told))
+            found[name] = tuple(float(f"{seconds / samples:.3g}") for seconds in both)
     return found
 
 
