@@ -79,6 +79,8 @@ class Scorecard:
     command: str = ""  # that made it
     seconds: float | None = None  # that this took
     software: Mapping[str, str] = field(default_factory=dict)  # {"torch": "2.6.0+metax", "driver": "..."}
+    mode: str = ""  # "full", "smoke" (one sample each), or "part" (not all operators, or not to the end)
+    entries: int | None = None  # that torch's database has, asked for or not
     reference: str | None = None  # the chip whose results it was compared with
     columns: tuple[str, ...] = ()  # "float32 forward", "float32 backward", "bfloat16 forward", ...
     operators: Mapping[str, str] = field(default_factory=dict)  # operator -> a letter for each column

@@ -36,8 +36,12 @@ def card(
 ) -> None:
     """Show what a chip was measured to do: operators, accuracy, ceilings, and one index. --html makes a page of it."""
     if run is not None:
-        finish(run, folder=folder, seconds=seconds if speed else 0.0, command=f"forebay chips card {name} --run {run}")
-    shown = [_shown(certified.find(one, folder)) for one in (name, against) if one]
+        found = finish(run, folder=folder, seconds=seconds if speed else 0.0, command=f"forebay chips certify {name}")
+        shown = [_shown(found)]
+    else:
+        shown = [_shown(certified.find(name, folder))]
+    if against:
+        shown.append(_shown(certified.find(against, folder)))
     measure = certified.find(reference, folder) if reference else None
     if as_html is not None:
         as_html.write_text(page.page(shown, use.shipped(), measure), encoding="utf-8")
@@ -50,10 +54,11 @@ def card(
         out.console.print(f"\nThe page is in {as_html}.", markup=False)
 
 
-def finish(run: Path, *, folder: Path | None = None, seconds: float = 60.0, command: str = "") -> Path:
-    """Turn a certification's folder into a scorecard: measure the ceilings, write card.json beside the results, and keep it.
+def finish(run: Path, *, folder: Path | None = None, seconds: float = 60.0, command: str = "") -> Scorecard:
+    """Turn a certification's folder into a scorecard: measure the ceilings, write card.json beside the results.
 
-    The planner's calibration goes beside both. Nothing is timed where cores stand in for the chip, or with 0 seconds.
+    The card of a full and whole run is kept as the chip's. The planner's calibration goes beside both. Nothing is timed where
+    cores stand in for the chip, or with 0 seconds.
     """
     found = record.read(run)
     header = found.header
@@ -70,12 +75,14 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = 60.0, comm
         )
     made = cards.scorecard(found, measured, command=command)
     (run / "card.json").write_text(certified.written(made), encoding="utf-8")
-    kept = certified.keep(made, folder)
     figures = efficiency.calibration(made, chip)
+    places = [run]
+    if made.mode == "full":  # a part of the operators, or one sample of each, isn't what the chip is known by
+        places.append(certified.keep(made, folder).parent)
     if figures is not None:
-        efficiency.keep(figures, run / "calibration")
-        efficiency.keep(figures, kept.parent / "calibration")
-    return kept
+        for place in places:
+            efficiency.keep(figures, place / "calibration")
+    return made
 
 
 def _cards_here(chip: str) -> int:
@@ -117,8 +124,12 @@ def _facts(found: Scorecard) -> list[tuple[str, str]]:
     told = index(found, use.shipped())
     rows: list[tuple[str, str]] = []
     if told is not None:
-        band = f"up to {told.most:.1f} with what wasn't tested; unweighted {told.unweighted:.1f}"
+        band = f"up to {told.most:.1f} with what wasn't tested; " if told.most - told.value >= 0.05 else ""
+        band += f"unweighted {told.unweighted:.1f}"
         rows.append(("inclusiveness", f"{told.value:.1f} of 100 ({band})"))
+    entries = f" of {found.entries}" if found.entries else ""
+    part = {"smoke": ", one sample each", "part": ": not all, or not to the end"}.get(found.mode, "")
+    rows.append(("operators", f"{told.operators if told else 0}{entries}{part}"))
     rows.append(("verdicts", ", ".join(f"{count} {word}" for word, count in found.counts().items() if count) or "none"))
     if found.accuracy is not None:
         near = found.accuracy

@@ -43,6 +43,8 @@ def scorecard(
         command=command,
         seconds=seconds,
         software=dict(header.software),
+        mode=header.mode if run.whole and not header.only else "part",
+        entries=header.entries,
         reference=header.reference,
         columns=columns,
         operators={

@@ -68,7 +68,9 @@ def _identity(one: Shown) -> str:
     badge = both("simulated" if card.stands == SIMULATED else "measured", "span", f"badge of-{card.stands}")
     device = f"{_text(card.device)} · " if card.device and card.device != one.title else ""
     torch = f" · torch {_text(card.software['torch'])}" if "torch" in card.software else ""
-    return f'<h1>{_text(card.chip)} {badge}</h1><p class="sub">{_text(one.title)}<br>{device}{_text(card.measured_on)}{torch}</p>'
+    part = both(card.mode, "span", "badge of-simulated") if card.mode in ("smoke", "part") else ""
+    about = f"{_text(one.title)}<br>{device}{_text(card.measured_on)}{torch}"
+    return f'<h1>{_text(card.chip)} {badge}{part}</h1><p class="sub">{about}</p>'
 
 
 def _figures(one: Shown, use: Use) -> str:
@@ -76,10 +78,12 @@ def _figures(one: Shown, use: Use) -> str:
     if found is None:
         return both("nothing", "p", "small")
     band = f"{found.value:.1f} – {found.most:.1f}" if found.most - found.value >= 0.05 else f"{found.value:.1f}"
+    entries = f" <small>/ {one.card.entries}</small>" if one.card.entries else ""
+    entries = f" <small>/ {one.card.entries}</small>" if one.card.entries else ""
     rows = [
         ("unweighted", f"{found.unweighted:.1f}"),
         ("band", band),
-        ("operators", f"{found.operators}"),
+        ("operators", f"{found.operators}{entries}"),
         ("usable", f"{sum(set(letters) <= USABLE | {ABSENT} for letters in one.card.operators.values())}"),
     ]
     if work is not None:

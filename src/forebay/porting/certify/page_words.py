@@ -8,6 +8,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "kicker": ("what a chip runs, how exactly, how fast", "芯片能运行什么、多准、多快"),
     "measured": ("measured", "实测"),
     "simulated": ("simulated: stood in for by processor cores", "模拟：由处理器核心代替"),
+    "smoke": ("one sample each", "每项一个样本"),
+    "part": ("a part only", "仅一部分"),
     "index": ("inclusiveness", "包容度"),
     "unweighted": ("unweighted", "未加权"),
     "band": ("with the untested", "含未测项的范围"),
