@@ -45,7 +45,9 @@ def main():
     else:
         for one in scores:
             print(in_words(one))
-            print(*(f"    missed: {line}" for line in one.missed), *(f"    false: {line}" for line in one.false), sep="\n", end="")
+            for what, lines in (("missed", one.missed), ("false", one.false)):
+                for line in lines:
+                    print(f"    {what}: {line}")
         print(in_words(total))
         print("{files} files, {megabytes:.1f} MB: {cpu_s:.2f} CPU seconds".format_map(speed))
         print(stopwatch.machine_line())

@@ -52,7 +52,7 @@ def in_kernel(line: str) -> list[str]:
         ("for (int offset = 16; offset > 0; offset /= 2)", "cu-lanes"),
         ("for (int o = 16; o; o >>= 1)", "cu-lanes"),
         ("auto warp = cg::tiled_partition<32>(block);", "cu-lanes"),
-        ("volatile __shared__ float s[64];", "cu-in-step"),
+        ("volatile __shared__ float s[64];", "cu-shared"),
         # what isn't carried
         ("typedef cub::BlockReduce<float, 256> Reduce;", "cu-cub"),
         ("thrust::sort(begin, end);", "cu-thrust"),
@@ -63,6 +63,7 @@ def in_kernel(line: str) -> list[str]:
         ("wmma::mma_sync(d, a, b, c);", "cu-tensor-core"),
         ('asm volatile("cp.async.ca.shared.global [%0], [%1], 16;");', "cu-asm"),
         ("warpgroup_wait<0>();", "cu-hopper"),
+        ("cudaLaunchKernelEx(&config, kernel, x);", "cu-grid"),
         ("using Op = cute::SM80_16x8x16_F32F16F16F32_TN;", "cu-cutlass"),
         ("__nv_fp8_e4m3 y = __nv_fp8_e4m3(x);", "cu-fp8"),
         ("__pipeline_memcpy_async(to, from, 16);", "cu-async"),
@@ -129,9 +130,12 @@ def test_the_guard_of_a_header_is_no_switch():
     assert rules(text, "helpers.h") == [(3, "cu-switch")]
 
 
-def test_a_reduction_without_barriers_is_told():
-    text = "__device__ void reduce(volatile float* s, int tid) {\n  s[tid] += s[tid + 32];\n}\n"
-    assert rules(text) == [(1, "cu-in-step"), (2, "cu-lanes")]
+def test_a_reduction_whose_lanes_go_in_step_is_told():
+    steps = "".join(f"  s[tid] += s[tid + {width}];\n" for width in (32, 16, 8))
+    text = "__device__ void reduce(volatile float* s, int tid) {\n" + steps + "}\n"
+    assert rules(text) == [(1, "cu-device"), (2, "cu-in-step"), (3, "cu-in-step")]
+    careful = text.replace(";\n", "; __syncwarp();\n")
+    assert [rule for _, rule in rules(careful) if rule == "cu-in-step"] == []
 
 
 def test_a_flag_that_is_volatile_is_no_reduction():

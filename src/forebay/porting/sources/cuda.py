@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import PurePath
 
 from forebay.porting.source_rules import DIFFICULTY
@@ -26,6 +27,7 @@ from forebay.porting.sources.features import (
     LAST_WARP,
     NUMBERS,
     SPEAKS,
+    STEP,
     SWITCH,
     WORTH_READING,
 )
@@ -61,7 +63,7 @@ def find(path: str, text: str) -> list[Place]:
     places |= {place.line: place for place in _in_lines(code, for_card)}
     places |= {place.line: place for place in _switches(code)}
     places |= {place.line: place for place in _launches_in_kernels(code)}
-    places |= {place.line: place for place in _in_step(code)}
+    places |= {place.line: place for place in _in_step(code)} if for_card else {}
     own = _own_names(code)
     places = {line: place for line, place in places.items() if place.what not in own}
     places |= {place.line: place for place in _includes(text, code)}
@@ -151,16 +153,13 @@ def _last_warps(code: str) -> Iterator[Place]:
 
 
 def _in_step(code: str) -> Iterator[Place]:
-    """The reduction of old days: a function that is handed shared memory as volatile, to go on without a barrier."""
-    for found in re.finditer(
-        r"\b(?:__device__|__global__)\b[^;{}]*?\bvolatile\b[^;{})]*\*\s*(?:__restrict__\s*)?(\w+)[^;{}]*\{", code
-    ):
-        name = re.escape(found.group(1))
-        body = code[found.end() : code.find("\n}", found.end())]
-        if re.search(rf"\b{name}\s*\[[^\]]*\][^;]*=[^;]*\b{name}\s*\[[^\]]*\+", body) or re.search(
-            rf"\b{name}\s*\[[^\]]*\]\s*\+=\s*{name}\s*\[", body
-        ):
-            yield _place(code, code.index("volatile", found.start()), "cu-in-step", "volatile")
+    """The reduction of old days: s[t] += s[t + 16]; s[t] += s[t + 8]; one step after the other, and no barrier between them."""
+    lines = code.split("\n")
+    steps = [(number, found) for number, line in enumerate(lines, 1) if (found := STEP.search(line))]
+    for (number, found), (after, _) in pairwise(steps):
+        between = lines[number - 1 : after]
+        if after - number <= _NEAR and not any("__sync" in line or "sync()" in line for line in between):
+            yield Place(number, found.start() + 1, "cu-in-step", " ".join(found.group().split())[:60])
 
 
 def _bodies(code: str, marked: re.Pattern[str]) -> Iterator[tuple[int, int]]:

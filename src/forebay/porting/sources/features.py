@@ -60,6 +60,8 @@ _LANES = (
     r"|!=\s*0)?\s*;\s*\w+\s*(?:>>=\s*1|/=\s*2|=\s*\w+\s*(?:/\s*2|>>\s*1))"
     r"|\btiled_partition\s*<\s*32\s*>|\bthread_block_tile\s*<\s*32\b"
 )
+# One step of a reduction in shared memory: s[t] += s[t + 16].
+STEP = re.compile(r"\b(\w+)\s*\[\s*(\w+)\s*\]\s*(?:\+=|=[^=;]*)[^;]*\b\1\s*\[\s*\2\s*\+\s*(?:32|16|8|4|2|1)\s*\]")
 # The last steps of a reduction, `if (tid < 32)` and `s[tid + 32]`: lanes, unless a barrier follows, which is right for any width.
 LAST_WARP = re.compile(rf"\b{_THREAD}\b\)?\s*(?:(?:<=?|==|!=|>=?)\s*(?:32|31)\b|\+\s*32\s*\])")
 _RUNTIME = (
@@ -77,14 +79,16 @@ CARD = tuple(
         ("cu-hopper", r"\bwgmma\w*|\bwarpgroup_(?:arrive|wait|commit_batch|fence_operand|reg_alloc|reg_dealloc)\b"
                       r"|\bcp_async_bulk\w*"
          r"|\bSM(?:90|100|120)_\w+|\b__cluster_dims__|\bcluster_(?:arrive|wait|sync|group)\w*|\bthis_cluster\b|\bcuTensorMap\w+"
-         r"|\bCUtensorMap\w*|\btma_(?:load|store|partition)\w*|\bmake_tma_\w+|\b__grid_constant__|\bcudaLaunchAttribute\w*"
-         r"|\bcudaLaunchKernelEx\w*|\bcudaGridDependencySynchronize\b|\bcudaTriggerProgrammaticLaunchCompletion\b"
+         r"|\bCUtensorMap\w*|\btma_(?:partition|store_arrive|store_wait|store_fence)\w*|\bmake_tma_\w+|\b__grid_constant__"
+         r"|\bcudaLaunchAttribute(?:Cluster|Programmatic)\w*"
+         r"|\bcudaGridDependencySynchronize\b|\bcudaTriggerProgrammaticLaunchCompletion\b"
          r"|\bfence_barrier_init\b"
          r"|\bClusterTransactionBarrier\b|\bClusterBarrier\b"),
         ("cu-cutlass", r"\bcutlass(?:::|\b)|\bcute(?=\s*::|\s*;)|\bCUTE_\w+|\bCUTLASS_\w+"),
         ("cu-asm", r"\b(?:asm|__asm__|__asm)\b(?=\s*(?:volatile|__volatile__|\(|$))"),
         ("cu-tensor-core", r"\bwmma\b|\b(?:mma|load_matrix|store_matrix)_sync\b|\bnvcuda\b"),
-        ("cu-grid", r"\bcudaLaunchCooperativeKernel\w*|\bthis_grid\b|\bgrid_group\b|\bgrid\s*\.\s*sync\s*\("),
+        ("cu-grid", r"\bcudaLaunchCooperativeKernel\w*|\bcudaLaunchAttribute\w*|\bcudaLaunchKernelEx\w*"
+         r"|\bthis_grid\b|\bgrid_group\b|\bgrid\s*\.\s*sync\s*\("),
         ("cu-async", r"\b__pipeline_\w+|\bmemcpy_async\b|\bcp_async\w*|\bcuda\s*::\s*(?:pipeline|barrier|memcpy_async)\b"),
         ("cu-texture", r"\btex(?:1D|2D|3D|Cubemap)\w*\s*(?=[(<])|\btexture\s*<|\bsurf[123]D\w*\s*(?=[(<])"
                        r"|\bcuda(?:Texture|Surface|Resource)\w+"
@@ -106,7 +110,6 @@ CARD_PLAIN = tuple(
     for rule, pattern in (
         ("cu-fp8", r"\b__nv_(?:cvt_)?fp[468]\w*|\b__nv_cvt_\w*fp8\w*"),
         ("cu-lanes", _LANES),
-        ("cu-in-step", r"\bvolatile\b[^;()=]*\b__shared__\b|\b__shared__\s+volatile\b"),
         ("cu-warp", _WARP),
         ("cu-atomic", _ATOMICS),
         ("cu-shared", r"\b__shared__\b"),
