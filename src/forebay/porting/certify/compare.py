@@ -70,7 +70,7 @@ def compare(found: Sequence[Any], reference: Sequence[Any], truth: Sequence[Any]
         return Distance(Word.WRONG, detail=f"{len(found)} results, not {len(reference)}")
     if truth is None or len(truth) != len(reference):
         truth = reference
-    return worst([EXACT, *(one(*three, tolerance) for three in zip(found, reference, truth))])
+    return worst([EXACT, *(one(f, r, t, tolerance) for f, r, t in zip(found, reference, truth))])
 
 
 def one(found: Any, reference: Any, truth: Any, tolerance: Tolerance | None) -> Distance:
@@ -116,7 +116,8 @@ def _plain(found: Any, reference: Any, truth: Any) -> Distance:
     if isinstance(reference, float) and isinstance(found, float):
         if not isinstance(truth, float):
             truth = reference
-        return one(*(torch.tensor(value, dtype=torch.float64) for value in (found, reference, truth)), default(torch.float32))
+        f, r, t = (torch.tensor(value, dtype=torch.float64) for value in (found, reference, truth))
+        return one(f, r, t, default(torch.float32))
     if found == reference or isinstance(reference, (torch.device, str)):
         return EXACT
     return Distance(Word.WRONG, detail=f"{found!r:.60}, not {reference!r:.60}")

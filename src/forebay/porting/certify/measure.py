@@ -19,7 +19,7 @@ import torch
 
 from forebay.porting.certify import randoms
 from forebay.porting.certify.calls import Outcome, backward, forward, host
-from forebay.porting.certify.compare import EXACT, Distance, Tolerance, compare, default, ratio, worst
+from forebay.porting.certify.compare import EXACT, Distance, Tolerance, compare, default, ratio
 from forebay.porting.certify.database import uninitialised
 from forebay.porting.certify.exceptions import MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED
 from forebay.porting.certify.samples import Sample, carried, choose, seed_of, widened

@@ -111,7 +111,8 @@ def _few(f: Any, r: Any, eps: float) -> str:
 
 
 def _kolmogorov_smirnov(f: Any, r: Any) -> float:
-    values = torch.cat([f, r]).unique()
+    values: Any = torch.cat([f, r])
+    values = values.unique()
     below = [torch.searchsorted(one.sort().values, values, right=True).double() / len(one) for one in (f, r)]
     return float((below[0] - below[1]).abs().max())
 
