@@ -9,7 +9,7 @@ Answer: numbers: each element's distance from the float64 truth, in units of the
         Whole numbers and truth values equal the reference's or the truth's. NaN and infinities stand where the truth, rounded to
         the format, or the reference has them.
         Where the reference itself leaps away from the truth (a rounding that falls on the other side of a step), being as near
-        to the reference counts too.
+        to the reference counts too. Of elementwise operators, a zero of the other sign than both is BASIC.
 Limits: an element below the tensor's rounding (its largest times epsilon) is measured as if it were that large.
 """
 
@@ -27,6 +27,7 @@ from forebay.porting.certify.verdict import ORDER, Word
 RATIO = 4.0
 HALF_A_UNIT = 0.5
 LEAP = 8.0  # units at the tensor's magnitude
+LEAST = 5e-324  # of float64: a unit of its smallest numbers would be 0
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,25 @@ def worst(distances: Sequence[Distance]) -> Distance:
 EXACT = Distance(Word.STRICT)
 
 
-def compare(found: Sequence[Any], reference: Sequence[Any], truth: Sequence[Any] | None, tolerance: Tolerance | None) -> Distance:
-    """All results of one call. Without a truth the reference is the truth; without a tolerance, torch's for the format."""
+def compare(
+    found: Sequence[Any],
+    reference: Sequence[Any],
+    truth: Sequence[Any] | None,
+    tolerance: Tolerance | None,
+    signs: bool = False,
+) -> Distance:
+    """All results of one call. Without a truth the reference is the truth; without a tolerance, torch's for the format.
+
+    With `signs`, a zero has the sign that both the truth and the reference have.
+    """
     if len(found) != len(reference):
         return Distance(Word.WRONG, detail=f"{len(found)} results, not {len(reference)}")
     if truth is None or len(truth) != len(reference):
         truth = reference
-    return worst([EXACT, *(one(f, r, t, tolerance) for f, r, t in zip(found, reference, truth))])
+    told = [one(mine, its, true, tolerance) for mine, its, true in zip(found, reference, truth)]
+    if signs:
+        told += [_signs(mine, its, true) for mine, its, true in zip(found, reference, truth)]
+    return worst([EXACT, *told])
 
 
 def one(found: Any, reference: Any, truth: Any, tolerance: Tolerance | None) -> Distance:
@@ -160,9 +173,9 @@ def _numbers(found: Any, reference: Any, truth: Any, tolerance: Tolerance) -> Di
     if bool(leaps.any()):
         error = torch.where(leaps, torch.minimum(error, (f - r).abs()), error)
         its_error = torch.where(leaps, torch.zeros_like(its_error), its_error)
-    small = finfo.eps * torch.maximum(size, finfo.eps * scale)
+    small = (finfo.eps * torch.maximum(size, finfo.eps * scale)).clamp(min=LEAST)
     own = float((error / small).max()), float((its_error / small).max())
-    large = finfo.eps * scale
+    large = (finfo.eps * scale).clamp(min=LEAST)
     at_large = float((error / large).max()), float((its_error / large).max())
     mine, its = max(own, at_large, key=lambda pair: ratio(*pair))
     if ratio(mine, its) <= RATIO:
@@ -174,6 +187,20 @@ def _numbers(found: Any, reference: Any, truth: Any, tolerance: Tolerance) -> Di
     if bool(near.all()):
         return Distance(Word.BASIC, mine, its, told)
     return Distance(Word.WRONG, mine, its, f"{count} of {found.numel()} elements beyond torch's tolerance; {told}")
+
+
+def _signs(found: Any, reference: Any, truth: Any) -> Distance:
+    """Whether zeros have the sign that both sides give them."""
+    three = (found, reference, truth)
+    if not all(isinstance(side, torch.Tensor) and side.is_floating_point() and side.shape == found.shape for side in three):
+        return EXACT
+    rounded = truth.to(reference.dtype)
+    known = (found == 0) & (reference == 0) & (rounded == 0) & (torch.signbit(rounded) == torch.signbit(reference))
+    off = known & (torch.signbit(found) != torch.signbit(reference))
+    if not bool(off.any()):
+        return EXACT
+    place, count = _first(off)
+    return Distance(Word.BASIC, detail=f"{count} zeros have the other sign; at {place} {found[place].item()}")
 
 
 FINITE, NAN, PLUS, MINUS = 0, 1, 2, 3

@@ -107,7 +107,8 @@ def _few(f: Any, r: Any, eps: float) -> str:
     if float(unknown.double().mean()) <= RARE:
         return ""
     place = tuple(unknown.nonzero()[0].tolist())
-    return f"{int(unknown.sum())} of {unknown.numel()} draws have a value that the reference never has there, as {float(f[place]):.6g}"
+    count = f"{int(unknown.sum())} of {unknown.numel()} draws"
+    return f"{count} have a value that the reference never has there, as {float(f[place]):.6g}"
 
 
 def _kolmogorov_smirnov(f: Any, r: Any) -> float:

@@ -2,8 +2,8 @@
 
 Asked:  of hundreds of samples that torch's database has for an operator, which few show most?
 Answer: the first, then each that brings something new: another rank, a zero-size, scalar, broadcast or non-contiguous tensor,
-        another keyword or number. Then the first once more with strided inputs, and our own of probes.py. They are made on the host from a
-        seed of the operator's own, so a run that goes on, or another --only, sees the same.
+        another keyword or number. Then the first once more with strided inputs, and our own of probes.py. They are made on the
+        host from a seed of the operator's own, so a run that goes on, or another --only, sees the same.
 Limits: tensors keep their strides, not that two arguments share memory.
 """
 
@@ -64,7 +64,7 @@ def choose(op: Any, operator: str, dtype: Any, requires_grad: bool, most: int, o
         first = next((one for one in chosen if any(t.numel() > 1 and t.dim() for t in _sample(one).tensors())), None)
         if first is not None:
             chosen += _strided(first)
-        chosen += list(probes.extra(operator, dtype, requires_grad))
+        chosen += list(probes.extra(op, dtype, requires_grad))
     return [_sample(one) for one in chosen]
 
 
