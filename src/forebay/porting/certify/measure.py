@@ -30,6 +30,7 @@ from forebay.porting.certify.verdict import Case, Verdict, Word, worse
 
 MOST = {"full": 10, "smoke": 1}  # of the database's samples, of one case
 ELEMENTWISE = ("UnaryUfuncInfo", "BinaryUfuncInfo")  # torch's database's classes
+TRIED = 8  # samples of which those are taken
 VARIED = 2  # samples that are also called with out= and in place; drawn ones that are drawn often
 OFTEN = {"full": randoms.Patience(20_000, 200), "smoke": randoms.Patience(2_000, 24)}
 ONCE = randoms.Patience(0, 8)
@@ -178,7 +179,7 @@ def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dt
         _look_at_strides(found, reference, sample, tally)
         _look_at_arguments(mine, reference_input, sample, tally)
         _look_at_aliases(mine, found, reference_input, reference, tally)
-        if tally.varied < VARIED and not process:
+        if tally.varied < VARIED and number < TRIED and not process:
             left = list(variants(op, sample, case.operator, place, seed, reference.results))
             tally.varied += bool(left)
             for how, results in left:

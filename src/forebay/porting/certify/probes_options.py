@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-LEFT_OUT = ("pin_memory", "non_blocking", "requires_grad", "sparse", "check_errors", "_stacklevel", "p", "out_int32")
+LEFT_OUT = ("pin_memory", "non_blocking", "requires_grad", "sparse", "check_errors", "_stacklevel", "out_int32")
 
 
 def optional(op: Any, first: Any) -> Iterator[Any]:
