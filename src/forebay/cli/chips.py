@@ -12,13 +12,17 @@ import typer
 from forebay.chips import catalogue
 from forebay.chips.chip import Chip
 from forebay.chips.roofline import roofline
-from forebay.cli import out
+from forebay.cli import certify, out
+from forebay.cli.chips_card import card
+from forebay.cli.chips_gaps import gaps
 from forebay.codec import encode
 from forebay.errors import Unknown, nearest
 from forebay.porting.shim.chip.adapter import Adapter, known, named
 from forebay.units import show_bytes, show_bytes_per_s, show_flop_per_s
 
 app = typer.Typer(add_completion=False)
+app.command("card")(card)
+app.command("gaps")(gaps)
 
 _SOFTWARE = {
     "device_type": "torch device",
@@ -147,6 +151,9 @@ def accept(
         f"\n{adapter.vendor}, {found.plugin}, torch {found.torch}: {found.passed} of {found.told} checks.", markup=False
     )
     out.console.print(f"Last proven on a card: {found.in_words()}." + (f" Kept in {place}." if place else ""), markup=False)
+
+
+app.command("certify")(certify.certify)
 
 
 def _adapter(name: str) -> Adapter:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from forebay.porting.certify.samples import Sample, seeded, wide_of
+from forebay.porting.certify.samples import Sample, wide_of
 from forebay.porting.certify.traffic import device_of
 
 COTANGENT = 7  # added to the call's seed
@@ -45,7 +45,7 @@ def host(value: Any) -> Any:
 
 def forward(op: Any, sample: Sample, seed: int, wait: Callable[[], Any], *, process: bool = False) -> Outcome:
     """The operator's results. With `process` what torch's database makes of them: decompositions are unique only after it."""
-    seeded(seed)
+    torch.manual_seed(seed)
     began = time.perf_counter()
     with _quiet(), torch.no_grad():
         result = op(*sample.args, **sample.kwargs)
@@ -56,7 +56,7 @@ def forward(op: Any, sample: Sample, seed: int, wait: Callable[[], Any], *, proc
 
 def backward(op: Any, sample: Sample, seed: int, dtype: Any, wait: Callable[[], Any]) -> Outcome:
     """The gradients with respect to every argument that takes one; none where no result has a gradient."""
-    seeded(seed)
+    torch.manual_seed(seed)
     began = time.perf_counter()
     with _quiet():
         made = _flat(sample.process(op(*sample.args, **sample.kwargs)))

@@ -129,7 +129,8 @@ def _plain(found: Any, reference: Any, truth: Any) -> Distance:
     if isinstance(reference, float) and isinstance(found, float):
         if not isinstance(truth, float):
             truth = reference
-        return one(*(torch.tensor(value, dtype=torch.float64) for value in (found, reference, truth)), default(torch.float32))
+        f, r, t = (torch.tensor(value, dtype=torch.float64) for value in (found, reference, truth))
+        return one(f, r, t, default(torch.float32))
     if found == reference or isinstance(reference, (torch.device, str)):
         return EXACT
     return Distance(Word.WRONG, detail=f"{found!r:.60}, not {reference!r:.60}")

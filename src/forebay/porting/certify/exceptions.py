@@ -1,10 +1,12 @@
 """Operators to which a rule of the measure doesn't apply, and why.
 
-Each table has torch's name of the operator before its first dot, or with it. They are facts of torch 2.4 to 2.13, read in its
+A name stands for all its variants. They are facts of torch 2.4 to 2.13, read in its
 documentation; a name that a torch doesn't have does no harm.
 """
 
 from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
 
 # Its meaning depends on the format, so in float64 it answers another question: the reference chip is the truth.
 OF_THE_FORMAT = frozenset(
@@ -68,3 +70,9 @@ MAY_DIFFER_TWICE = frozenset(
         "__getitem__",
     }
 )
+
+
+def listed(operator: str, table: AbstractSet[str]) -> bool:
+    """Whether a table has this operator: under its own name, or that of which it is a variant."""
+    words = operator.split(".")
+    return any(".".join(words[:count]) in table for count in range(1, len(words) + 1))

@@ -21,7 +21,7 @@ from forebay.porting.certify import randoms
 from forebay.porting.certify.calls import Outcome, backward, forward, host
 from forebay.porting.certify.compare import EXACT, Distance, Tolerance, compare, default, ratio
 from forebay.porting.certify.database import uninitialised
-from forebay.porting.certify.exceptions import MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED
+from forebay.porting.certify.exceptions import MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED, listed
 from forebay.porting.certify.samples import Sample, carried, choose, seed_of, widened
 from forebay.porting.certify.target import waiting
 from forebay.porting.certify.traffic import Traffic, device_of, is_fallback
@@ -132,7 +132,7 @@ class _Sides:
 def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dtype: Any, tally: _Tally, mode: str) -> int:
     """Put what this sample shows into the tally. 1 when there was something to compare."""
     seed = seed_of(case.operator, case.format, str(number))
-    process = case.operator.partition(".")[0] in UNIQUE_ONLY_PROCESSED or case.operator in UNIQUE_ONLY_PROCESSED
+    process = listed(case.operator, UNIQUE_ONLY_PROCESSED)
     forth = case.direction == "forward"
 
     def call(at: Sample, wait: Callable[[], Any], seed: int = seed) -> Outcome:
@@ -195,7 +195,7 @@ def _after_seed(seed: int) -> Any:
 
 
 def _truth(call: Any, sample: Sample, case: Case, tally: _Tally) -> Sequence[Any] | None:
-    if case.operator in OF_THE_FORMAT or case.operator.partition(".")[0] in OF_THE_FORMAT:
+    if listed(case.operator, OF_THE_FORMAT):
         tally.note = "the reference chip is its truth: its meaning is of the format"
         return None
     try:
@@ -233,7 +233,7 @@ def _look_twice(case: Case, found: Outcome, again: Outcome, sides: _Sides, tally
     if same(found.on_host(), again.on_host()):
         return
     if same(sides.on_reference().results, sides.on_reference().results):
-        known = case.operator.partition(".")[0] in MAY_DIFFER_TWICE
+        known = listed(case.operator, MAY_DIFFER_TWICE)
         why = ", as torch documents it for CUDA" if known else ""
         tally.see(Word.NONDETERMINISTIC, f"the same call with the same seed gave other bits{why}")
 

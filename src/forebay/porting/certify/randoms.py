@@ -107,11 +107,13 @@ def _few(f: Any, r: Any, eps: float) -> str:
     if float(unknown.double().mean()) <= RARE:
         return ""
     place = tuple(unknown.nonzero()[0].tolist())
-    return f"{int(unknown.sum())} of {unknown.numel()} draws have a value that the reference never has there, as {float(f[place]):.6g}"
+    count = f"{int(unknown.sum())} of {unknown.numel()} draws"
+    return f"{count} have a value that the reference never has there, as {float(f[place]):.6g}"
 
 
 def _kolmogorov_smirnov(f: Any, r: Any) -> float:
-    values = torch.cat([f, r]).unique()
+    values: Any = torch.cat([f, r])
+    values = values.unique()
     below = [torch.searchsorted(one.sort().values, values, right=True).double() / len(one) for one in (f, r)]
     return float((below[0] - below[1]).abs().max())
 

@@ -2,8 +2,8 @@
 
 Asked:  of hundreds of samples that torch's database has for an operator, which few show most?
 Answer: the first, then each that brings something new: another rank, a zero-size, scalar, broadcast or non-contiguous tensor,
-        another keyword or number. Then the first once more with strided inputs, and our own of probes.py. They are made on the host from a
-        seed of the operator's own, so a run that goes on, or another --only, sees the same.
+        another keyword or number. Then the first once more with strided inputs, and our own of probes.py. They are made on the
+        host from a seed of the operator's own, so a run that goes on, or another --only, sees the same.
 Limits: tensors keep their strides, not that two arguments share memory.
 """
 
@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from forebay.porting.certify import probes
 
-LOOK = 64  # samples of the database that are looked at
+LOOK = 6  # samples of the database that are looked at, for each that is taken
 SEED = 20261122
 ON_HOST = {"tensor_split": (1,)}  # arguments that torch wants on the host, by place: the input is 0
 PLAIN = (bool, int, float, str)
@@ -58,7 +58,7 @@ def seeded(seed: int) -> None:
 def choose(op: Any, operator: str, dtype: Any, requires_grad: bool, most: int, own: bool = True) -> list[Sample]:
     """At most `most` of the database's samples; and, where `own`, a strided one and those of probes.py."""
     seeded(seed_of(operator, str(dtype)))
-    found = list(itertools.islice(op.sample_inputs("cpu", dtype, requires_grad=requires_grad), LOOK))
+    found = list(itertools.islice(op.sample_inputs("cpu", dtype, requires_grad=requires_grad), LOOK * most))
     chosen = [found[place] for place in _spread([_features(one) for one in found], most)]
     if own:
         first = next((one for one in chosen if any(t.numel() > 1 and t.dim() for t in _sample(one).tensors())), None)

@@ -1,7 +1,8 @@
 """The device that is measured, in the process that measures it.
 
 Asked:  how does a worker get at the chip, and is the chip still there?
-Answer: `open_device` imports what brings the device and tries it; `healthy` copies a few numbers there and back with one addition.
+Answer: `open_device` imports what brings the device and tries it; `healthy` copies a few numbers there and back, with an
+        addition between.
 Limits: whether the numbers are right isn't asked here: a chip that computes wrongly is there.
 """
 

@@ -44,7 +44,8 @@ class Traffic:
     def __enter__(self) -> Traffic:
         _arm()
         _open.append(self)
-        self._guard = torch._C._IncludeDispatchKeyGuard(_key)
+        guard: Any = torch._C._IncludeDispatchKeyGuard
+        self._guard = guard(_key)
         self._guard.__enter__()
         return self
 

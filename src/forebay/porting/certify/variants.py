@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from forebay.porting.certify.calls import host
-from forebay.porting.certify.samples import Sample, carried, seeded
+from forebay.porting.certify.samples import Sample, carried
 
 HOST = torch.device("cpu")
 
@@ -32,9 +32,9 @@ def variants(
                 if _into(op, sample, operator, HOST, seed, reference, how, check=True) is not None:
                     left = _into(op, sample, operator, place, seed, reference, how)
                     yield how, [host(one) for one in left or ()]
-        if op.inplace_variant is not None and not sample.broadcasts_input and tensors and len(reference) == 1:
-            if isinstance(_in_place(op, sample, operator, HOST, seed, reference, check=True), list):
-                yield "in place", _in_place(op, sample, operator, place, seed, reference) or []
+        able = op.inplace_variant is not None and not sample.broadcasts_input and tensors and len(reference) == 1
+        if able and isinstance(_in_place(op, sample, operator, HOST, seed, reference, check=True), list):
+            yield "in place", _in_place(op, sample, operator, place, seed, reference) or []
 
 
 def _into(
@@ -45,7 +45,7 @@ def _into(
     outs = [one.to(place) for one in outs]
     at = carried(sample, operator, place)
     try:
-        seeded(seed)
+        torch.manual_seed(seed)
         op(*at.args, **at.kwargs, out=outs[0] if len(outs) == 1 else tuple(outs))
     except Exception:
         if check:
@@ -59,7 +59,7 @@ def _in_place(
 ) -> list[Any] | str | None:
     at = carried(sample, operator, place)
     try:
-        seeded(seed)
+        torch.manual_seed(seed)
         made = op.inplace_variant(*at.args, **at.kwargs)
     except Exception:
         if check:

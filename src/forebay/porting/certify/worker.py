@@ -1,7 +1,7 @@
 """A worker: the process that touches the chip, one operator at a time.
 
 Asked:  how does one operator's crash or hang cost one verdict?
-Answer: a worker gets an operator and its cases on a pipe, says which case it begins and what the verdict is, and does nothing else.
+Answer: a worker gets an operator and its cases on a pipe, says which case it begins and what the verdict is, and nothing else.
         Whoever started it (crew.py) sees which case was running when it ended or fell silent. It tries the chip when it starts
         and after each error: when the chip doesn't answer it says so and ends.
         It is forked by a process that has the database, or started as a process of its own where a fork can't use the chip:
