@@ -104,7 +104,7 @@ def wide_of(dtype: Any) -> Any:
 def _at(tensor: Any, device: Any) -> Any:
     """A copy with the same strides: all of its storage goes, as one plain row, and is looked at as before."""
     plain = tensor.detach()
-    if plain.layout != torch.strided or plain.is_contiguous():
+    if plain.layout != torch.strided or (plain.is_contiguous() and not plain.storage_offset()):
         made = plain.to(device, copy=True)
     else:
         plain = torch.resolve_neg(torch.resolve_conj(plain))
