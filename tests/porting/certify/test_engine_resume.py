@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_workers_end_with_a_killed_parent(start, tmp_path):
     while len(children) < 2:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
-        children = open(f"/proc/{process.pid}/task/{process.pid}/children").read().split()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     deadline = time.monotonic() + 20
