@@ -11,12 +11,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress
 
 from forebay import __version__
-from forebay.chips import catalogue
+from forebay.chips import catalogue, certified
 from forebay.chips.chip import Chip
 from forebay.cli import out, port_files, port_table
 from forebay.errors import BadInput
-from forebay.porting import effort, proof, report
-from forebay.porting.findings import Findings, Word
+from forebay.porting import effort, measured, operators, proof, report
+from forebay.porting.findings import Findings, Verdict, Word
 from forebay.porting.page import page
 from forebay.porting.sarif import sarif
 from forebay.porting.scan import scan_script, scan_tree
@@ -59,7 +59,7 @@ def port(
     chips = [catalogue.find(name) for name in dict.fromkeys(to)] if to else list(catalogue.load().values())
     target = port_files.target(as_sarif or as_html, (".sarif", ".json") if as_sarif else (".html", ".htm"))
     findings = _scan(path, limit_files)
-    verdicts = report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)})
+    verdicts = _measured(report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)}), findings, path)
     if as_json:
         out.as_json(port_files.as_data(findings, verdicts, chips))
     elif as_sarif:
@@ -93,6 +93,20 @@ def _scan(path: Path, most: int) -> Findings:
 def _say_where(target: Path | None, findings: Findings) -> None:
     if target is not None:
         out.console.print(f"{target}: {len(findings.findings)} findings in {len(findings.files)} files read")
+
+
+def _measured(verdicts: tuple[Verdict, ...], findings: Findings, path: Path) -> tuple[Verdict, ...]:
+    """The verdicts, with what scorecards say of the operators that the scripts call by name."""
+    if "a device" not in findings.needs:
+        return verdicts
+    cards = certified.load()
+    told = {verdict.chip: card for verdict in verdicts if (card := measured.card_of(verdict.chip, cards)) is not None}
+    looked_for = frozenset().union(*(measured.failing(card) for card in told.values()))
+    calls = operators.of_files(path if path.is_dir() else path.parent, findings.files, looked_for)
+    return tuple(
+        measured.worsened(verdict, calls, findings.needs, told[verdict.chip]) if verdict.chip in told else verdict
+        for verdict in verdicts
+    )
 
 
 def _proven(chips: list[Chip]) -> dict[str, str]:
