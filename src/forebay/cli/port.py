@@ -9,7 +9,7 @@ import typer
 
 from forebay.chips import catalogue
 from forebay.chips.chip import Chip
-from forebay.cli import out
+from forebay.cli import out, port_rewrite
 from forebay.codec import encode
 from forebay.errors import BadInput
 from forebay.porting import proof, report
@@ -31,11 +31,18 @@ def port(
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
+    show_diff: Annotated[bool, typer.Option("--diff", help="Print the same text for every device, as a diff.")] = False,
+    do_write: Annotated[
+        bool, typer.Option("--write", help="Put that text in place; the originals stay in git or beside.")
+    ] = False,
 ) -> None:
     """Say what a CUDA-written script needs from a chip, and which chips can run it."""
     level = _level(fail_on)
     chips = [catalogue.find(name) for name in to] if to else list(catalogue.load().values())
     findings = scan_tree(script) if script.is_dir() else scan_script(script)
+    if show_diff or do_write:
+        port_rewrite.run(script, findings, as_json=as_json, do_write=do_write)
+        return
     verdicts = report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)})
     if as_json:
         out.as_json({"findings": encode(findings), "verdicts": encode(verdicts)})
