@@ -29,9 +29,8 @@ class Guards:
         for outer, inner in self._page.above(node):
             if isinstance(outer, (cst.If, cst.IfExp)) and inner is outer.body and self._asks(outer.test):
                 return True
-            joined = isinstance(outer, cst.BooleanOperation) and isinstance(outer.operator, cst.And)
-            if joined and inner is outer.right and self._asks(outer.left):
-                return True
+            if isinstance(outer, cst.BooleanOperation) and isinstance(outer.operator, cst.And) and inner is outer.right:
+                return self._asks(outer.left) or self.guarded(outer)
             if isinstance(outer, (cst.FunctionDef, cst.ClassDef, cst.Lambda)):
                 return False  # called from elsewhere, perhaps unasked
         return False

@@ -12,14 +12,14 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 
 import libcst as cst
 
 from forebay.porting.findings import Finding
 from forebay.porting.rewrite import devices, groups, head, mixed, moves, runtime
-from forebay.porting.rewrite.change import Change, applied, named
+from forebay.porting.rewrite.change import Change, Splice, applied, named
 from forebay.porting.rewrite.guards import Guards
 from forebay.porting.rewrite.names import children
 from forebay.porting.rewrite.page import Page
@@ -52,10 +52,27 @@ def rewrite(body: bytes, path: str, chosen_late: bool = True) -> Rewritten:
         return _as_it_was(path, body, findings, "LibCST doesn't give this file's bytes back; rewrite it by hand")
     plan = head.plan(page, tuple(_changes(page)), chosen_late)
     splices = [*plan.added, *(splice for change in plan.changes for splice in change.splices)]  # new lines first where both begin
-    after = applied(page.body, splices, plan.names)
     edits, left = _settled(page, places, findings, plan)
-    oldest = max((change.torch for change in plan.changes), default="")
-    return Rewritten(path=path, before=body, after=mark + after.decode().encode(encoding), edits=edits, left=left, torch=oldest)
+    cuts = tuple(_cuts(page.body, splices, plan.names, encoding, len(mark)))
+    return Rewritten(
+        path=path,
+        before=body,
+        after=mark + applied(page.body, splices, plan.names).decode().encode(encoding),
+        edits=edits,
+        left=left,
+        splices=cuts,
+        torch=max((change.torch for change in plan.changes), default=""),
+    )
+
+
+def _cuts(
+    body: bytes, splices: list[Splice], names: Mapping[str, str], encoding: str, first: int
+) -> Iterator[tuple[int, int, bytes]]:
+    """The splices in the bytes of the file itself, which may be in another encoding than UTF-8."""
+    for one in sorted(splices, key=lambda splice: (splice.start, splice.end)):
+        start = first + len(body[: one.start].decode().encode(encoding))
+        cut = len(body[one.start : one.end].decode().encode(encoding))
+        yield start, start + cut, named(one.text, names).encode(encoding)
 
 
 def _decoded(body: bytes) -> tuple[str, str, bytes]:

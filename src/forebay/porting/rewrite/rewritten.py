@@ -33,4 +33,5 @@ class Rewritten:
     after: bytes  # equal to `before` where nothing was to be done
     edits: tuple[Edit, ...]
     left: tuple[Left, ...]
+    splices: tuple[tuple[int, int, bytes], ...] = ()  # all that was cut from `before`, in order, and what came in its place
     torch: str = ""  # the oldest torch that has all that the new text uses
