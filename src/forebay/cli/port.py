@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress
 from forebay import __version__
 from forebay.chips import catalogue, certified
 from forebay.chips.chip import Chip
-from forebay.cli import out, port_files, port_table
+from forebay.cli import out, port_files, port_rewrite, port_table
 from forebay.errors import BadInput
 from forebay.porting import effort, measured, operators, proof, report
 from forebay.porting.findings import Findings, Verdict, Word
@@ -50,15 +50,28 @@ def port(
         int,
         typer.Option("--limit-files", metavar="N", min=1, help="Refuse a folder with more files than these that can be read."),
     ] = Limits().most,
+    show_diff: Annotated[bool, typer.Option("--diff", help="Print the same text for every device, as a diff.")] = False,
+    do_write: Annotated[
+        bool, typer.Option("--write", help="Put that text in place; the originals stay in git or beside.")
+    ] = False,
     every: Annotated[bool, typer.Option("--all", help="A line for every finding, however many there are.")] = False,
 ) -> None:
     """Say what a CUDA-written script or project needs from a chip, and which chips can run it."""
     if sum((as_json, bool(as_sarif), bool(as_html))) > 1:
         raise BadInput("One report at a time.", asked="--json, --sarif, --html together", hint="run it once for each")
+    if (show_diff or do_write) and (as_sarif or as_html or fail_on):
+        raise BadInput(
+            "The rewrite makes no report.",
+            asked="--diff or --write with --sarif, --html or --fail-on",
+            hint="run it once for each",
+        )
     level = _level(fail_on)
     chips = [catalogue.find(name) for name in dict.fromkeys(to)] if to else list(catalogue.load().values())
     target = port_files.target(as_sarif or as_html, (".sarif", ".json") if as_sarif else (".html", ".htm"))
     findings = _scan(path, limit_files)
+    if show_diff or do_write:
+        port_rewrite.run(path, findings, as_json=as_json, do_write=do_write)
+        return
     verdicts = _measured(report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)}), findings, path)
     if as_json:
         out.as_json(port_files.as_data(findings, verdicts, chips))
