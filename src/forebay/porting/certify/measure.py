@@ -30,6 +30,7 @@ from forebay.porting.certify.verdict import Case, Verdict, Word, worse
 
 MOST = {"full": 10, "smoke": 1}  # of the database's samples, of one case
 ELEMENTWISE = ("UnaryUfuncInfo", "BinaryUfuncInfo")  # torch's database's classes
+TRIED = 8  # samples of which those are taken
 VARIED = 2  # samples that are also called with out= and in place; drawn ones that are drawn often
 OFTEN = {"full": randoms.Patience(20_000, 200), "smoke": randoms.Patience(2_000, 24)}
 ONCE = randoms.Patience(0, 8)
@@ -50,6 +51,7 @@ class _Tally:
     seconds: float = 0.0
     reference_seconds: float = 0.0
     samples: int = 0
+    varied: int = 0  # samples that were also called in another way
     drawn: int = 0  # of them, those whose values are drawn
     said: dict[Word, str] = field(default_factory=dict)
     note: str = ""
@@ -177,8 +179,10 @@ def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dt
         _look_at_strides(found, reference, sample, tally)
         _look_at_arguments(mine, reference_input, sample, tally)
         _look_at_aliases(mine, found, reference_input, reference, tally)
-        if number < VARIED and not process:
-            for how, results in variants(op, sample, case.operator, place, seed, reference.results):
+        if tally.varied < VARIED and number < TRIED and not process:
+            left = list(variants(op, sample, case.operator, place, seed, reference.results))
+            tally.varied += bool(left)
+            for how, results in left:
                 if isinstance(results, str):
                     tally.see(Word.WRONG, f"{how}: {results}")
                 else:

@@ -5,7 +5,8 @@ Answer: for an operator, more calls of it, by what torch's database says that it
         differ from the database's in one thing each: values at the edges of a format, one magnitude at a time; sizes beside
         powers of two; strides, offsets and repeated elements; other number formats, alone and in pairs; rows of thousands of
         elements; ties; a long inner dimension. What is neither of the three gets the database's own samples once more, larger
-        and otherwise (probes_varied.py), and where the operator is known, rows and products (probes_rows.py).
+        and otherwise (probes_varied.py), and where the operator is known, rows and products (probes_rows.py). Of every operator
+        each option is tried once (probes_options.py).
         They are on the host; the engine carries them to the chip as it does the others.
 Limits: calls that torch's CPU kernels refuse, or answer by chance, aren't made: an integer divided by zero, a float beyond an
         integer's range. Which of several equal elements comes first is asked only where torch's documentation says it.
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 
-from forebay.porting.certify import probes_rows, probes_values, probes_varied
+from forebay.porting.certify import probes_options, probes_rows, probes_values, probes_varied
 from forebay.porting.certify.probes_values import extremes, grid, magnitudes, spread, wholes
 from forebay.porting.certify.probes_varied import offset, transposed
 
@@ -54,6 +55,9 @@ def extra(op: Any, dtype: Any, requires_grad: bool) -> Iterator[Any]:
     maker = makers.get(type(op).__name__, _else)
     for made in maker(op, dtype, requires_grad, with_others):
         yield _sample(made, requires_grad) if isinstance(made, tuple) else made
+    first = probes_varied.first(op, dtype, requires_grad)
+    if first is not None:
+        yield from probes_options.optional(op, first)
 
 
 def _main(op: Any) -> Any:

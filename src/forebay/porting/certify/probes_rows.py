@@ -160,6 +160,9 @@ def _largest(op: Any, dtype: Any, requires_grad: bool) -> Iterator[Call]:
     if "no_dim" in op.variant_test_name or op.name == "aminmax":
         yield (x,), {}
         yield (x[0],), {}
+    if op.variant_test_name != "binary":
+        for rows in long_rows(dtype, ROW):
+            yield (rows,), {} if "no_dim" in op.variant_test_name else {"dim": -1}
     if "no_dim" not in op.variant_test_name and op.variant_test_name != "binary":
         yield (x,), {"dim": -1}
         yield (x,), {"dim": 1, "keepdim": True}
@@ -178,13 +181,16 @@ def _places(op: Any, dtype: Any, requires_grad: bool) -> Iterator[Call]:
     if name == "index_select":
         yield (x, 0, some), {}
         yield (x, -1, torch.tensor((6, 0, 5))), {}
+        yield (x[:, :0], 0, some), {}
+        yield (x, 0, some[:0]), {}
     elif name == "index_add":
         yield (x, 0, some, spread((8, 7), dtype)), {}
         yield (x, 0, many, spread((1025, 7), dtype)), {}
     elif name in ("gather", "take_along_dim"):
         index = torch.randint(0, 41, (65, 7))
         index[0], index[1], index[2] = 0, 1, 40
-        yield ((x, 0, index) if name == "gather" else (x, index, 0)), {}
+        for values, places in ((x, index), (x[:, :0], index[:, :0])):
+            yield ((values, 0, places) if name == "gather" else (values, places, 0)), {}
     elif name in ("scatter_add", "scatter"):
         index = torch.stack([torch.randperm(41) for _ in range(7)], 1) if name == "scatter" else torch.randint(0, 5, (41, 7))
         yield (x, 0, index, spread((41, 7), dtype)), {}
@@ -193,6 +199,7 @@ def _places(op: Any, dtype: Any, requires_grad: bool) -> Iterator[Call]:
     elif name == "nn.functional.embedding":
         yield (some, x), {}
         yield (many, x), {}
+        yield (some[:0], x), {}
     elif name == "index_put":
         yield (x, (some,), spread((8, 7), dtype)), {"accumulate": True}
         yield (x, (many,), spread((1025, 7), dtype)), {"accumulate": True}

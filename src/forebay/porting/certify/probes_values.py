@@ -104,11 +104,12 @@ def edges(dtype: Any) -> Any:
 
 
 def rows(dtype: Any, length: int) -> Iterator[Any]:
-    """Long rows: all of a sign, so that a total grows; whose product stays near one; of a large mean; that cancel; that rise and fall."""
+    """Long rows: of one sign, so that a total grows; of a product near one; of a large mean; that cancel; that rise, and fall."""
     if not dtype.is_floating_point:
         yield spread((3, length), dtype)
         if dtype not in (torch.bool, torch.uint8):
             yield torch.stack((torch.arange(length), -torch.arange(length))).clamp(*_ends(dtype)).to(dtype)
+            yield torch.randint(_ends(dtype)[1] // 2, _ends(dtype)[1], (3, length)).to(dtype)
         return
     near_one = torch.rand((3, length), dtype=torch.float64)
     yield (near_one + 0.5).to(dtype)

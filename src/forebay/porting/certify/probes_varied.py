@@ -1,8 +1,8 @@
 """The database's own samples once more: larger, laid out otherwise in memory, of other formats and with other values.
 
 Asked:  what does a telling sample of any operator look like, without knowing the operator?
-Answer: torch's makers of samples take their sizes from four names, S, M, L and XS. With larger numbers under these names they make
-        larger samples, of which the first and the largest of a few are taken. Then the first sample, transposed in memory, and
+Answer: torch's makers of samples take their sizes from four names, S, M, L and XS. With larger numbers there they make larger
+        samples, of which the first and the largest of a few are taken. Then the first sample, transposed in memory, and
         beginning inside a larger memory; and in each number format that isn't measured by itself. Where the operator keeps its
         input's shape, that input also with NaN and infinities in it, as whole numbers with equal ones among them, and smaller.
 Limits: samples whose sizes are written out in their makers stay as they are; what is larger than MOST elements is left out.
@@ -32,17 +32,23 @@ UNORDERED = ("sort", "topk", "kthvalue", "median", "mode", "unique", "max", "min
 
 def varied(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Iterator[Any]:
     yield from larger(op, dtype, requires_grad)
-    first = next((one for one in _made(op, dtype, requires_grad) if any(t.dim() and t.numel() > 1 for t in _tensors(one))), None)
-    if first is None:
+    usual = first(op, dtype, requires_grad)
+    if usual is None:
         return
-    yield from _looked_at(first, transposed, offset)
-    if dtype.is_floating_point and _keeps_its_shape(op, first):
+    yield from _looked_at(usual, transposed, offset)
+    if dtype.is_floating_point and _keeps_its_shape(op, usual):
         changes = [smaller, *([] if _one_of(op, UNORDERED) else [whole]), *([] if requires_grad else [with_edges])]
-        yield from _changed(first, *changes)
+        yield from _changed(usual, *changes)
+        yield from _looked_at(usual, repeated)
     if with_others:
         for other in OTHERS:
             if other in op.supported_dtypes("cpu"):
                 yield from _made(op, other, False)[:1]
+
+
+def first(op: Any, dtype: Any, requires_grad: bool) -> Any:
+    """The database's first sample that has more than single numbers, or None."""
+    return next((one for one in _made(op, dtype, requires_grad) if any(t.dim() and t.numel() > 1 for t in _tensors(one))), None)
 
 
 def larger(op: Any, dtype: Any, requires_grad: bool) -> list[Any]:
@@ -67,6 +73,11 @@ def offset(x: Any) -> Any:
     held = torch.zeros(x.numel() + 5, dtype=x.dtype)
     held[5:] = x.reshape(-1)
     return held[5:].view(x.shape)
+
+
+def repeated(x: Any) -> Any:
+    """One row, which is told to be all of them."""
+    return x[:1].expand_as(x) if x.dim() and x.layout == torch.strided and x.is_floating_point() and len(x) else x
 
 
 def _looked_at(sample: Any, *looks: Callable[[Any], Any]) -> Iterator[Any]:

@@ -104,7 +104,7 @@ def wide_of(dtype: Any) -> Any:
 def _at(tensor: Any, device: Any) -> Any:
     """A copy with the same strides: all of its storage goes, as one plain row, and is looked at as before."""
     plain = tensor.detach()
-    if plain.layout != torch.strided or plain.is_contiguous():
+    if plain.layout != torch.strided or (plain.is_contiguous() and not plain.storage_offset()):
         made = plain.to(device, copy=True)
     else:
         plain = torch.resolve_neg(torch.resolve_conj(plain))
@@ -134,6 +134,7 @@ def _features(given: Any) -> frozenset[str]:
     found |= {f"{name}={value}" if isinstance(value, PLAIN) else name for name, value in sample.kwargs.items()}
     found |= {f"{place}: {arg}" for place, arg in enumerate(sample.args) if isinstance(arg, PLAIN)}
     found |= {f"{place}: {type(arg).__name__}" for place, arg in enumerate(sample.args)}
+    found.add(str([(name, value) for name, value in sample.kwargs.items() if isinstance(value, PLAIN)]))
     if any(one.numel() == 0 for one in tensors):
         found.add("zero-size")
     if any(one.layout == torch.strided and not one.is_contiguous() for one in tensors):

@@ -56,7 +56,11 @@ def plant(faults: Iterable[Fault]) -> None:
     for fault in faults:
         for operator in fault.operators:
             overloads = dict(_overloads(operator))
-            reaches = any(map(_reaches, overloads))
+            reaches = any(
+                _reaches(full)
+                for full in overloads
+                if full.startswith((f"aten::{operator}.", f"aten::{operator}")) and "out" not in full
+            )
             for full, op in overloads.items():
                 if fault.whole:
                     _take_over(library, full, op, fault)

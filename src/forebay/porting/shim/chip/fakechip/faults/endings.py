@@ -20,7 +20,10 @@ def _fell_back(right: Any, *args: Any, **options: Any) -> Any:
     place = next((device_of(one) for one in _tensors(args) if device_of(one).type != "cpu"), None)
     if place is None:
         return right(*args, **options)
-    made = right.keywords["op"](*_to_host(args), **{name: _to_host(one) for name, one in options.items()})
+    op = right.keywords["op"]
+    made = op(*_to_host(args), **{name: _to_host(one) for name, one in options.items()})
+    if op._schema.name.endswith("_"):
+        return args[0].copy_(made)
     return type(made)(one.to(place) for one in made) if isinstance(made, tuple) else made.to(place)
 
 
@@ -57,7 +60,7 @@ def long_rows_are_computed_on_the_host(right: Any, x: Any, *rest: Any, **options
 def bfloat16_is_computed_on_the_host(right: Any, x: Any, *rest: Any, **options: Any) -> Any:
     """In bfloat16 only."""
     there = x.dtype == torch.bfloat16 and "out" not in options
-    return (_fell_back if there else right)(x, *rest, **options)
+    return _fell_back(right, x, *rest, **options) if there else right(x, *rest, **options)
 
 
 @call(HOST, "gelu_backward", "_softmax_backward_data")
