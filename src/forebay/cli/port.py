@@ -1,28 +1,34 @@
-"""`forebay port`: what a script needs from a chip, line by line, and which chips can run it. Needs no cloud."""
+"""`forebay port`: what a script or a project needs from a chip, line by line, and which chips can run it. Needs no cloud."""
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from forebay import __version__
 from forebay.chips import catalogue
 from forebay.chips.chip import Chip
-from forebay.cli import out, port_rewrite
-from forebay.codec import encode
+from forebay.cli import out, port_files, port_rewrite, port_table
 from forebay.errors import BadInput
-from forebay.porting import proof, report
-from forebay.porting.findings import Findings, Verdict, Word
+from forebay.porting import effort, proof, report
+from forebay.porting.findings import Findings, Word
+from forebay.porting.page import page
+from forebay.porting.sarif import sarif
 from forebay.porting.scan import scan_script, scan_tree
 from forebay.porting.shim.chip.adapter import for_device
+
+EXITS = """Exits with 0 when it was read; 1 when --fail-on says so; 2 for a script that can't be read, or words that don't go
+together; 3 for a file or a chip that isn't there; 5 when a report would take the place of a file of yours."""
 
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(epilog=EXITS)
 def port(
-    script: Annotated[Path, typer.Argument(help="A Python script; or a folder, to read every script in it.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="A Python script; or a folder, to read every file in it.", show_default=False)],
     to: Annotated[list[str] | None, typer.Option("--to", metavar="CHIP", help="Only this chip; may be repeated.")] = None,
     fail_on: Annotated[
         str,
@@ -31,25 +37,47 @@ def port(
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
+    as_sarif: Annotated[
+        str, typer.Option("--sarif", metavar="FILE", help="Write SARIF 2.1.0 for code review; - prints it.")
+    ] = "",
+    as_html: Annotated[str, typer.Option("--html", metavar="FILE", help="Write a report in one HTML file; - prints it.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="A line for every finding, however many there are.")] = False,
     show_diff: Annotated[bool, typer.Option("--diff", help="Print the same text for every device, as a diff.")] = False,
     do_write: Annotated[
         bool, typer.Option("--write", help="Put that text in place; the originals stay in git or beside.")
     ] = False,
 ) -> None:
-    """Say what a CUDA-written script needs from a chip, and which chips can run it."""
+    """Say what a CUDA-written script or project needs from a chip, and which chips can run it."""
+    if sum((as_json, bool(as_sarif), bool(as_html))) > 1:
+        raise BadInput("One report at a time.", asked="--json, --sarif, --html together", hint="run it once for each")
+    if (show_diff or do_write) and (as_sarif or as_html or fail_on):
+        raise BadInput("Rewriting and judging are two runs.", asked="--diff or --write with --sarif, --html or --fail-on")
     level = _level(fail_on)
-    chips = [catalogue.find(name) for name in to] if to else list(catalogue.load().values())
-    findings = scan_tree(script) if script.is_dir() else scan_script(script)
+    chips = [catalogue.find(name) for name in dict.fromkeys(to)] if to else list(catalogue.load().values())
+    target = port_files.target(as_sarif or as_html, (".sarif", ".json") if as_sarif else (".html", ".htm"))
+    findings = scan_tree(path) if path.is_dir() else scan_script(path)
     if show_diff or do_write:
-        port_rewrite.run(script, findings, as_json=as_json, do_write=do_write)
+        port_rewrite.run(path, findings, as_json=as_json, show_diff=show_diff, do_write=do_write)
         return
     verdicts = report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)})
     if as_json:
-        out.as_json({"findings": encode(findings), "verdicts": encode(verdicts)})
+        out.as_json(port_files.as_data(findings, verdicts, chips))
+    elif as_sarif:
+        port_files.write(target, port_files.as_text(sarif(findings, chips, __version__)))
+    elif as_html:
+        efforts = {chip.name: effort.effort(findings, chip) for chip in chips}
+        told = page(findings, verdicts, chips, efforts, effort.everywhere(findings), date.today().isoformat())
+        port_files.write(target, told)
     else:
-        _print(findings, verdicts)
+        port_table.show(findings, verdicts, chips, every=every)
+    _say_where(target, findings)
     if level is not None and report.ORDER.index(report.worst(verdicts)) >= report.ORDER.index(level):
         raise typer.Exit(1)
+
+
+def _say_where(target: Path | None, findings: Findings) -> None:
+    if target is not None:
+        out.console.print(f"{target}: {len(findings.findings)} findings in {len(findings.files)} files read")
 
 
 def _proven(chips: list[Chip]) -> dict[str, str]:
@@ -67,21 +95,3 @@ def _level(fail_on: str) -> Word | None:
     if fail_on in ("", *(word.value for word in report.ORDER[1:])):
         return Word(fail_on) if fail_on else None
     raise BadInput("That is no verdict to fail on.", asked=f"--fail-on {fail_on}", hint="emulated, rewrite or blocked")
-
-
-def _print(findings: Findings, verdicts: tuple[Verdict, ...]) -> None:
-    where = "line" if len(findings.files) == 1 else "place"
-    if findings.findings:
-        out.table((where, "found", "what it asks of a chip"), (row[:3] for row in report.rows(findings)), right=("line",))
-    else:
-        out.console.print("Nothing in it speaks of CUDA.")
-    files = "1 file" if len(findings.files) == 1 else f"{len(findings.files)} files"
-    torch = "torch is imported" if findings.imports_torch else "torch is not imported"
-    out.console.print(
-        f"\n{files} read, {len(findings.findings)} findings; {torch}; needs: {', '.join(findings.needs) or 'nothing'}.\n"
-    )
-    out.table(
-        ("verdict", "chips", "why", "run by us on it"),
-        ((word.value, ", ".join(chips), "; ".join(why) or "-", proven) for word, proven, why, chips in report.grouped(verdicts)),
-    )
-    out.console.print("\nRead from the text and the catalogue; nothing was run, and the script was not changed.")

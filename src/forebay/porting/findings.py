@@ -1,4 +1,4 @@
-"""The nouns of porting: Finding, Findings, Verdict."""
+"""The nouns of porting: Finding, Unread, Findings, Verdict."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ class Finding:
     what: str  # the thing found: "torch.cuda.Event", ".cuda()", "'cuda:0'"
     excerpt: str  # the line, without its indentation
     meaning: str  # what it asks of a chip, in one sentence
+    cell: int | None = None  # of a notebook, from 1; `line` and `column` are then those of the cell
+
+    @property
+    def place(self) -> str:
+        """ "train.py:12", or "train.ipynb, cell 3, line 2"."""
+        return f"{self.file}:{self.line}" if self.cell is None else f"{self.file}, cell {self.cell}, line {self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """One file of a folder that couldn't be read, and why. The rest of the folder was."""
+
+    file: str
+    reason: str  # "line 3, column 7: invalid syntax"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +42,7 @@ class Findings:
     findings: tuple[Finding, ...]  # what ties it to CUDA, by file, line and column
     imports_torch: bool
     notes: tuple[Finding, ...] = ()  # what doesn't, and is good to know: number formats, labels that only read like devices
+    unread: tuple[Unread, ...] = ()  # files of the folder, and cells of notebooks, that couldn't be read
     needs: tuple[str, ...] = ()  # "a device", "torch.distributed", and number formats: "bf16", "fp8", "fp64", "tf32"
 
 
