@@ -193,6 +193,8 @@ class _Look:
         elif argument == "non_blocking":
             self._add(keyword, "non-blocking", "non_blocking")
         elif argument in ("device_ids", "output_device"):
+            if isinstance(value, ast.IfExp) and ast.unparse(value.test).endswith(".accelerator.is_available()"):
+                return  # for every device already
             if _SPREADS.search(last_name(call.func)) or name.startswith("torch.") or _hands_on(call, _SPREADS):
                 self._add(keyword, "device-ids", argument)
         elif argument == "map_location":
