@@ -165,6 +165,8 @@ def rule_of_name(name: str) -> str | None:
         return _rule_of_torch(name, more)
     if package_of(name):
         return "cuda-package-stood-in" if first in STOOD_IN else "cuda-package"
+    if first == "faiss" and "gpu" in name.lower():
+        return "cuda-package"
     if first in _LIBRARIES and (found := _CUDA_PART.search(name)):
         return _BY_PART.get(found.group().lower(), "cuda-other")
     return _NAMES.get(name)

@@ -40,7 +40,7 @@ class Place:
 
 _SPEAKS_OF_DEVICE = re.compile(r"device|\bdev\b|map_location|gpu|accelerator|cuda|backend|platform|hardware", re.IGNORECASE)
 _LABEL = re.compile(
-    r"(^|_)(labels?|titles?|names?|projects?|groups?|tags?|prefix|suffix|folder|dir|directory|files?|filename|paths?|keys?|cols?"
+    r"(^|_)(labels?|titles?|[fd]?names?|basename|dirname|stem|projects?|groups?|tags?|prefix|suffix|folder|dir|directory|files?|filename|paths?|keys?|cols?"
     r"|columns?|headers?|headings?|caption|legend|texts?|messages?|msg|desc|description|notes?|help|metavar|section|experiment"
     r"|exp|run|id|url|colou?r|style|category|topic|keywords?|extras?|classifiers|reason|words?|dest|sep|end|kind_of|version"
     r"|branch|image|output|out|log|logs|results?|timings?|stats|metrics?|report|summary|doc|docs|markers?|errors?|status|details?"
@@ -181,7 +181,25 @@ def _in_dict(page: Page, above: ast.Dict, inner: ast.AST) -> Place:
     outer = place_of(page, above)
     if outer.role is Role.CHECKPOINT:
         return outer
-    return Place(role=Role.COMPARISON if re.search(r"device|backend", outer.name, re.IGNORECASE) else Role.WORD)
+    return Place(role=Role.COMPARISON if _chooses(page, above, outer.name) else Role.WORD)
+
+
+def _chooses(page: Page, table: ast.Dict, name: str) -> bool:
+    """Whether a dict is asked by a device: by its name, by what it is asked with, or as it holds torch's things by device."""
+    if re.search(r"device|backend|map_location", name, re.IGNORECASE):
+        return True
+    above = page.parents[table]
+    if isinstance(above, ast.Subscript):
+        return speaks_of_device(ast.unparse(above.slice))
+    if (
+        isinstance(above, ast.Attribute)
+        and above.attr == "get"
+        and isinstance(call := page.parents[above], ast.Call)
+        and call.args
+    ):
+        return speaks_of_device(ast.unparse(call.args[0]))
+    others = {key.value for key in table.keys if isinstance(key, ast.Constant)} & OTHER_DEVICES
+    return bool(others) and any((page.full_name(value) or "").startswith("torch.") for value in table.values)
 
 
 def _keyword(page: Page, keyword: ast.keyword) -> Place | None:

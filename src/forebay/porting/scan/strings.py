@@ -16,7 +16,7 @@ from forebay.porting.scan.page import Page
 from forebay.porting.scan.roles import Role, last_name, place_of, role
 
 _DEVICE = re.compile(r"cuda(:\d+)?")
-_NUMBERED = re.compile(r"cuda:(%[dis]|\{\w*\})?")  # to be filled in
+_NUMBERED = re.compile(r"cuda:(%[dis]|\{[\w:]*\})?")  # to be filled in
 _TYPE = re.compile(r"torch\.(cuda|backends\.cuda|backends\.cudnn|version\.cuda)(\.\w+)*")
 _BACKEND = re.compile(r"((cpu|cuda):\w+,)*(cuda:)?nccl(,(cpu|cuda):\w+)*", re.IGNORECASE)
 _LIBRARY = re.compile(r"\b(lib(cuda|cudart|cublas\w*|cudnn\w*|cufft|curand|cusparse|cusolver|nccl|nvrtc|nvToolsExt|nvidia-ml)"
@@ -101,6 +101,10 @@ def _by_text(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str 
         return "profiler"
     if _OPERATOR.fullmatch(text):
         return "backends"
+    if text in ("CUDAExecutionProvider", "TensorrtExecutionProvider") and not _is_told(page, node):
+        return "cuda-package"  # of onnxruntime
+    if text in ("cudagraphs", "triton.cudagraphs") and not _is_told(page, node):
+        return "graphs"
     if text in ("flash_attention_2", "flash_attention_3") and not _is_told(page, node):
         return "cuda-package-stood-in"
     return _asked_package(page, node, text)
@@ -119,8 +123,8 @@ def _by_place(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str
         return "cuda-error" if text not in ("nccl", "NCCL") else "nccl-comparison"
     if text == "CUDA" and _registers(page, node):
         return "cuda-dispatch"
-    if text == "is_cuda" and _asks_attribute(page, node) is not None:
-        return "is-cuda"
+    if (call := _asks_attribute(page, node)) is not None:
+        return "is-cuda" if text == "is_cuda" else rule_of_name(f"{page.full_name(call.args[0])}.{text}") or "word"
     return "word" if "cuda" in text.lower() and "\n" not in text and len(text) < 200 else None
 
 
@@ -192,10 +196,12 @@ def _asked_package(page: Page, node: ast.expr, text: str) -> str | None:
     place = place_of(page, node)
     called = last_name(place.call.func) if place.call is not None else ""
     if text.split(".")[0] in CUDA_PACKAGES and re.fullmatch(r"[\w.]+", text):
-        if called in ("find_spec", "is_package_available", "_is_package_available", "version", "find_loader"):
+        if called in ("importorskip", "find_spec", "is_package_available", "_is_package_available", "version", "find_loader"):
             return "cuda-package-optional"
         if called in ("import_module", "__import__"):
             return "cuda-package-stood-in" if text.split(".")[0] in STOOD_IN else "cuda-package"
+    if text == "triton" and called in ("importorskip", "find_spec", "import_module"):
+        return "triton"
     if re.search(r"requires?$|requirements?$", place.name) and _REQUIREMENT.fullmatch(text):
         return "cuda-package-stood-in" if re.match(r"flash|xformers|apex|bitsandbytes|pynvml", text) else "cuda-package"
     return None
