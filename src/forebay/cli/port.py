@@ -73,7 +73,7 @@ def port(
     target = port_files.target(as_sarif or as_html, (".sarif", ".json") if as_sarif else (".html", ".htm"))
     findings = _scan(path, limit_files)
     if show_diff or do_write:
-        port_rewrite.run(path, findings, as_json=as_json, do_write=do_write)
+        port_rewrite.run(path, findings, as_json=as_json, show_diff=show_diff, do_write=do_write)
         return
     verdicts = _measured(report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)}), findings, path)
     if as_json:

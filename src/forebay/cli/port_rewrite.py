@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from forebay.cli import out
 from forebay.porting.findings import Findings
 from forebay.porting.rewrite import summary
@@ -17,7 +19,7 @@ from forebay.porting.rewrite.write import Written, write
 _COLOURS = {b"+": b"\x1b[32m", b"-": b"\x1b[31m", b"@": b"\x1b[36m"}
 
 
-def run(asked: Path, findings: Findings, *, as_json: bool, do_write: bool) -> None:
+def run(asked: Path, findings: Findings, *, as_json: bool, show_diff: bool, do_write: bool) -> None:
     """Show the diff, or put it in place, and say what was settled. The diff alone goes to stdout: git apply can read it."""
     root = asked if asked.is_dir() else asked.parent
     files = rewrite_project(root, findings)
@@ -25,17 +27,17 @@ def run(asked: Path, findings: Findings, *, as_json: bool, do_write: bool) -> No
     if as_json:
         out.as_json(_as_data(files, written))
         return
-    if written is None:
+    if show_diff:
         _show(unified(files))
-    say = out.errors if written is None else out.console
+    say = out.errors if show_diff else out.console
     settled, every = summary.counts(files)
     say.print(f"{settled} of {every} findings settled in {sum(one.after != one.before for one in files)} files.")
     for count, why, places in summary.left(files):
-        say.print(f"  left {count}: {why} ({places})")
+        say.print(f"  left {count}: {why} ({places})", markup=False)
     if needed := summary.torch(files):
         say.print(f"The new text needs torch {needed} or newer.")
     if written is not None:
-        _say_where(written)
+        _say_where(written, say)
 
 
 def _as_data(files: Sequence[Rewritten], written: Written | None) -> dict[str, object]:
@@ -77,10 +79,10 @@ def _show(diff: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _say_where(written: Written) -> None:
+def _say_where(written: Written, say: Console) -> None:
     if not written.files:
-        out.console.print("Nothing was written.")
+        say.print("Nothing was written.")
     if written.in_git:
-        out.console.print(f"The originals of {len(written.in_git)} files are in git: git diff shows what changed.")
+        say.print(f"The originals of {len(written.in_git)} files are in git: git diff shows what changed.")
     if written.copies:
-        out.console.print(f"The originals of {len(written.copies)} files are beside them: {', '.join(written.copies)}")
+        say.print(f"The originals of {len(written.copies)} files are beside them: {', '.join(written.copies)}")

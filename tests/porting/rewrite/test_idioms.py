@@ -61,7 +61,7 @@ def test_cuda_calls_become_device_moves(before, after):
         ("def f(device='cuda'): pass", "def f(device=DEVICE.type): pass"),
         ("parser.add_argument('--device', default='cuda', help='cuda or cpu')",
          "parser.add_argument('--device', default=DEVICE.type, help='cuda or cpu')"),
-        ("model = load(device_map='cuda')", "model = load(device_map='cuda')"),
+        ("model = load(device_map='cuda')", "model = load(device_map=DEVICE.type)"),
         ("torch.save(x, 'runs/cuda.pt')", "torch.save(x, 'runs/cuda.pt')"),
     ],
 )  # fmt: skip
@@ -159,8 +159,8 @@ def test_torch_cuda_becomes_the_module_of_the_device(before, after):
         ("x = x.cuda().type('torch.cuda.LongTensor')", "x = x.to(DEVICE).to(DEVICE, torch.int64)"),
         ("T = torch.cuda.FloatTensor if cuda else torch.FloatTensor",
          f"T = (DEVICE_MODULE if {HERE} else torch).FloatTensor if cuda else torch.FloatTensor"),
-        ("x = torch.empty(3, pin_memory=True)", f"x = torch.empty(3, pin_memory={HERE})"),
-        ("y = x.pin_memory()", f"y = (x.pin_memory() if {HERE} else x)"),
+        ("x = torch.empty(3, pin_memory=True).cuda()", f"x = torch.empty(3, pin_memory={HERE}).to(DEVICE)"),
+        ("y = x.pin_memory().cuda()", f"y = (x.pin_memory() if {HERE} else x).to(DEVICE)"),
         ("loader = torch.utils.data.DataLoader(d, pin_memory=True)", "loader = torch.utils.data.DataLoader(d, pin_memory=True)"),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ Limits: torch must be imported at the top of the file, or nowhere. A file that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import libcst as cst
@@ -114,7 +114,7 @@ def _text(pattern: str, torch: str, mark: str) -> str:
 def _torch(page: Page) -> tuple[str | None, int]:
     """The name of torch at the top of the file, and the number of the statement that imports it."""
     for number, statement in enumerate(page.module.body):
-        for one in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
+        for one in _top_level(statement):
             if isinstance(one, cst.Import):
                 for alias in one.names:
                     full = alias.evaluated_name
@@ -123,6 +123,20 @@ def _torch(page: Page) -> tuple[str | None, int]:
                     if full.startswith("torch.") and alias.asname is None:
                         return "torch", number
     return None, -1
+
+
+def _top_level(statement: cst.BaseStatement) -> Iterator[cst.BaseSmallStatement]:
+    """The statements of a line; and of a try that lets the file end when it fails."""
+    if isinstance(statement, cst.SimpleStatementLine):
+        yield from statement.body
+    elif isinstance(statement, cst.Try) and all(_ends(handler.body) for handler in statement.handlers):
+        lines = statement.body.body if isinstance(statement.body, cst.IndentedBlock) else ()
+        yield from (one for line in lines if isinstance(line, cst.SimpleStatementLine) for one in line.body)
+
+
+def _ends(body: cst.BaseSuite) -> bool:
+    last = body.body[-1] if isinstance(body, cst.IndentedBlock) and body.body else None
+    return isinstance(last, cst.SimpleStatementLine) and isinstance(last.body[-1], cst.Raise)
 
 
 def _imports_somewhere(page: Page) -> bool:

@@ -45,7 +45,7 @@ def uncalled(node: cst.CSTNode, page: Page) -> Change | None:
     keyed = node.keyword is not None and node.keyword.value in ("device", "device_id")
     from_torch = is_method or page.name(call.func).startswith("torch.") or "device-index" in page.rule(node)
     is_device = page.name(call.func) == "torch.device" and len(call.args) == 1
-    if not (is_first or (keyed and from_torch) or is_device) or not page.is_number(node.value):
+    if not (is_first or (keyed and from_torch) or is_device) or not (page.is_number(node.value) or _is_index(node, call, page)):
         return None
     start, end = page.span(node.value)
     opened, closed = (f"{DEVICE}.type, ", "") if is_device else (f"{TORCH}.device({DEVICE}.type, ", ")")
@@ -54,6 +54,12 @@ def uncalled(node: cst.CSTNode, page: Page) -> Change | None:
         [page.span(call.func.attr)] if is_first and isinstance(call.func, cst.Attribute) else [(page.span(node)[0], start + 1)]
     )
     return Change(span=page.span(call), splices=splices, covers=tuple(covers))
+
+
+def _is_index(arg: cst.Arg, call: cst.Call, page: Page) -> bool:
+    """Whether the scan has found that a card's number is handed over here."""
+    method = isinstance(call.func, cst.Attribute) and "device-index" in page.rule(call.func.attr)
+    return (method or "device-index" in page.rule(arg)) and page.string(arg.value) is None
 
 
 def made_of_number(node: cst.CSTNode, page: Page) -> Change | None:
@@ -80,7 +86,7 @@ def pinned(node: cst.CSTNode, page: Page, guards: Guards) -> Change | None:
     if not isinstance(node, cst.Call) or not isinstance(node.func, cst.Attribute) or node.func.attr.value != "pin_memory":
         return None
     owner = node.func.value
-    if node.args or not isinstance(owner, (cst.Name, cst.Attribute)) or "pinned-memory" not in page.rule(node.func.attr):
+    if node.args or not isinstance(owner, (cst.Name, cst.Attribute)):
         return None
     if guards.guarded(node):
         return None

@@ -170,7 +170,7 @@ class Page:
 
     @cached_property
     def numbered_devices(self) -> frozenset[str]:
-        """Names that end in "device", get a card's number once, and are never written into a text or counted with."""
+        """Names that end in "device", get a card's number once, and are handed to torch only: never counted with or written."""
         values: dict[str, list[cst.BaseExpression]] = {}
         for one in self.nodes(cst.Assign):
             for target in one.targets:
@@ -178,16 +178,19 @@ class Page:
         found = {name for name, given in values.items() if len(given) == 1 and name.endswith("device") and self._counts(given[0])}
         if not found:
             return frozenset()
-        counted = (
-            cst.FormattedStringExpression,
-            cst.BinaryOperation,
-            cst.Comparison,
-            cst.ComparisonTarget,
-            cst.Index,
-            cst.Element,
-        )
-        uses = [*self.nodes(cst.Name), *self.nodes(cst.Attribute)]
-        return frozenset(found - {self.source(use) for use in uses if isinstance(self.parent(use), counted)})
+        uses = [use for use in (*self.nodes(cst.Name), *self.nodes(cst.Attribute)) if self.source(use) in found]
+        return frozenset(found - {self.source(use) for use in uses if not self._takes_device(use)})
+
+    def _takes_device(self, use: cst.CSTNode) -> bool:
+        """Whether torch itself takes what stands here for a device, number or not; or it is where the name is made."""
+        arg = self.parent(use)
+        if isinstance(arg, (cst.AssignTarget, cst.Attribute)):
+            return True
+        call = self.parent(arg)
+        if not isinstance(arg, cst.Arg) or not isinstance(call, cst.Call):
+            return False
+        is_move = isinstance(call.func, cst.Attribute) and call.func.attr.value in ("to", "cuda")
+        return is_move or self.name(call.func).startswith("torch.")
 
     @cached_property
     def newline(self) -> str:
