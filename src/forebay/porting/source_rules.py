@@ -100,7 +100,7 @@ _BUILD_TABLE = (
 )  # fmt: skip
 
 _PACKAGE_TABLE = (
-    Rule("req-cuda-only", "a required package that there is for CUDA only", BLOCKED, BLOCKED, BLOCKED,
+    Rule("req-cuda-only", "a required package that there is for CUDA only", REWRITE, BLOCKED, BLOCKED,
          todo="find what torch or another package has in its stead, or make it optional", minutes=240),
     Rule("req-kin-build", "a required package with CUDA wheels, which is built for AMD's cards too", REWRITE, BLOCKED, BLOCKED,
          todo="install the build for the chip, or make it optional", minutes=60),
