@@ -83,7 +83,7 @@ def test_cmake():
         (4, "build-arch"),
         (5, "build-source"),
         (6, "build-library"),
-        (8, "build-cuda"),
+        (8, "cu-switch"),
     ]
 
 
