@@ -125,7 +125,10 @@ def run(args, rooms, carrier):
         shutil.rmtree(room, ignore_errors=True)
         room.mkdir(parents=True)
         asked = argparse.Namespace(carrier=carrier, cache=args.cache)
-        now = dataclasses.replace(entry, folder=rooms / "ported" / entry.folder.name, plain="runs")
+        commands = entry.commands
+        if carrier == "plain":  # without cards torchrun is told a number, as a person would
+            commands = tuple(tuple(w.replace("_node=gpu", f"_node={entry.cards}") for w in words) for words in commands)
+        now = dataclasses.replace(entry, folder=rooms / "ported" / entry.folder.name, plain="runs", commands=commands)
         outcome = attempt(now, carrier, variables(now, asked), room)
         print(line(outcome), file=sys.stderr, flush=True)
         yield outcome

@@ -71,7 +71,11 @@ def test_a_line_that_an_earlier_rewrite_made_is_used_again():
 
 @pytest.mark.parametrize(
     "imports, name",
-    [("import torch as th", "th"), ("import torch.nn", "torch"), ("try:\n    import torch\nexcept ImportError:\n    raise", "torch")],
+    [
+        ("import torch as th", "th"),
+        ("import torch.nn", "torch"),
+        ("try:\n    import torch\nexcept ImportError:\n    raise", "torch"),
+    ],
 )
 def test_torch_keeps_the_name_that_the_file_has_for_it(imports, name):
     after = ported(f"{imports}\nx = x.cuda()\n")
