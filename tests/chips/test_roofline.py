@@ -3,8 +3,6 @@ from hypothesis import strategies as st
 
 from forebay.chips import catalogue
 from forebay.chips.roofline import Roofline, roofline
-from forebay.chips.scorecard import Scorecard
-from forebay.codec import decode, encode
 
 speeds = st.floats(1e9, 1e16)
 
@@ -26,17 +24,3 @@ def test_more_flop_per_byte_is_never_slower_and_never_above_the_peak(peak, rate,
     roof = Roofline(flop_per_s=peak, memory_bytes_per_s=rate)
     low, high = sorted((one, other))
     assert roof.attainable(low) <= roof.attainable(high) <= peak
-
-
-def test_a_scorecard_survives_a_trip_through_json_and_tells_its_coverage():
-    card = Scorecard(
-        chip="metax-c550",
-        measured_on="2026-11-22",
-        software={"torch": "2.6.0+metax"},
-        reference="a100-sxm-80gb",
-        operators={"works": 3, "wrong": 1},
-        flop_per_s={"bf16": 2.1e14},
-    )
-    assert decode(Scorecard, encode(card)) == card
-    assert card.coverage == 0.75
-    assert Scorecard(chip="cpu", measured_on="2026-11-22").coverage is None

@@ -124,6 +124,7 @@ def shared_environment(order: Order, run_dir: str, output: str, python: str, ove
         FOREBAY_OUTPUT=output,
         FOREBAY_DATA=data_folder(spec, f"{run_dir}/work"),
         FOREBAY_COOKIE=order.cookie,
+        FOREBAY_SHIM_REPORT=f"{run_dir}/tmp/shim-report.json",  # `forebay chips gaps --runs` reads it
     )
     if spec.pretend:
         env["FOREBAY_PRETEND"] = "1"

@@ -21,7 +21,7 @@ VERBS: dict[str, str] = {
     "doctor": "Say what this machine has for Forebay, and what is missing.",
     "up": "Start a cloud and a local centre on this machine.",
     "down": "Stop what `up` started.",
-    "port": "Say what a CUDA-written script needs from a chip, and which chips can run it.",
+    "port": "Say what a CUDA-written script or project needs from a chip, and which chips can run it.",
     "run": "Run a script on cards of the pool.",
     "jobs": "List jobs, newest first.",
     "show": "Show one job: state, runs, progress, what it left.",

@@ -1,9 +1,11 @@
-"""The noun Verdict: what one operator did on a chip, in one number format and one direction."""
+"""The nouns Case and Verdict: what is asked of a chip about one operator, and what it did."""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 class Word(enum.Enum):
@@ -20,13 +22,29 @@ class Word(enum.Enum):
     UNTESTED = "untested"  # no sample could be made, or the truth couldn't be computed: the measure's fault, not the chip's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+ORDER = tuple(Word)
+
+
+def worse(one: Word, other: Word) -> Word:
+    return max(one, other, key=ORDER.index)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operator in one number format and one direction: what gets a verdict. It isn't one call: it has several samples."""
+
+    operator: str  # as torch's database calls it, with its variant: "linalg.norm.subgradients_at_zero"
+    format: str  # "float32", "bfloat16", "float16", "int64", ...
+    direction: str  # "forward" or "backward"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """One line of a certification. It isn't a timing of a kernel: seconds here are those of small samples, launches included."""
 
-    operator: str  # as torch's database calls it, with its variant: "linalg.norm.subgradients_at_zero"
-    format: str  # "float32", "bfloat16", "float16", ...
-    direction: str  # "forward" or "backward"
+    operator: str
+    format: str
+    direction: str
     word: Word
     samples: int  # compared
     error: float | None = None  # the largest distance from the float64 truth, in units of the format's rounding
@@ -35,3 +53,15 @@ class Verdict:
     seconds: float | None = None  # all calls together, on the chip
     reference_seconds: float | None = None
     detail: str = ""  # why it isn't strict, in one line
+
+    @property
+    def case(self) -> Case:
+        return Case(self.operator, self.format, self.direction)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "word": self.word.value}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Verdict:
+        """Raises KeyError, TypeError or ValueError where the body isn't a verdict's."""
+        return cls(**{**body, "word": Word(body["word"])})

@@ -74,6 +74,14 @@ def noted(name: str, kind: str) -> Callable[[Function], Function]:
     return around
 
 
+def ended_by() -> str:
+    """The exception that ends this process, where one does: its kind and first lines, of which a vendor's work list is made."""
+    error = getattr(sys, "last_value", None)
+    if error is None or isinstance(error, (SystemExit, KeyboardInterrupt)):
+        return ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+
+
 def told() -> dict[str, dict[str, Any]]:
     """The uses so far, each with its busiest lines."""
     return {name: _shown(name, entry) for name, entry in sorted(uses.items())}
@@ -100,8 +108,15 @@ def merge(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
                 mine["sites"][line] = mine["sites"].get(line, 0) + calls
         for name, calls in report["operators"]["of"].items():
             operators[name] = operators.get(name, 0) + calls
+    seconds: dict[str, float] = {}
+    for report in reports:
+        for name, spent in report.get("operator_seconds", {}).items():
+            seconds[name] = seconds.get(name, 0.0) + spent
     return {
         **reports[0],
+        "seconds": sum(report.get("seconds", 0.0) for report in reports),
+        "ended_by": next((report["ended_by"] for report in reports if report.get("ended_by")), ""),
+        **({"operator_seconds": seconds} if seconds else {}),
         "processes": sum(report.get("processes", 1) for report in reports),
         "uses": {name: _shown(name, entry) for name, entry in sorted(found.items())},
         "operators": {"class": "exact", "names": len(operators), "calls": sum(operators.values()), "of": operators},

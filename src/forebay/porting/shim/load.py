@@ -15,12 +15,13 @@ import functools
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput, Conflict, RunFailed
 from forebay.porting.kernels.hook import watch_for_kernels
-from forebay.porting.shim import compiled, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c, vision
+from forebay.porting.shim import compiled, counted, groups, imports, ipc, journal, legacy, lies, mapped, sensors, torch_c, vision
 from forebay.porting.shim.build import find_torch, verify
 from forebay.porting.shim.cards import MOST, Cards, Mapped, Simulated
 from forebay.porting.shim.carrier import Carrier
@@ -38,6 +39,7 @@ _cards: Cards | None = None
 _wanted: dict[str, int] = {"cards": 1, "memory_limit": 0}
 _of_parent: dict[str, int] = {}  # operators that were carried before a fork: they are in the parent's report
 _forked = False
+_began = time.monotonic()
 
 
 def install(carrier: Carrier, *, cards: int) -> None:
@@ -135,16 +137,20 @@ def report() -> dict[str, Any]:
     """Which carrier a run had and what it used of it."""
     if _carrier is None:
         return {"carrier": None}
-    counted = _cards.operators() if _cards is not None else {}
-    operators = {name: calls - _of_parent.get(name, 0) for name, calls in counted.items() if calls > _of_parent.get(name, 0)}
+    carried = (_cards.operators() if _cards is not None else {}) or counted.calls()
+    operators = {name: calls - _of_parent.get(name, 0) for name, calls in carried.items() if calls > _of_parent.get(name, 0)}
     return {
         "carrier": _carrier.kind,
         "why": _carrier.why,
+        "chip": _carrier.chip,
         "cards": _wanted["cards"],
+        "seconds": round(time.monotonic() - _began, 3),
+        "ended_by": journal.ended_by(),
         "limits": mapped.LIMITS if _carrier.kind == "mapped" else [],
         "processes": 1,
         "uses": journal.told(),
         "operators": {"class": "exact", "names": len(operators), "calls": sum(operators.values()), "of": operators},
+        **({"operator_seconds": counted.seconds()} if counted.wanted() else {}),
     }
 
 
@@ -160,8 +166,9 @@ def _at_exit() -> None:
 
 def _after_fork() -> None:
     """A child reports what it did itself. One of multiprocessing's ends without atexit: it has finalizers of its own."""
-    global _forked, _of_parent
-    _forked = True
+    global _forked, _of_parent, _began
+    _forked, _began = True, time.monotonic()
+    counted.forget()
     journal.uses.clear()
     _of_parent = _cards.operators() if _cards is not None else {}
     processes = sys.modules.get("multiprocessing.util")
@@ -219,6 +226,8 @@ def _after_torch(torch: Any) -> None:
     else:
         lies.tell(torch, cards)
     compiled.carry(torch, mapped=isinstance(cards, Mapped))
+    if counted.wanted():
+        counted.start()
     legacy.version(torch)
     if isinstance(cards, (Simulated, Chips)):
         legacy.tensor_types(torch)

@@ -10,12 +10,13 @@ Limits: some 20 microseconds a call. Streams, generators and the current device 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 from torch.utils import backend_registration
 
-from forebay.porting.shim.chip.fakechip import kernels
+from forebay.porting.shim.chip.fakechip import faults, kernels
 from forebay.porting.shim.chip.fakechip.bytes import NAME, TOTAL_MEMORY, current_device, ledgers
 from forebay.porting.shim.chip.fakechip.call import generators
 
@@ -109,3 +110,5 @@ def start(module: Any, cards: int, next_is_default: Any) -> None:
         next_is_default()
         generators[index] = torch.Generator(device=torch.device(NAME, index))
     kernels.register()
+    if os.environ.get(faults.VARIABLE):
+        faults.plant(faults.named(os.environ[faults.VARIABLE]))

@@ -27,7 +27,6 @@ from forebay.porting.shim.chip.fakechip.bytes import (
 from forebay.porting.shim.chip.fakechip.call import generators, on_host, set_tensor
 
 VIEWS = ("view", "as_strided", "unfold", "_reshape_alias", "view_as_real", "view_as_complex")
-WHOLE = ("aten::_foreach_", "aten::_fused_adam", "aten::_fused_sgd", "aten::_fused_adagrad")  # not one tensor at a time
 
 
 def empty(
@@ -42,6 +41,11 @@ def empty_strided(
     size: Any, stride: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
 ) -> Any:
     return to_chip(torch.empty_strided(size, stride, dtype=dtype, layout=layout, device="cpu"), _index(device))
+
+
+def zeros(size: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None) -> Any:
+    """torch's zeros without bytes, which autograd makes, have bytes here: DLPack carries no others."""
+    return to_chip(torch.zeros(size, dtype=dtype, device="cpu"), _index(device))
 
 
 def _index(device: Any) -> int:
@@ -83,6 +87,8 @@ def convolution_backward(grad: Any, x: Any, weight: Any, *rest: Any) -> Any:
     )
 
 
+own: dict[str, Any] = {}  # what isn't the fallback, by operator: "aten::copy_"
+
 _libraries: list[Any] = []  # a library that is collected takes its kernels along
 
 
@@ -93,9 +99,10 @@ def register() -> None:
     c10d = library("c10d", "IMPL")
     _libraries.extend((aten, anything, c10d))
     anything.fallback(on_host, KEY)
-    kernels = {
+    kernels: dict[str, Any] = {
         "empty.memory_format": empty,
         "empty_strided": empty_strided,
+        "_efficientzerotensor": zeros,
         "copy_": copy,  # and not _copy_from, before which torch would take a conjugate apart, by copy_
         "resize_": resize,
         "convolution_overrideable": convolution,
@@ -103,13 +110,11 @@ def register() -> None:
         "_fused_sdp_choice": lambda *args, **kwargs: 0,  # the one that is made of plain operators
         "record_stream": lambda tensor, stream: None,
     }
-    for name, kernel in kernels.items():
-        aten.impl(name, kernel, KEY)
     for name in VIEWS:
-        aten.impl(name, _bound(set_tensor, getattr(torch.ops.aten, name).default), KEY)
+        kernels[name] = _bound(set_tensor, getattr(torch.ops.aten, name).default)
     for overload in ("source_Storage", "source_Storage_storage_offset", "source_Tensor"):
-        aten.impl(f"set_.{overload}", _bound(set_tensor, getattr(torch.ops.aten.set_, overload)), KEY)
-    aten.impl("set_", lambda tensor: set_tensor(torch.ops.aten.set_.source_Tensor, tensor, empty([0], tensor.dtype)), KEY)
+        kernels[f"set_.{overload}"] = _bound(set_tensor, getattr(torch.ops.aten.set_, overload))
+    kernels["set_"] = lambda tensor: set_tensor(torch.ops.aten.set_.source_Tensor, tensor, empty([0], tensor.dtype))
     _register_recurrent(aten)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that kernels of its own are replaced: they would give gloo our tensors
@@ -117,10 +122,13 @@ def register() -> None:
             if full.startswith("c10d::"):
                 c10d.impl(full[6:], _bound(on_host, _operator(full)), KEY, allow_override=True)
     listed, has = torch._C._dispatch_get_registrations_for_dispatch_key, torch._C._dispatch_has_kernel_for_dispatch_key
-    whole = [full for full in listed("CompositeExplicitAutograd") if full.startswith(WHOLE)]
+    whole = listed("CompositeExplicitAutograd")
     for full in (*whole, *listed("CompositeExplicitAutogradNonFunctional")):  # torch would take them apart
         if full.startswith("aten::") and has(full, "CPU") and not has(full, KEY):
-            aten.impl(full[6:], _bound(on_host, _operator(full)), KEY)
+            kernels[full[6:]] = _bound(on_host, _operator(full))
+    for name, kernel in kernels.items():
+        aten.impl(name, kernel, KEY)
+        own[f"aten::{name}"] = kernel
 
 
 def _register_recurrent(aten: Any) -> None:

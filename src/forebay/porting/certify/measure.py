@@ -1,0 +1,327 @@
+"""Measure one case: its samples on the host in float64, on the reference chip, and on the chip, and what follows from them.
+
+Asked:  what did this operator do on the chip, in this format and direction?
+Answer: `measure` makes each sample's call three times over: widened to float64 on the host (the truth), in the format on the host
+        (the reference chip), and on the chip, there twice from one seed. Forward, the first samples are also called with out=
+        (into a tensor of poison, and into an empty one) and in place, and their arguments are looked at afterwards. Operators
+        that draw are compared by distribution (randoms.py), those whose values are uninitialised memory by shape and format.
+Limits: a truth that the host can't compute in float64 is taken in the format itself, and the verdict says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from forebay.porting.certify import randoms
+from forebay.porting.certify.calls import Outcome, backward, forward, host
+from forebay.porting.certify.compare import EXACT, Distance, Tolerance, compare, default, ratio
+from forebay.porting.certify.database import uninitialised
+from forebay.porting.certify.exceptions import MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED, listed
+from forebay.porting.certify.samples import Sample, carried, choose, seed_of, widened
+from forebay.porting.certify.target import waiting
+from forebay.porting.certify.traffic import Traffic, device_of, is_fallback
+from forebay.porting.certify.variants import variants
+from forebay.porting.certify.verdict import Case, Verdict, Word, worse
+
+MOST = {"full": 10, "smoke": 1}  # of the database's samples, of one case
+ELEMENTWISE = ("UnaryUfuncInfo", "BinaryUfuncInfo")  # torch's database's classes
+TRIED = 8  # samples of which those are taken
+VARIED = 2  # samples that are also called with out= and in place; drawn ones that are drawn often
+OFTEN = {"full": randoms.Patience(20_000, 200), "smoke": randoms.Patience(2_000, 24)}
+ONCE = randoms.Patience(0, 8)
+BUDGET_S = 20.0  # for one case: then no further sample begins
+
+
+class NoReference(Exception):
+    """The reference chip itself can't make this call."""
+
+
+@dataclass
+class _Tally:
+    """What the samples of one case have shown so far."""
+
+    word: Word = Word.STRICT
+    distances: list[Distance] = field(default_factory=lambda: [EXACT])
+    host_bytes: int = 0
+    seconds: float = 0.0
+    reference_seconds: float = 0.0
+    samples: int = 0
+    varied: int = 0  # samples that were also called in another way
+    drawn: int = 0  # of them, those whose values are drawn
+    said: dict[Word, str] = field(default_factory=dict)
+    note: str = ""
+
+    def see(self, word: Word, detail: str = "") -> None:
+        self.word = worse(self.word, word)
+        self.said.setdefault(word, detail)
+
+    def seen(self, distance: Distance, what: str = "") -> None:
+        self.distances.append(distance)
+        self.see(distance.word, what + distance.detail)
+
+
+def measure(op: Any, case: Case, place: Any, mode: str = "full") -> Verdict:
+    """The verdict. Raises nothing for what the operator does; a crash or a hang is for whoever watches this process."""
+    dtype = getattr(torch, case.format)
+    tally = _Tally()
+    began = time.monotonic()
+    try:
+        samples = choose(op, case.operator, dtype, case.direction == "backward", MOST[mode], own=mode == "full")
+    except Exception as error:
+        return _verdict(case, tally, Word.UNTESTED, f"no sample could be made: {_told(error)}")
+    refused = "torch's database has no sample for it"
+    for number, sample in enumerate(samples):
+        try:
+            tally.samples += _one_sample(op, case, sample, number, place, dtype, tally, mode)
+        except NoReference as error:
+            refused = str(error)
+        except Exception as error:
+            tally.samples += 1
+            tally.see(Word.ERROR, _told(error))
+            break
+        if time.monotonic() - began > BUDGET_S:
+            break
+    if not tally.samples:
+        return _verdict(case, tally, Word.UNTESTED, refused)
+    return _verdict(case, tally, tally.word, tally.said.get(tally.word, "") or tally.note)
+
+
+def _verdict(case: Case, tally: _Tally, word: Word, detail: str) -> Verdict:
+    told = max(tally.distances, key=lambda one: (ratio(one.error, one.reference_error), one.error is not None))
+    return Verdict(
+        operator=case.operator,
+        format=case.format,
+        direction=case.direction,
+        word=word,
+        samples=tally.samples,
+        error=_finite(told.error),
+        reference_error=_finite(told.reference_error),
+        host_bytes=tally.host_bytes,
+        seconds=tally.seconds,
+        reference_seconds=tally.reference_seconds,
+        detail=" ".join(detail.split())[:300],
+    )
+
+
+def _finite(error: float | None) -> float | None:
+    """JSON has no infinity: an error that is no number at all has the largest."""
+    return None if error is None else min(error, 1e300)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """How one sample's call is made on each side."""
+
+    call: Callable[[Sample, Any], Outcome]  # of a sample that is where it shall run; and what waits for it
+    sample: Sample
+    operator: str
+    place: Any
+
+    def on_reference(self) -> Outcome:
+        return self.call(carried(self.sample, self.operator, torch.device("cpu")), lambda: None)
+
+    def on_chip(self) -> Outcome:
+        return self.call(carried(self.sample, self.operator, self.place), waiting(self.place))
+
+
+def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dtype: Any, tally: _Tally, mode: str) -> int:
+    """Put what this sample shows into the tally. 1 when there was something to compare."""
+    seed = seed_of(case.operator, case.format, str(number))
+    process = listed(case.operator, UNIQUE_ONLY_PROCESSED)
+    forth = case.direction == "forward"
+
+    def call(at: Sample, wait: Callable[[], Any], seed: int = seed) -> Outcome:
+        if forth:
+            return forward(op, at, seed, wait, process=process)
+        return backward(op, at, seed, dtype, wait)
+
+    sides = _Sides(call, sample, case.operator, place)
+    before = torch.get_rng_state()
+    try:
+        reference_input = carried(sample, case.operator, torch.device("cpu"))
+        reference = call(reference_input, lambda: None)
+        drawn = not torch.equal(_after_seed(seed), torch.get_rng_state())
+    except Exception as error:
+        raise NoReference(f"the reference chip fails: {_told(error)}") from error
+    finally:
+        torch.set_rng_state(before)
+    if not forth and not any(isinstance(one, torch.Tensor) for one in reference.results):
+        raise NoReference("no result of its samples takes a gradient")
+    mine = carried(sample, case.operator, place)
+    with Traffic() as traffic:
+        found = call(mine, waiting(place))
+    tally.seconds += found.seconds
+    tally.reference_seconds += reference.seconds
+    _look_at_traffic(traffic, mine, tally)
+    _look_at_places(found, reference, place, tally)
+    if uninitialised(case.operator):
+        tally.seen(compare([_zeros(one) for one in found.on_host()], [_zeros(one) for one in reference.results], None, None))
+        tally.note = "shape and format only: its values are uninitialised memory"
+        return 1
+    again = sides.on_chip()
+    if drawn:
+        tally.seen(_drawn(call, sides, seed, OFTEN[mode] if tally.drawn < VARIED else ONCE))
+        tally.drawn += 1
+        tally.note = "compared by distribution: its values are drawn"
+        _look_twice(case, found, again, sides, tally)
+        return 1
+    truth = _truth(call, sample, case, tally)
+    tolerance = tolerance_of(op, dtype, str(torch.device(place).type))
+    mine_on_host = found.on_host()
+    tally.seen(compare(mine_on_host, reference.results, truth, tolerance, signs=forth and type(op).__name__ in ELEMENTWISE))
+    _look_twice(case, found, again, sides, tally)
+    if forth:
+        _look_at_strides(found, reference, sample, tally)
+        _look_at_arguments(mine, reference_input, sample, tally)
+        _look_at_aliases(mine, found, reference_input, reference, tally)
+        if tally.varied < VARIED and number < TRIED and not process:
+            left = list(variants(op, sample, case.operator, place, seed, reference.results))
+            tally.varied += bool(left)
+            for how, results in left:
+                if isinstance(results, str):
+                    tally.see(Word.WRONG, f"{how}: {results}")
+                else:
+                    tally.seen(compare(results, reference.results, truth, tolerance), f"{how}: ")
+    return 1
+
+
+def _after_seed(seed: int) -> Any:
+    return torch.Generator().manual_seed(seed).get_state()
+
+
+def _truth(call: Any, sample: Sample, case: Case, tally: _Tally) -> Sequence[Any] | None:
+    if listed(case.operator, OF_THE_FORMAT):
+        tally.note = "the reference chip is its truth: its meaning is of the format"
+        return None
+    try:
+        return tuple(call(widened(sample), lambda: None).results)
+    except Exception as error:
+        tally.note = f"the reference chip is its truth: in float64 the host says {_told(error)}"
+        return None
+
+
+def _drawn(call: Any, sides: _Sides, seed: int, patience: randoms.Patience) -> Distance:
+    def draw(place: Any, wait: Any) -> Callable[[int], Sequence[Any]]:
+        return lambda one: call(carried(sides.sample, sides.operator, place), wait, one).on_host()
+
+    return randoms.alike(draw(sides.place, waiting(sides.place)), draw(torch.device("cpu"), lambda: None), seed, patience)
+
+
+def _look_at_traffic(traffic: Traffic, mine: Sample, tally: _Tally) -> None:
+    tally.host_bytes += traffic.host_bytes
+    sizes = [one.numel() * one.element_size() for one in mine.tensors() if one.layout == torch.strided]
+    if is_fallback(traffic.copies, max(sizes, default=1)):
+        tally.see(Word.HOST_FALLBACK, f"{traffic.host_bytes} bytes were copied to the host during the call")
+
+
+def _look_at_places(found: Outcome, reference: Outcome, place: Any, tally: _Tally) -> None:
+    kind = torch.device(place).type
+    for one, its in zip(found.results, reference.results):
+        if isinstance(one, torch.Tensor) and isinstance(its, torch.Tensor):
+            where, there = device_of(one).type, device_of(its).type
+            if where != (kind if there == "cpu" else there):
+                tally.see(Word.WRONG, f"its result is on {where}, not on {kind}")
+
+
+def _look_twice(case: Case, found: Outcome, again: Outcome, sides: _Sides, tally: _Tally) -> None:
+    """The same seed, the same arguments: the same bits, where the reference chip gives the same bits twice."""
+    if same(found.on_host(), again.on_host()):
+        return
+    if same(sides.on_reference().results, sides.on_reference().results):
+        known = listed(case.operator, MAY_DIFFER_TWICE)
+        why = ", as torch documents it for CUDA" if known else ""
+        tally.see(Word.NONDETERMINISTIC, f"the same call with the same seed gave other bits{why}")
+
+
+def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    return len(one) == len(other) and all(_same(*pair) for pair in zip(one, other))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return bool(one == other) or one != one
+    if (one.shape, one.dtype, one.layout) != (other.shape, other.dtype, other.layout):
+        return False
+    if one.layout != torch.strided:
+        one, other = one.to_dense(), other.to_dense()
+    if one.is_quantized:
+        one, other = one.dequantize(), other.dequantize()
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _look_at_arguments(mine: Sample, reference_input: Sample, sample: Sample, tally: _Tally) -> None:
+    """What the reference leaves alone, the chip leaves alone; what it changes, the chip changes likewise."""
+    for number, (one, its, original) in enumerate(zip(mine.tensors(), reference_input.tensors(), sample.tensors())):
+        if one.layout != torch.strided or its.layout != torch.strided:
+            continue
+        if _same(its.detach(), original.detach()):
+            if not _same(host(one), original.detach()):
+                tally.see(Word.WRONG, f"argument {number} was overwritten")
+        else:
+            tally.seen(compare([host(one)], [its.detach()], None, None), f"argument {number} after the call: ")
+
+
+def _look_at_aliases(mine: Sample, found: Outcome, its_input: Sample, reference: Outcome, tally: _Tally) -> None:
+    """A view of an argument on the reference chip is one on the chip, and what is none there is none here."""
+    for one, its in zip(found.results, reference.results):
+        if not (isinstance(one, torch.Tensor) and isinstance(its, torch.Tensor) and its.layout == torch.strided and its.numel()):
+            continue
+        try:
+            here = any(_shares(one, argument) for argument in mine.tensors())
+        except Exception:
+            return  # a chip whose tensors have no storage: nothing can be said
+        there = any(_shares(its, argument) for argument in its_input.tensors())
+        if here != there:
+            tally.see(
+                Word.WRONG, "its result shares memory with an argument" if here else "its result isn't a view of its argument"
+            )
+
+
+def _look_at_strides(found: Outcome, reference: Outcome, sample: Sample, tally: _Tally) -> None:
+    """Where the caller names a memory format, the result has it."""
+    if isinstance(sample.kwargs.get("memory_format"), torch.memory_format):
+        for one, its in zip(found.results, reference.results):
+            if isinstance(its, torch.Tensor) and one.stride() != its.stride():
+                tally.see(Word.WRONG, f"its strides are {one.stride()}, not {its.stride()}, for {sample.kwargs['memory_format']}")
+
+
+def _shares(one: Any, other: Any) -> bool:
+    if other.layout != torch.strided or not other.numel():
+        return False
+    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
+
+
+def _zeros(value: Any) -> Any:
+    return torch.zeros_like(value) if isinstance(value, torch.Tensor) else value
+
+
+def tolerance_of(op: Any, dtype: Any, device: str) -> Tolerance | None:
+    """Torch's default for the format, or the widest that its database asks for this operator. None for whole numbers."""
+    if not (dtype.is_floating_point or dtype.is_complex):
+        return None
+    found = default(dtype)
+    for one in _overrides(op, device):
+        if dtype in one:
+            absolute, relative = getattr(one[dtype], "atol", one[dtype]), getattr(one[dtype], "rtol", 0.0)
+            found = Tolerance(max(found.absolute, absolute), max(found.relative, relative))
+    return found
+
+
+def _overrides(op: Any, device: str) -> Iterator[Any]:
+    for info in op.decorators or ():
+        if getattr(info, "device_type", None) in (None, "cpu", device) and getattr(info, "cls_name", None) in (
+            None,
+            "TestCommon",
+        ):
+            for decorator in getattr(info, "decorators", [info]):
+                yield from [decorator.d] if hasattr(decorator, "d") and isinstance(decorator.d, dict) else []
+
+
+def _told(error: BaseException) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:200]}"
