@@ -56,4 +56,4 @@ def test_json_has_every_edit_and_what_is_left(script):
 def test_rewriting_and_judging_are_two_runs(script):
     done = forebay(script.parent, "train.py", "--diff", "--fail-on", "blocked")
     assert done.returncode == 2
-    assert b"Rewriting and judging are two runs." in done.stderr
+    assert b"The rewrite makes no report." in done.stderr

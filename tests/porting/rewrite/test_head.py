@@ -16,7 +16,8 @@ def ported(text):
 
 def test_the_device_is_named_once_after_the_imports():
     before = '"""Doc."""\nimport torch  # the only one\nfrom torch import nn\n\n\ndef f(x):\n    return x.cuda()\n'
-    after = f'"""Doc."""\nimport torch  # the only one\nfrom torch import nn\n\nDEVICE = {ASKED}\n\n\ndef f(x):\n    return x.to(DEVICE)\n'
+    after = '"""Doc."""\nimport torch  # the only one\nfrom torch import nn\n'
+    after += f"\nDEVICE = {ASKED}\n\n\ndef f(x):\n    return x.to(DEVICE)\n"
     assert ported(before) == after
 
 
