@@ -25,7 +25,7 @@ from forebay.porting.certify.database import cases_of
 from forebay.porting.certify.verdict import ORDER, Case, Verdict, Word
 
 CONTROLS = ("erfc", "lerp")
-PATIENCE_S = 8.0  # for one case: the slowest takes a second
+PATIENCE_S = 12.0  # for one case: the slowest takes a second when it is alone
 NOW = "forebay.porting.shim.chip.fakechip.faults.now"  # imported by each worker, it plants the fault
 
 UNLIKE = (Word.BASIC, Word.NONDETERMINISTIC, Word.WRONG)

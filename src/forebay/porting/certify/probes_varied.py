@@ -36,10 +36,12 @@ def varied(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Itera
     if usual is None:
         return
     yield from _looked_at(usual, transposed, offset)
+    if isinstance(usual.input, (list, tuple)):
+        yield from _changed(usual, twice_as_many)
     if dtype.is_floating_point and _keeps_its_shape(op, usual):
         changes = [smaller, *([] if _one_of(op, UNORDERED) else [whole]), *([] if requires_grad else [with_edges])]
         yield from _changed(usual, *changes)
-        yield from _looked_at(usual, repeated)
+        yield from _looked_at(usual, repeated, repeated_along)
     if with_others:
         for other in OTHERS:
             if other in op.supported_dtypes("cpu"):
@@ -80,6 +82,11 @@ def repeated(x: Any) -> Any:
     return x[:1].expand_as(x) if x.dim() and x.layout == torch.strided and x.is_floating_point() and len(x) else x
 
 
+def repeated_along(x: Any) -> Any:
+    """One column, which is told to be all of them."""
+    return x[..., :1].expand_as(x) if x.dim() and x.layout == torch.strided and x.is_floating_point() and x.shape[-1] else x
+
+
 def _looked_at(sample: Any, *looks: Callable[[Any], Any]) -> Iterator[Any]:
     for look in looks:
         with contextlib.suppress(Exception):  # tensors in containers that torch doesn't look into
@@ -111,13 +118,20 @@ def with_edges(x: Any) -> Any:
     return x
 
 
+def twice_as_many(parts: Any) -> Any:
+    """Of tensors in a list: all of them, and once more turned around."""
+    turned = [one.detach().flip(0).requires_grad_(one.requires_grad) if one.dim() else one for one in parts]
+    return [*parts, *turned]
+
+
 def _changed(sample: Any, *changes: Callable[[Any], Any]) -> Iterator[Any]:
     """The sample with another first input, and all else as it is."""
     from torch.testing._internal.opinfo import core
 
     sample_input: Any = core.SampleInput
     for change in changes:
-        made = change(sample.input.detach()).requires_grad_(sample.input.requires_grad)
+        x = sample.input
+        made = change(x.detach()).requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else change(x)
         yield sample_input(
             made,
             args=sample.args,
