@@ -52,6 +52,8 @@ summary .soft { font-weight: 400; }
 svg text { fill: currentColor; font: 13px system-ui, "Noto Sans CJK SC", sans-serif; }
 .hidden { display: none; }
 html[data-language=en] [lang=zh], html[data-language=zh] [lang=en] { display: none; }
+@media (max-width: 760px) { main { padding: 20px 12px 60px; } h1, td, th { overflow-wrap: anywhere; }
+  table, svg { display: block; max-width: 100%; overflow-x: auto; } .tools { flex-wrap: wrap; } }
 @media print { body { background: #fff; font-size: 11px; } main { max-width: none; padding: 0; }
   .tools, header button { display: none; }
   details { border-radius: 0; } h2 { break-after: avoid; } }

@@ -134,6 +134,7 @@ def _features(given: Any) -> frozenset[str]:
     found |= {f"{name}={value}" if isinstance(value, PLAIN) else name for name, value in sample.kwargs.items()}
     found |= {f"{place}: {arg}" for place, arg in enumerate(sample.args) if isinstance(arg, PLAIN)}
     found |= {f"{place}: {type(arg).__name__}" for place, arg in enumerate(sample.args)}
+    found.add(str([(name, value) for name, value in sample.kwargs.items() if isinstance(value, PLAIN)]))
     if any(one.numel() == 0 for one in tensors):
         found.add("zero-size")
     if any(one.layout == torch.strided and not one.is_contiguous() for one in tensors):
