@@ -46,7 +46,7 @@ def seed_of(*words: str) -> int:
 
 
 def seeded(seed: int) -> None:
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device there may be, at some cost
     random.seed(seed)
     try:
         import numpy
