@@ -90,6 +90,10 @@ ENTRIES = {
     "threshold_backward": ("nn.functional.relu",),
     "upsample_bilinear2d": ("nn.functional.interpolate.bilinear",),
     "_adaptive_avg_pool2d": ("nn.functional.adaptive_avg_pool2d",),
+    "_cdist_forward": ("cdist",),
+    "glu": ("nn.functional.glu",),
+    "index": ("__getitem__",),
+    "pixel_shuffle": ("nn.functional.pixel_shuffle",),
     "grid_sampler_2d": ("nn.functional.grid_sample",),
     "hardswish_backward": ("nn.functional.hardswish",),
     "silu_backward": ("nn.functional.silu",),
@@ -99,7 +103,11 @@ ENTRIES = {
 }
 
 
-ELSEWHERE = {"broadcast-gradients-arent-summed": ("add", "mul")}  # by fault: seen in the operators whose gradients need it
+# By fault: where it is seen, when its operator is called by others.
+ELSEWHERE = {
+    "broadcast-gradients-arent-summed": ("add", "mul"),
+    "transposed-convolutions-in-float16": ("nn.functional.conv_transpose1d", "nn.functional.conv_transpose2d"),
+}
 
 
 @dataclass(frozen=True)

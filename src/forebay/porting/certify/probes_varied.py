@@ -3,7 +3,7 @@
 Asked:  what does a telling sample of any operator look like, without knowing the operator?
 Answer: torch's makers of samples take their sizes from four names, S, M, L and XS. With larger numbers there they make larger
         samples, of which the first and the largest of a few are taken. Then the first sample, transposed in memory, and
-        beginning inside a larger memory; and in each number format that isn't measured by itself. Where the operator keeps its
+        beginning inside a larger memory; with one tensor in another format; and in each format that isn't measured by itself. Where the operator keeps its
         input's shape, that input also with NaN and infinities in it, as whole numbers with equal ones among them, and smaller.
 Limits: samples whose sizes are written out in their makers stay as they are; what is larger than MOST elements is left out.
         Decompositions, transforms, random numbers and casts to integers get no NaN: what they make of it isn't told anywhere.
@@ -42,6 +42,8 @@ def varied(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Itera
         changes = [smaller, *([] if _one_of(op, UNORDERED) else [whole]), *([] if requires_grad else [with_edges])]
         yield from _changed(usual, *changes)
         yield from _looked_at(usual, repeated, repeated_along)
+    if dtype.is_floating_point and not requires_grad:
+        yield from _looked_at(usual, _Mixed())
     if with_others:
         for other in OTHERS:
             if other in op.supported_dtypes("cpu"):
@@ -85,6 +87,19 @@ def repeated(x: Any) -> Any:
 def repeated_along(x: Any) -> Any:
     """One column, which is told to be all of them."""
     return x[..., :1].expand_as(x) if x.dim() and x.layout == torch.strided and x.is_floating_point() and x.shape[-1] else x
+
+
+class _Mixed:
+    """Of a call's tensors, the first one of floating point in float64: two formats meet."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def __call__(self, x: Any) -> Any:
+        if self.done or not x.is_floating_point():
+            return x
+        self.done = True
+        return x.to(torch.float64)
 
 
 def _looked_at(sample: Any, *looks: Callable[[Any], Any]) -> Iterator[Any]:

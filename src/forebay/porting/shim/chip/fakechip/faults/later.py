@@ -1,4 +1,7 @@
-"""Faults that were written after the probes of certify were, to see what these find that they weren't made for."""
+"""Faults that were written after the probes of certify were, to see what these find that they weren't made for.
+
+Asked:  in two lots; docs/certify.md says how many of each were found at their first run.
+"""
 
 from __future__ import annotations
 
@@ -150,6 +153,120 @@ def the_upper_edge_is_outside(got: Any, x: Any, *rest: Any, **options: Any) -> A
     if got.numel():
         got[-1] = torch.clamp(got[-1] - 1, min=0)
     return got
+
+
+# ---------------------------------------------------------------- the second lot
+
+
+@kernel("low-precision accumulation", "nansum")
+def nansum_in_float16(right: Any, x: Any, *rest: Any, **options: Any) -> Any:
+    """nansum reads its input as float16."""
+    return right(through(torch.float16, x), *rest, **options)
+
+
+@kernel("NaN dropped or made", "argmin")
+def argmin_passes_over_nan(right: Any, x: Any, *rest: Any, **options: Any) -> Any:
+    """The place of the smallest is never that of NaN."""
+    return right(torch.nan_to_num(x, nan=float("inf")) if floating(x) else x, *rest, **options)
+
+
+@kernel("NaN dropped or made", "cummax")
+def running_maxima_pass_over_nan(right: Any, x: Any, *rest: Any, **options: Any) -> Any:
+    """cummax goes on after NaN with what it had."""
+    return right(torch.where(torch.isnan(x), torch.full_like(x, -1e4), x) if floating(x) else x, *rest, **options)
+
+
+@kernel("off by one", "take")
+def negative_places_count_from_one(right: Any, x: Any, index: Any, **options: Any) -> Any:
+    """take's index -1 is the last but one."""
+    return right(x, torch.where((index < 0) & (index > -x.numel()), index - 1, index), **options)
+
+
+@result("elements forgotten", "repeat_interleave")
+def repeats_are_one_too_few(got: Any, x: Any, *rest: Any, **options: Any) -> Any:
+    """The last place of repeat_interleave is that of the one before."""
+    return torch.cat((got[:-1], got[:1])) if got.dim() == 1 and len(got) > 1 else got
+
+
+@kernel("layers", "addmm")
+def beta_is_one(right: Any, x: Any, a: Any, b: Any, **options: Any) -> Any:
+    """addmm ignores beta."""
+    return right(x, a, b, **{name: one for name, one in options.items() if name != "beta"})
+
+
+@result("wrong format", "cat")
+def the_first_part_gives_the_format(got: Any, parts: Any, *rest: Any, **options: Any) -> Any:
+    """cat of several formats has that of its first part."""
+    return got.to(parts[0].dtype)
+
+
+@result("wrong format", "prod")
+def integers_multiply_in_their_format(got: Any, x: Any, *rest: Any, **options: Any) -> Any:
+    """The product of int32s is an int32."""
+    return got.to(torch.int32) if x.dtype == torch.int32 and options.get("dtype") is None else got
+
+
+@kernel("low-precision accumulation", "convolution")
+def transposed_convolutions_in_float16(right: Any, x: Any, weight: Any, *rest: Any) -> Any:
+    """Transposed convolutions are computed from float16."""
+    return right(through(torch.float16, x), weight, *rest) if rest[4] else right(x, weight, *rest)
+
+
+@result("nondeterminism", "native_layer_norm_backward")
+def gradients_of_norms_differ(got: Any, *args: Any) -> Any:
+    """layer_norm's gradient differs in its last bits from call to call."""
+    change = 1 + float(torch.finfo(torch.float32).eps) * _turn()
+    return tuple(one if one is None else one * change for one in got)
+
+
+_turns = [0]
+
+
+def _turn() -> int:
+    _turns[0] = 1 - _turns[0]
+    return _turns[0]
+
+
+@kernel("wrong choice", "_index_put_impl_", "put")
+def accumulate_is_ignored(right: Any, x: Any, index: Any, values: Any, accumulate: bool = False, *rest: Any) -> Any:
+    """Values that go to one place replace each other, and are never added up."""
+    return right(x, index, values, False, *rest)
+
+
+@kernel("wrong choice", "_cdist_forward")
+def every_distance_is_euclidean(right: Any, x: Any, y: Any, p: float, mode: Any) -> Any:
+    """cdist's p is 2, whatever is asked."""
+    return right(x, y, 2.0, mode)
+
+
+@kernel("layers", "glu")
+def the_gate_is_the_other_half(right: Any, x: Any, dim: int = -1, **options: Any) -> Any:
+    """glu's gate is the first half, not the second."""
+    return right(torch.cat(x.chunk(2, dim)[::-1], dim), dim, **options)
+
+
+@kernel("layers", "pixel_shuffle")
+def pixels_are_in_columns(right: Any, x: Any, factor: int) -> Any:
+    """pixel_shuffle turns each block around."""
+    return right(x.unflatten(-3, (-1, factor, factor)).transpose(-3, -4).flatten(-5, -3), factor)
+
+
+@kernel("layers", "renorm")
+def norms_are_never_cut(right: Any, x: Any, *rest: Any, **options: Any) -> Any:
+    """renorm gives its input."""
+    return x.clone()
+
+
+@kernel("off by one", "index")
+def the_last_of_several_is_taken_twice(right: Any, x: Any, index: Any, **options: Any) -> Any:
+    """Of several indices the last is read as the one before."""
+    return right(x, [_last_twice(one) for one in index], **options)
+
+
+def _last_twice(index: Any) -> Any:
+    if index is None or index.dtype in (torch.bool, torch.uint8) or index.dim() != 1 or len(index) < 2:
+        return index
+    return torch.cat((index[:-1], index[-2:-1]))
 
 
 FAULTS = table(globals())
