@@ -37,8 +37,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "no difference": ("Nowhere.", "没有差异。"),
     "accuracy": ("How far from the truth", "与真值的距离"),
     "accuracy note": (
-        "Largest error against float64, as a multiple of the reference chip's own on the same samples. Left of 1 is nearer to the truth.",
-        "相对 float64 的最大误差，除以参考芯片在相同样本上的误差。小于 1 即更接近真值。",
+        "Largest error against float64, as a multiple of the reference chip's own on the same samples. Left of 1 is nearer to the truth. Heights are logarithmic.",
+        "相对 float64 的最大误差，除以参考芯片在相同样本上的误差。小于 1 即更接近真值。高度为对数刻度。",
     ),
     "no accuracy": ("No errors could be compared.", "没有可比较的误差。"),
     "none farther": ("No operator is farther from the truth than on the reference chip.", "没有算子比参考芯片离真值更远。"),
