@@ -61,7 +61,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Operators that aren't usable everywhere, by what is lost: how many public projects call one, times how much of it fails.",
         "并非处处可用的算子，按损失排序：调用它的公开项目数乘以失败的比例。",
     ),
-    "no work": ("Nothing: every operator is usable everywhere.", "无：所有算子处处可用。"),
+    "no work": ("Nothing: every operator that was tested is usable everywhere.", "无：所有已测算子处处可用。"),
     "operator": ("operator", "算子"),
     "verdict": ("at worst", "最差结果"),
     "projects": ("projects", "项目数"),
