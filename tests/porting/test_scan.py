@@ -117,6 +117,7 @@ def rules(code: str) -> list[str]:
         ("import pynvml\npynvml.nvmlInit()", ["cuda-package-stood-in", "cuda-package-stood-in"]),
         ("import cupy as cp\ny = cp.asarray(x)", ["cuda-package", "cuda-package"]),
         ("import triton\n@triton.jit\ndef k(x): pass\nn = triton.cdiv(3, 2)", ["triton", "triton"]),
+        ("from cutlass import cute\n@cute.kernel\ndef k(x): y = cute.size(x)", ["cuda-package", "cuda-package"]),
         ("import alt_cuda_corr\nc = alt_cuda_corr.forward(x)", ["own-extension", "own-extension"]),
         ("from .cuda_utils import to_gpu", []),
         ("ok = importlib.util.find_spec('flash_attn') is not None", ["cuda-package-optional"]),

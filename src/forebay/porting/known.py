@@ -163,6 +163,8 @@ def rule_of_name(name: str) -> str | None:
     first, *more = name.split(".")
     if first == "torch":
         return _rule_of_torch(name, more)
+    if first == "cutlass" and not name.endswith((".kernel", ".jit")):
+        return None  # a language for kernels, as Triton is: the kernel is the use, not each word in it
     if package_of(name):
         return "cuda-package-stood-in" if first in STOOD_IN else "cuda-package"
     if first == "faiss" and "gpu" in name.lower():
