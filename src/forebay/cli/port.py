@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress
 from forebay import __version__
 from forebay.chips import catalogue, certified
 from forebay.chips.chip import Chip
+from forebay.chips.scorecard import Scorecard
 from forebay.cli import out, port_files, port_rewrite, port_table
 from forebay.errors import BadInput
 from forebay.porting import effort, measured, operators, proof, report
@@ -75,7 +77,8 @@ def port(
     if show_diff or do_write:
         port_rewrite.run(path, findings, as_json=as_json, show_diff=show_diff, do_write=do_write)
         return
-    verdicts = _measured(report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)}), findings, path)
+    verdicts = report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)})
+    verdicts = _measured(verdicts, findings, path, _cards(chips))
     if as_json:
         out.as_json(port_files.as_data(findings, verdicts, chips))
     elif as_sarif:
@@ -121,16 +124,22 @@ def _say_where(target: Path | None, findings: Findings) -> None:
         out.console.print(f"{target}: {len(findings.findings)} findings in {len(findings.files)} files read")
 
 
-def _measured(verdicts: tuple[Verdict, ...], findings: Findings, path: Path) -> tuple[Verdict, ...]:
-    """The verdicts, with what scorecards say of the operators that the scripts call by name."""
-    if "a device" not in findings.needs:
-        return verdicts
+def _cards(chips: list[Chip]) -> dict[str, Scorecard]:
+    """The newest scorecard of each chip that has one."""
     cards = certified.load()
-    told = {verdict.chip: card for verdict in verdicts if (card := measured.card_of(verdict.chip, cards)) is not None}
-    looked_for = frozenset().union(*(measured.failing(card) for card in told.values()))
+    return {chip.name: card for chip in chips if (card := measured.card_of(chip.name, cards)) is not None}
+
+
+def _measured(
+    verdicts: tuple[Verdict, ...], findings: Findings, path: Path, cards: Mapping[str, Scorecard]
+) -> tuple[Verdict, ...]:
+    """The verdicts, with what scorecards say of the operators that the scripts call by name."""
+    looked_for = frozenset().union(*(measured.failing(card) for card in cards.values()))
+    if "a device" not in findings.needs or not looked_for:
+        return verdicts
     calls = operators.of_files(path if path.is_dir() else path.parent, findings.files, looked_for)
     return tuple(
-        measured.worsened(verdict, calls, findings.needs, told[verdict.chip]) if verdict.chip in told else verdict
+        measured.worsened(verdict, calls, findings.needs, cards[verdict.chip]) if verdict.chip in cards else verdict
         for verdict in verdicts
     )
 
