@@ -25,6 +25,7 @@ YAML_ENDINGS = (".yaml", ".yml")
 JSON_ENDINGS = (".json", ".jsonc", ".json5")
 PLAIN_ENDINGS = (".toml", ".ini", ".cfg", ".conf", ".env", ".properties")
 _MOST = 512 * 1024
+_LONGEST = 1_000  # letters of a line, where there is no parser
 _MOST_JSON = 64 * 1024  # beyond which a list, or a line without end, is data
 _DATA = frozenset(
     {
@@ -211,7 +212,7 @@ def _json(text: str) -> Iterator[Place]:
 
 def _plain(text: str) -> Iterator[Place]:
     for number, line in enumerate(text.split("\n"), 1):
-        pair = _PAIR.match(line) if line.lstrip()[:1] not in ("#", ";") else None
+        pair = _PAIR.match(line[:_LONGEST]) if line.lstrip()[:1] not in ("#", ";") else None
         if not pair:
             continue
         value = re.sub(r"\s+[#;].*$", "", pair.group(4)).strip().strip("\"'")

@@ -35,6 +35,7 @@ _SPEAKS = re.compile(
 )
 _BACKEND = re.compile(r"(?:.*[._-])?backend", re.IGNORECASE)
 _SWITCH = re.compile(r"-{1,2}(?:(?:no|use|enable|disable|with)[_-]?)?cuda", re.IGNORECASE)
+_LONGEST = 1_000  # letters of a line; a command in a block of YAML may be written by a program
 _TOOLS = frozenset(
     {
         "nsys",
@@ -76,6 +77,7 @@ def find(text: str) -> list[Place]:
 
 def find_line(line: str, number: int = 1, shift: int = 0) -> list[Place]:
     """What one line speaks of; `shift` columns stand before it in its file."""
+    line = line[:_LONGEST]
     if not _WORTH_READING.search(line):
         return []
     batch = re.match(r"\s*#(SBATCH|PBS|\$|BSUB)\b", line)
