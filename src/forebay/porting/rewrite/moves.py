@@ -53,13 +53,16 @@ def uncalled(node: cst.CSTNode, page: Page) -> Change | None:
     covers = (
         [page.span(call.func.attr)] if is_first and isinstance(call.func, cst.Attribute) else [(page.span(node)[0], start + 1)]
     )
+    covers += [(page.span(call)[0], page.span(call)[0] + 1)] if is_device else []
     return Change(span=page.span(call), splices=splices, covers=tuple(covers))
 
 
 def _is_index(arg: cst.Arg, call: cst.Call, page: Page) -> bool:
     """Whether the scan has found that a card's number is handed over here."""
     method = isinstance(call.func, cst.Attribute) and "device-index" in page.rule(call.func.attr)
-    return (method or "device-index" in page.rule(arg)) and page.string(arg.value) is None
+    found = method or "device-index" in page.rule(arg)
+    found = found or (page.name(call.func) == "torch.device" and "device-index" in page.rule(call))
+    return found and page.string(arg.value) is None
 
 
 def made_of_number(node: cst.CSTNode, page: Page) -> Change | None:

@@ -23,7 +23,7 @@ from forebay.porting.rewrite.change import Change, Splice, applied, named
 from forebay.porting.rewrite.guards import Guards
 from forebay.porting.rewrite.names import children
 from forebay.porting.rewrite.page import Page
-from forebay.porting.rewrite.reasons import reason
+from forebay.porting.rewrite.reasons import reason_of
 from forebay.porting.rewrite.rewritten import Edit, Left, Rewritten
 from forebay.porting.rules import RULES
 from forebay.porting.scan import scan
@@ -142,7 +142,7 @@ def _settled(
         change = next((one for one in plan.changes if _covers(one, at)), None)
         if change is None:
             dropped = any(_covers(one, at) for one in plan.dropped)
-            left.append(Left(finding=finding, reason=head.TORCH_IS_LATE if dropped else reason(finding.rule)))
+            left.append(Left(finding=finding, reason=head.TORCH_IS_LATE if dropped else reason_of(finding)))
         else:
             used.add(id(change))
             edits.append(_edit(page, change, plan, finding))
