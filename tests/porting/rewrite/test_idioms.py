@@ -164,6 +164,7 @@ def test_torch_cuda_becomes_the_module_of_the_device(before, after):
          f"T = (DEVICE_MODULE if {HERE} else torch).FloatTensor if cuda else torch.FloatTensor"),
         ("half = z.type() == 'torch.cuda.HalfTensor'", "half = z.dtype == torch.float16"),
         ("x = torch.empty(3, pin_memory=True).cuda()", f"x = torch.empty(3, pin_memory={HERE}).to(DEVICE)"),
+        ("y = torch.ones(3).pin_memory().cuda()", f"y = (torch.ones(3).pin_memory() if {HERE} else torch.ones(3)).to(DEVICE)"),
         ("y = x.pin_memory().cuda()", f"y = (x.pin_memory() if {HERE} else x).to(DEVICE)"),
         ("loader = torch.utils.data.DataLoader(d, pin_memory=True)", "loader = torch.utils.data.DataLoader(d, pin_memory=True)"),
     ],

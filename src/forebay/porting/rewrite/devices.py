@@ -271,7 +271,7 @@ def _compared(node: cst.Comparison, right: cst.ComparisonTarget, page: Page) -> 
         text = text if " or " not in text else page.closed(node, text)
     else:
         return None
-    if _holds_finding(asked, page):
+    if page.holds_finding(asked):
         return None
     return Change(span=span, splices=(Splice(*span, text),), covers=covers, whole=True)
 
@@ -350,12 +350,6 @@ def _asks_tensor(node: cst.Attribute, page: Page) -> bool:
 
 def _is_asked(node: cst.CSTNode, page: Page) -> bool:
     return "device-comparison" in page.rule(node)
-
-
-def _holds_finding(node: cst.BaseExpression, page: Page) -> bool:
-    """Whether something else inside needs a change, so that the whole can't be written anew."""
-    start, end = page.span(node)
-    return any(start <= at < end for at in page.rules)
 
 
 def _tells_others_apart(node: cst.CSTNode, page: Page) -> bool:

@@ -14,6 +14,8 @@ from forebay.porting.rewrite.change import DEVICE, HERE, TORCH, Change, Splice
 from forebay.porting.rewrite.guards import Guards
 from forebay.porting.rewrite.page import Page
 
+_TWICE = 60  # letters of an expression that may stand twice in a line, once for each answer
+
 
 def moved(node: cst.CSTNode, page: Page) -> Change | None:
     """`.cuda()` in all its forms."""
@@ -89,9 +91,7 @@ def pinned(node: cst.CSTNode, page: Page, guards: Guards) -> Change | None:
     if not isinstance(node, cst.Call) or not isinstance(node.func, cst.Attribute) or node.func.attr.value != "pin_memory":
         return None
     owner = node.func.value
-    if node.args or not isinstance(owner, (cst.Name, cst.Attribute)):
-        return None
-    if guards.guarded(node):
+    if node.args or guards.guarded(node) or len(page.source(owner)) > _TWICE or page.holds_finding(owner):
         return None
     (start, end), name = page.span(node), page.source(owner)
     splices = (Splice(start, start, "("), Splice(end, end, f" if {HERE} else {name})"))
