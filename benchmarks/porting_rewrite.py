@@ -33,6 +33,18 @@ from forebay.porting.rewrite.write import write
 from forebay.porting.scan import scan_tree
 from forebay.porting.shim.__main__ import default_cache
 
+BEYOND_TORCH = (
+    "cu-",
+    "cpp-",
+    "cuda-package",
+    "cuda-extension",
+    "cuda-source",
+    "own-extension",
+    "triton",
+    "nvcc",
+    "pip-",
+    "build-",
+)
 HARMLESS = "can stay as it is"  # how the reason of a finding ends that needs no change on any chip
 
 
@@ -150,7 +162,9 @@ def report(ported, runs, as_json):
     files, cpu_s = sum(one["files"] for one in ported), sum(one["cpu_s"] for one in ported)
     print(f"{len(ported)} projects, {files} files read, {sum(one['changed'] for one in ported)} changed, {cpu_s:.0f} CPU s")
     print(f"settled {settled} of {settled + left + harmless} findings ({settled / max(1, settled + left + harmless):.1%});")
-    print(f"of those that need a change anywhere: {settled / max(1, settled + left):.1%}")
+    print(f"of those that need a change anywhere: {settled} of {settled + left} ({settled / max(1, settled + left):.1%});")
+    own = settled + sum(count for rule, count in total["left"].items() if not rule.startswith(BEYOND_TORCH))
+    print(f"of those, without kernels and packages that bring CUDA: {settled} of {own} ({settled / max(1, own):.1%})")
     for carrier in dict.fromkeys(one.carrier for one in runs):
         verdicts = Counter(one.verdict for one in runs if one.carrier == carrier)
         counts = "{passed} entry points run after the rewrite, {failed} don't, {skipped} were skipped"

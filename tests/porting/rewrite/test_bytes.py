@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.errors import BadScript
@@ -42,6 +42,7 @@ def outside_edits(one):
     return [*old, one.before[at_old:]], [*new, one.after[at_new:]]
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.sampled_from(LINES), min_size=1, max_size=8),
     st.sampled_from(("\n", "\r\n", "\r", "mixed")),
@@ -90,6 +91,7 @@ def test_a_text_that_cant_be_given_back_byte_by_byte_is_left_whole():
     assert [item.reason.startswith("in utf-7") for item in one.left] == [True]
 
 
+@settings(deadline=None, max_examples=20)  # git is started for each
 @given(st.lists(st.sampled_from(LINES), min_size=1, max_size=12), st.booleans(), st.sampled_from(("\n", "\r\n")))
 def test_git_applies_the_diff_and_gets_the_new_bytes(tmp_path_factory, lines, last, newline):
     folder = tmp_path_factory.mktemp("tree")

@@ -18,6 +18,10 @@ HERE = (
 )
 
 
+class Overlap(Exception):
+    """Two changes want the same bytes. It never reaches a user: the file is left whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Splice:
     """Bytes that go, from `start` to `end`, and what comes in their place."""
@@ -46,7 +50,8 @@ def applied(body: bytes, splices: Iterable[Splice], names: Mapping[str, str]) ->
     """The bytes with all splices made. An insertion comes before a cut at the same place."""
     made, at = [], 0
     for splice in sorted(splices, key=lambda one: (one.start, one.end)):
-        assert splice.start >= at, f"two changes of one place: {splice}"
+        if splice.start < at:
+            raise Overlap(f"two changes of one place: {splice}")
         made += [body[at : splice.start], named(splice.text, names).encode()]
         at = splice.end
     return b"".join([*made, body[at:]])

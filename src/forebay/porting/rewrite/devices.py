@@ -12,6 +12,7 @@ from __future__ import annotations
 import libcst as cst
 
 from forebay.porting.rewrite.change import DEVICE, HERE, TORCH, Change, Splice
+from forebay.porting.rewrite.dtypes import DTYPES
 from forebay.porting.rewrite.guards import ASKS
 from forebay.porting.rewrite.page import Page, Span
 
@@ -250,6 +251,8 @@ def _filled(node: cst.SimpleString, call: cst.Call, page: Page) -> Change:
 
 def _compared(node: cst.Comparison, right: cst.ComparisonTarget, page: Page) -> Change | None:
     left, operator, other = node.left, right.operator, right.comparator
+    if (kept := _kept_in(left, other, page)) is not None:
+        return kept
     word = next((one for one in (left, other) if page.string(one) == "cuda" and _is_asked(one, page)), None)
     if word is None:
         return _among(other, page) if isinstance(operator, (cst.In, cst.NotIn)) else None
@@ -268,9 +271,25 @@ def _compared(node: cst.Comparison, right: cst.ComparisonTarget, page: Page) -> 
         text = text if " or " not in text else page.closed(node, text)
     else:
         return None
-    if _holds_finding(asked, page):
+    if page.holds_finding(asked):
         return None
     return Change(span=span, splices=(Splice(*span, text),), covers=covers, whole=True)
+
+
+def _kept_in(left: cst.BaseExpression, right: cst.BaseExpression, page: Page) -> Change | None:
+    """`x.type() == "torch.cuda.HalfTensor"` asks for a number format."""
+    kind = (page.string(right) or "").removeprefix("torch.cuda.")
+    called = isinstance(left, cst.Call) and not left.args and isinstance(left.func, cst.Attribute)
+    if not called or kind not in DTYPES or kind == page.string(right):
+        return None
+    assert isinstance(left, cst.Call)
+    assert isinstance(left.func, cst.Attribute)
+    if left.func.attr.value != "type":
+        return None
+    word, at = page.span(right), page.span(left.func.attr)[0]
+    dtype = Splice(at, page.span(left)[1], "dtype")
+    span = (page.span(left)[0], word[1])
+    return Change(span=span, splices=(dtype, Splice(*word, f"{TORCH}.{DTYPES[kind]}")), covers=(word,))
 
 
 def _equality(asked: str, equal: bool, is_type: bool, mark: str) -> str:
@@ -331,12 +350,6 @@ def _asks_tensor(node: cst.Attribute, page: Page) -> bool:
 
 def _is_asked(node: cst.CSTNode, page: Page) -> bool:
     return "device-comparison" in page.rule(node)
-
-
-def _holds_finding(node: cst.BaseExpression, page: Page) -> bool:
-    """Whether something else inside needs a change, so that the whole can't be written anew."""
-    start, end = page.span(node)
-    return any(start <= at < end for at in page.rules)
 
 
 def _tells_others_apart(node: cst.CSTNode, page: Page) -> bool:

@@ -14,6 +14,8 @@ from forebay.porting.rewrite.change import DEVICE, HERE, TORCH, Change, Splice
 from forebay.porting.rewrite.guards import Guards
 from forebay.porting.rewrite.page import Page
 
+_TWICE = 60  # letters of an expression that may stand twice in a line, once for each answer
+
 
 def moved(node: cst.CSTNode, page: Page) -> Change | None:
     """`.cuda()` in all its forms."""
@@ -53,13 +55,16 @@ def uncalled(node: cst.CSTNode, page: Page) -> Change | None:
     covers = (
         [page.span(call.func.attr)] if is_first and isinstance(call.func, cst.Attribute) else [(page.span(node)[0], start + 1)]
     )
+    covers += [(page.span(call)[0], page.span(call)[0] + 1)] if is_device else []
     return Change(span=page.span(call), splices=splices, covers=tuple(covers))
 
 
 def _is_index(arg: cst.Arg, call: cst.Call, page: Page) -> bool:
     """Whether the scan has found that a card's number is handed over here."""
     method = isinstance(call.func, cst.Attribute) and "device-index" in page.rule(call.func.attr)
-    return (method or "device-index" in page.rule(arg)) and page.string(arg.value) is None
+    found = method or "device-index" in page.rule(arg)
+    found = found or (page.name(call.func) == "torch.device" and "device-index" in page.rule(call))
+    return found and page.string(arg.value) is None
 
 
 def made_of_number(node: cst.CSTNode, page: Page) -> Change | None:
@@ -86,9 +91,7 @@ def pinned(node: cst.CSTNode, page: Page, guards: Guards) -> Change | None:
     if not isinstance(node, cst.Call) or not isinstance(node.func, cst.Attribute) or node.func.attr.value != "pin_memory":
         return None
     owner = node.func.value
-    if node.args or not isinstance(owner, (cst.Name, cst.Attribute)):
-        return None
-    if guards.guarded(node):
+    if node.args or guards.guarded(node) or len(page.source(owner)) > _TWICE or page.holds_finding(owner):
         return None
     (start, end), name = page.span(node), page.source(owner)
     splices = (Splice(start, start, "("), Splice(end, end, f" if {HERE} else {name})"))

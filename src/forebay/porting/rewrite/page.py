@@ -95,6 +95,11 @@ class Page:
         """What the scan found at the place where a node begins."""
         return self.rules.get(self.span(node)[0], frozenset())
 
+    def holds_finding(self, node: cst.CSTNode) -> bool:
+        """Whether something inside may need a change of its own, so that the whole can't be written anew."""
+        start, end = self.span(node)
+        return any(start <= at < end for at in self.rules)
+
     def closed(self, node: cst.BaseExpression, text: str) -> str:
         """The text that takes an expression's place, in parentheses where its neighbours would tear it apart."""
         return text if node.lpar or isinstance(self.parent(node), _OPEN) else f"({text})"

@@ -7,8 +7,10 @@ Limits: a rule that isn't here is one whose every form the rewrite knows; what i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+from forebay.porting.findings import Finding
 from forebay.porting.rules import RULES
 
 OTHERWISE = "it is written in a way that this release doesn't rewrite; use DEVICE, or the device's module, by hand"
@@ -19,7 +21,7 @@ REASONS: Mapping[str, str] = {
     "pinned-memory": "a DataLoader pins only where there is an accelerator, so it can stay as it is",
     "non-blocking": "it has no effect where a copy can't overlap, so it can stay as it is",
     "map-location": "where it leads is decided elsewhere in the text; see that that place names the device that is there",
-    "device-ids": "DataParallel ignores card numbers where there is no accelerator; for another wrapper, say None there",
+    "device-ids": "these are cards by their numbers; say None, or leave the call out, where there is no accelerator",
     "device-comparison": "it tells kinds of devices apart, the text doesn't say why; decide what other chips shall get",
     "device-string": "what takes this string can't be told from the text; hand it DEVICE.type if it is a torch device",
     "device-index": "whether this number is a card can't be told; if it is, write torch.device(DEVICE.type, number)",
@@ -49,6 +51,15 @@ REASONS: Mapping[str, str] = {
     "visible-devices": "other chips have a variable of their own, and this one has no effect there; set it outside the program",
     "cuda-environment": "it tunes CUDA or NCCL and has no effect elsewhere, so it can stay as it is",
 }
+
+
+_DATA_PARALLEL = "DataParallel ignores card numbers where there is no accelerator, so it can stay as it is"
+
+
+def reason_of(finding: Finding) -> str:
+    """Why one finding of a Python text is left."""
+    alone = finding.rule == "device-ids" and re.search(r"\bDataParallel\(", finding.excerpt)
+    return _DATA_PARALLEL if alone else reason(finding.rule)
 
 
 def reason(rule: str) -> str:

@@ -17,17 +17,18 @@ from importlib.metadata import version
 
 import libcst as cst
 
+from forebay.errors import BadScript
 from forebay.porting.findings import Finding
 from forebay.porting.rewrite import devices, groups, head, mixed, moves, runtime
-from forebay.porting.rewrite.change import Change, Splice, applied, named
+from forebay.porting.rewrite.change import Change, Overlap, Splice, applied, named
 from forebay.porting.rewrite.guards import Guards
 from forebay.porting.rewrite.names import children
 from forebay.porting.rewrite.page import Page
-from forebay.porting.rewrite.reasons import reason
+from forebay.porting.rewrite.reasons import reason_of
 from forebay.porting.rewrite.rewritten import Edit, Left, Rewritten
 from forebay.porting.rules import RULES
 from forebay.porting.scan import scan
-from forebay.porting.scan.text import decode
+from forebay.porting.scan.text import decode, parse
 
 _MARK = b"\xef\xbb\xbf"
 
@@ -53,15 +54,19 @@ def rewrite(body: bytes, path: str, chosen_late: bool = True) -> Rewritten:
         return _as_it_was(path, body, findings, "LibCST doesn't give this file's bytes back; rewrite it by hand")
     plan = head.plan(page, tuple(_changes(page)), chosen_late)
     splices = [*plan.added, *(splice for change in plan.changes for splice in change.splices)]  # new lines first where both begin
+    try:
+        after = mark + applied(page.body, splices, plan.names).decode().encode(encoding)
+        parse(decode(after, path), path)
+    except (Overlap, BadScript):
+        return _as_it_was(path, body, findings, "its changes don't fit together, which is our mistake; please send us the file")
     edits, left = _settled(page, places, findings, plan)
-    cuts = tuple(_cuts(page.body, splices, plan.names, encoding, len(mark)))
     return Rewritten(
         path=path,
         before=body,
-        after=mark + applied(page.body, splices, plan.names).decode().encode(encoding),
+        after=after,
         edits=edits,
         left=left,
-        splices=cuts,
+        splices=tuple(_cuts(page.body, splices, plan.names, encoding, len(mark))),
         torch=max((change.torch for change in plan.changes), default=""),
     )
 
@@ -142,7 +147,7 @@ def _settled(
         change = next((one for one in plan.changes if _covers(one, at)), None)
         if change is None:
             dropped = any(_covers(one, at) for one in plan.dropped)
-            left.append(Left(finding=finding, reason=head.TORCH_IS_LATE if dropped else reason(finding.rule)))
+            left.append(Left(finding=finding, reason=head.TORCH_IS_LATE if dropped else reason_of(finding)))
         else:
             used.add(id(change))
             edits.append(_edit(page, change, plan, finding))

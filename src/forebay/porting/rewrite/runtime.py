@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import libcst as cst
 
 from forebay.porting.rewrite.change import DEVICE, EVENT, HERE, MODULE, TORCH, Change, Splice
+from forebay.porting.rewrite.dtypes import DTYPES
 from forebay.porting.rewrite.guards import Guards
 from forebay.porting.rewrite.page import Page
 
@@ -34,20 +35,9 @@ _ANSWERS: Mapping[str, str] = {  # what they give where there is no accelerator
     "is_bf16_supported": "False",
     "is_initialized": "False",
     "get_device_name": f"{DEVICE}.type",
+    "memory_summary": "str()",
 }
-_OF_A_CARD = frozenset({"get_device_properties", "get_device_capability", "mem_get_info", "memory_summary", "default_stream"})
-_DTYPES: Mapping[str, str] = {
-    "FloatTensor": "float32",
-    "HalfTensor": "float16",
-    "DoubleTensor": "float64",
-    "BFloat16Tensor": "bfloat16",
-    "LongTensor": "int64",
-    "IntTensor": "int32",
-    "ShortTensor": "int16",
-    "CharTensor": "int8",
-    "ByteTensor": "uint8",
-    "BoolTensor": "bool",
-}
+_OF_A_CARD = frozenset({"get_device_properties", "get_device_capability", "mem_get_info", "default_stream"})
 
 
 def runtime(node: cst.CSTNode, page: Page, guards: Guards) -> Change | None:
@@ -71,7 +61,7 @@ def runtime(node: cst.CSTNode, page: Page, guards: Guards) -> Change | None:
         return _current_device(call, page, guards)
     if name in ("device", "device_of"):
         return _selected(call, page, name)
-    if name in _DTYPES:
+    if name in DTYPES:
         return _made(call, page, name)
     if name == "Event":
         return _instead(node, page, EVENT if call.args else f"{MODULE}.Event")
@@ -97,10 +87,10 @@ def tensor_type(node: cst.CSTNode, page: Page) -> Change | None:
         return None
     word = page.string(node.args[0].value) or page.name(node.args[0].value)
     kind = word.removeprefix("torch.cuda.")
-    if node.func.attr.value != "type" or kind == word or kind not in _DTYPES:
+    if node.func.attr.value != "type" or kind == word or kind not in DTYPES:
         return None
     method, argument = page.span(node.func.attr), page.span(node.args[0].value)
-    to = f"{DEVICE}, {TORCH}.{_DTYPES[kind]}"
+    to = f"{DEVICE}, {TORCH}.{DTYPES[kind]}"
     return Change(span=page.span(node), splices=(Splice(*method, "to"), Splice(*argument, to)), covers=(argument,))
 
 
@@ -110,7 +100,7 @@ def default_type(node: cst.CSTNode, page: Page) -> Change | None:
         return None
     word = page.string(node.args[0].value) or ""
     kind = word.removeprefix("torch.cuda.")
-    if kind == word or kind not in _DTYPES:
+    if kind == word or kind not in DTYPES:
         return None
     span = page.span(node.args[0].value)
     return Change(span=span, splices=(Splice(*span, f"({MODULE} if {HERE} else {TORCH}).{kind}"),), covers=(span,))
@@ -125,7 +115,7 @@ def _uncalled(node: cst.Name | cst.Attribute, page: Page, name: str) -> Change |
     """A class that is caught, compared with, or kept under another name."""
     if name == "OutOfMemoryError":
         return _instead(node, page, f"{TORCH}.OutOfMemoryError")
-    if name in _DTYPES:
+    if name in DTYPES:
         return _instead(node, page, f"({MODULE} if {HERE} else {TORCH}).{name}")
     if name in ("is_available", "device_count"):
         return _instead(node, page, f"{TORCH}.accelerator.{name}")
@@ -175,6 +165,8 @@ def _selected(call: cst.Call, page: Page, name: str) -> Change | None:
         text = f"{text}.device.index"
     elif isinstance(argument, cst.Attribute) and argument.attr.value == "device":
         text = f"{text}.index"
+    elif text.endswith(".device.index"):
+        pass  # None on the host already
     elif page.is_number(argument):
         text = f"{text} if {HERE} else None"
     else:
