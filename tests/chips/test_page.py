@@ -16,7 +16,7 @@ def test_the_commands_of_the_page_run():
     apps = {"chips": chips.app, "doctor": doctor.app}
     block = re.search(r"```console\n(.*?)```", PAGE, re.DOTALL)[1]
     lines = [line.removeprefix("$ ").partition("#")[0].split() for line in block.splitlines()]
-    assert len(lines) == 3
+    assert len(lines) == 5
     for program, verb, *words in lines:
         assert program == "forebay"
         assert CliRunner().invoke(apps[verb], words, prog_name=f"forebay {verb}").exit_code in (0, 1)

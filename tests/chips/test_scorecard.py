@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from forebay.chips import catalogue, certified, use
 from forebay.chips.inclusiveness import CREDIT, coverage, credit, effective, index
 from forebay.chips.scorecard import ABSENT, LETTERS, SIMULATED, Accuracy, Ceiling, Outlier, Scorecard, worst
+from forebay.cli import chips
 from forebay.codec import decode, encode
 from forebay.errors import BadInput, Unknown
 from forebay.plan import efficiency
@@ -191,3 +193,24 @@ def test_the_table_of_uses_ships_with_its_projects_and_commits():
     assert len(table.projects) >= 40 and len({project.name for project in table.projects}) == len(table.projects)
     assert all(len(project.commit) == 12 and project.files == sum(project.sets.values()) for project in table.projects)
     assert table.projects_calling("nn.functional.linear") > table.projects_calling("special.bessel_j0")
+
+
+def test_a_chip_that_was_measured_says_so_when_it_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    certified.keep(CARD)
+    told = CliRunner().invoke(chips.app, ["show", "h100-sxm"]).stdout
+    assert "Measured on 2026-11-22" in told and "over 4 operators" in told
+
+
+def test_the_command_draws_a_table_json_and_a_page_of_one_chip_or_two(tmp_path):
+    certified.keep(CARD, tmp_path)
+    certified.keep(replace(CARD, chip="a100", stands=SIMULATED, ceilings=()), tmp_path)
+    words = ["card", "h100-sxm", "--against", "a100", "--folder", str(tmp_path)]
+    told = CliRunner().invoke(chips.app, [*words, "--html", str(tmp_path / "both.html")])
+    assert told.exit_code == 0, told.output
+    assert "stood in for by processor cores" in told.stdout and "fft.fft" in told.stdout
+    assert "Where they differ" in (tmp_path / "both.html").read_text()
+    body = json.loads(CliRunner().invoke(chips.app, [*words, "--json"]).stdout)
+    assert [one["card"]["chip"] for one in body] == ["h100-sxm", "a100"]
+    assert body[0]["index"]["value"] == index(CARD, use.shipped()).value
+    assert body[1]["effective_compute"] is None

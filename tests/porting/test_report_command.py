@@ -152,3 +152,17 @@ def test_odd_names_and_bytes_are_read(project):
 def test_the_help_names_the_exits():
     printed = " ".join(run("--help")[1].split())
     assert "Exits with 0" in printed and "--fail-on says so" in printed
+
+
+def test_a_folder_with_too_many_files_is_refused(project):
+    with pytest.raises(BadInput, match="more than 3"):
+        run(project, "--limit-files", 3)
+
+
+def test_a_file_that_is_no_text_is_told_and_the_rest_is_read(project):
+    (project / "broken.py").write_text("x = torch.cuda.Event(")
+    (project / "data.yaml").write_bytes(b"device: cuda\n\0\0")
+    code, printed = run(project, "--to", "cpu")
+    assert code == 0
+    assert "not read: broken.py" in printed and "not read: data.yaml" in printed
+    assert "train.py:2" in printed

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from forebay import errors
 from forebay.chips import catalogue
-from forebay.cli import out
+from forebay.cli import chips_card, out
 from forebay.porting.shim.chip.adapter import known
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -49,6 +49,7 @@ def certify(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Where the results go, and a stopped run goes on.", show_default=False)
     ] = None,
+    speed: Annotated[bool, typer.Option("--speed/--no-speed", help="After a full run, measure the ceilings too.")] = True,
     python: Annotated[
         str, typer.Option(help="The Python that has the chip's torch: this one when none is given.", show_default=False)
     ] = "",
@@ -67,8 +68,10 @@ def certify(
     words += ["--jobs", str(jobs)] if jobs else []
     words += ["--cache", str(cache)] if cache else []
     summary = _run(python or sys.executable, words, quiet=as_json)
+    timed = speed and not smoke and not only
+    told = chips_card.finish(goes_to, seconds=chips_card.SECONDS if timed else 0.0, python=python or sys.executable)
     if as_json:
-        out.as_json({**summary, "out": str(goes_to)})
+        out.as_json({**summary, "out": str(goes_to), **told.to_json()})
         return
     out.table(("verdict", "cases"), summary["verdicts"].items(), right=("cases",))
     share = 100 * summary["untested_share_of_operators"]
@@ -77,6 +80,7 @@ def certify(
         f"{summary['operators_untested']} operators ({share:.2f} %). Each verdict: {goes_to}/results.jsonl",
         markup=False,
     )
+    out.console.print(told.in_words(), markup=False)
 
 
 def find(name: str, imports: tuple[str, ...] = ()) -> Place:

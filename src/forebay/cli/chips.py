@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
-from forebay.chips import catalogue
+from forebay.chips import catalogue, certified, use
 from forebay.chips.chip import Chip
+from forebay.chips.inclusiveness import Index, index
 from forebay.chips.roofline import roofline
+from forebay.chips.scorecard import Scorecard
 from forebay.cli import certify, out
 from forebay.cli.chips_card import card
 from forebay.cli.chips_gaps import gaps
@@ -21,8 +23,6 @@ from forebay.porting.shim.chip.adapter import Adapter, known, named
 from forebay.units import show_bytes, show_bytes_per_s, show_flop_per_s
 
 app = typer.Typer(add_completion=False)
-app.command("card")(card)
-app.command("gaps")(gaps)
 
 _SOFTWARE = {
     "device_type": "torch device",
@@ -88,8 +88,16 @@ def show_one(
     """Explain one chip: its names in software, its figures, their sources, and what is unknown."""
     chip = catalogue.find(name)
     ridges = {f: roof.ridge for f in chip.flop_per_s if (roof := roofline(chip, f))}
+    measured = _measured(name)
     if as_json:
-        out.as_json({"chip": encode(chip), "ridge_flop_per_byte": ridges, "unknown": unknown(chip)})
+        out.as_json(
+            {
+                "chip": encode(chip),
+                "ridge_flop_per_byte": ridges,
+                "unknown": unknown(chip),
+                "measured": encode(measured and measured[1]),
+            }
+        )
         return
     mentioned = list(dict.fromkeys(chip.sources.values()))
 
@@ -103,6 +111,10 @@ def show_one(
         + [(title, unit(getattr(chip, key)) + mark(key)) for key, (title, unit) in _FIGURES.items() if getattr(chip, key)]
         + [(f"peak {f}, dense", _peak(chip, f, ridges) + mark(f"flop_per_s.{f}")) for f in _FORMATS if f in chip.flop_per_s]
     )
+    if measured is not None:
+        card, points = measured
+        first = f"\nMeasured on {card.measured_on}: {points.value:.1f} of 100 in inclusiveness, over {points.operators} operators"
+        out.console.print(f"{first}; `forebay chips card {name}` tells more.", markup=False)
     if missing := unknown(chip):
         out.console.print(f"\nUnknown, for want of a trustworthy source: {', '.join(missing)}.", markup=False)
     if ridges:
@@ -154,6 +166,15 @@ def accept(
 
 
 app.command("certify")(certify.certify)
+app.command("card")(card)
+app.command("gaps")(gaps)
+
+
+def _measured(name: str) -> tuple[Scorecard, Index] | None:
+    """The chip's newest scorecard, and what it comes to. None: it was never measured."""
+    card = certified.load().get(name)
+    points = index(card, use.shipped()) if card is not None else None
+    return (card, points) if card is not None and points is not None else None
 
 
 def _adapter(name: str) -> Adapter:

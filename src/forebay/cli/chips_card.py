@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from forebay.porting.certify import ceilings, page, record
 from forebay.units import show_bytes_per_s, show_flop_per_s
 
 _SHOWN = 12
+SECONDS = 30.0  # for each of the four kinds of ceiling
 
 
 def card(
@@ -30,14 +32,13 @@ def card(
         Path | None, typer.Option(help="Make the card from this certification's folder first, and keep it.", show_default=False)
     ] = None,
     speed: Annotated[bool, typer.Option("--speed/--no-speed", help="With --run: measure the ceilings too.")] = True,
-    seconds: Annotated[float, typer.Option(help="With --run: for each kind of ceiling, about.")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="With --run: for each kind of ceiling, about.")] = SECONDS,
     folder: Annotated[Path | None, typer.Option(help="Where scorecards are kept.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Show what a chip was measured to do: operators, accuracy, ceilings, and one index. --html makes a page of it."""
     if run is not None:
-        found = finish(run, folder=folder, seconds=seconds if speed else 0.0, command=f"forebay chips certify {name}")
-        shown = [_shown(found)]
+        shown = [_shown(finish(run, folder=folder, seconds=seconds if speed else 0.0).card)]
     else:
         shown = [_shown(certified.find(name, folder))]
     if against:
@@ -54,7 +55,26 @@ def card(
         out.console.print(f"\nThe page is in {as_html}.", markup=False)
 
 
-def finish(run: Path, *, folder: Path | None = None, seconds: float = 60.0, command: str = "") -> Scorecard:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What became of a certification's folder."""
+
+    card: Scorecard
+    file: Path  # the card beside the results
+    kept: Path | None  # the card as the chip's own. None: it was a part, or one sample of each
+
+    def in_words(self) -> str:
+        points = index(self.card, use.shipped())
+        first = f"Inclusiveness {points.value:.1f} of 100. " if points else ""
+        if self.kept is None:
+            return f"{first}The scorecard of this part: {self.file}"
+        return f"{first}`forebay chips card {self.card.chip}` shows the scorecard, which is kept in {self.kept}"
+
+    def to_json(self) -> dict[str, object]:
+        return {"card": str(self.file), "kept": str(self.kept or ""), "index": encode(index(self.card, use.shipped()))}
+
+
+def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, python: str = sys.executable) -> Finished:
     """Turn a certification's folder into a scorecard: measure the ceilings, write card.json beside the results.
 
     The card of a full and whole run is kept as the chip's. The planner's calibration goes beside both. Nothing is timed where
@@ -65,24 +85,24 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = 60.0, comm
     chip = catalogue.load().get(header.chip)
     measured: tuple[Ceiling, ...] = ()
     if seconds and header.carrier not in cards.PRETENDED:
-        print(f"forebay: measuring the ceilings of {header.chip}", file=sys.stderr)
+        print(f"forebay: measuring the ceilings of {header.chip}, some {4 * seconds:.0f} s", file=sys.stderr)
         measured = ceilings.measure(
             header.device,
             imports=header.imports,
             backend=chip.backend or "" if chip else "",
             cards=_cards_here(header.chip),
             seconds=seconds,
+            python=python,
         )
-    made = cards.scorecard(found, measured, command=command)
-    (run / "card.json").write_text(certified.written(made), encoding="utf-8")
+    made = cards.scorecard(found, measured, command=f"forebay chips certify {header.chip}")
+    beside = run / "card.json"
+    beside.write_text(certified.written(made), encoding="utf-8")
+    kept = certified.keep(made, folder) if made.mode == "full" else None
     figures = efficiency.calibration(made, chip)
-    places = [run]
-    if made.mode == "full":  # a part of the operators, or one sample of each, isn't what the chip is known by
-        places.append(certified.keep(made, folder).parent)
     if figures is not None:
-        for place in places:
+        for place in (run, kept.parent) if kept else (run,):
             efficiency.keep(figures, place / "calibration")
-    return made
+    return Finished(card=made, file=beside, kept=kept)
 
 
 def _cards_here(chip: str) -> int:

@@ -7,21 +7,26 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.progress import BarColumn, Progress
 
 from forebay import __version__
-from forebay.chips import catalogue
+from forebay.chips import catalogue, certified
 from forebay.chips.chip import Chip
-from forebay.cli import out, port_files, port_table
+from forebay.cli import out, port_files, port_rewrite, port_table
 from forebay.errors import BadInput
-from forebay.porting import effort, proof, report
-from forebay.porting.findings import Findings, Word
+from forebay.porting import effort, measured, operators, proof, report
+from forebay.porting.findings import Findings, Verdict, Word
 from forebay.porting.page import page
 from forebay.porting.sarif import sarif
 from forebay.porting.scan import scan_script, scan_tree
+from forebay.porting.scan.folder import Limits
 from forebay.porting.shim.chip.adapter import for_device
 
 EXITS = """Exits with 0 when it was read; 1 when --fail-on says so; 2 for a script that can't be read, or words that don't go
 together; 3 for a file or a chip that isn't there; 5 when a report would take the place of a file of yours."""
+
+_EVERY = 20  # files between two looks at the bar
 
 app = typer.Typer(add_completion=False)
 
@@ -41,16 +46,33 @@ def port(
         str, typer.Option("--sarif", metavar="FILE", help="Write SARIF 2.1.0 for code review; - prints it.")
     ] = "",
     as_html: Annotated[str, typer.Option("--html", metavar="FILE", help="Write a report in one HTML file; - prints it.")] = "",
+    limit_files: Annotated[
+        int,
+        typer.Option("--limit-files", metavar="N", min=1, help="Refuse a folder with more files than these that can be read."),
+    ] = Limits().most,
+    show_diff: Annotated[bool, typer.Option("--diff", help="Print the same text for every device, as a diff.")] = False,
+    do_write: Annotated[
+        bool, typer.Option("--write", help="Put that text in place; the originals stay in git or beside.")
+    ] = False,
     every: Annotated[bool, typer.Option("--all", help="A line for every finding, however many there are.")] = False,
 ) -> None:
     """Say what a CUDA-written script or project needs from a chip, and which chips can run it."""
     if sum((as_json, bool(as_sarif), bool(as_html))) > 1:
         raise BadInput("One report at a time.", asked="--json, --sarif, --html together", hint="run it once for each")
+    if (show_diff or do_write) and (as_sarif or as_html or fail_on):
+        raise BadInput(
+            "The rewrite makes no report.",
+            asked="--diff or --write with --sarif, --html or --fail-on",
+            hint="run it once for each",
+        )
     level = _level(fail_on)
     chips = [catalogue.find(name) for name in dict.fromkeys(to)] if to else list(catalogue.load().values())
     target = port_files.target(as_sarif or as_html, (".sarif", ".json") if as_sarif else (".html", ".htm"))
-    findings = scan_tree(path) if path.is_dir() else scan_script(path)
-    verdicts = report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)})
+    findings = _scan(path, limit_files)
+    if show_diff or do_write:
+        port_rewrite.run(path, findings, as_json=as_json, show_diff=show_diff, do_write=do_write)
+        return
+    verdicts = _measured(report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)}), findings, path)
     if as_json:
         out.as_json(port_files.as_data(findings, verdicts, chips))
     elif as_sarif:
@@ -66,9 +88,38 @@ def port(
         raise typer.Exit(1)
 
 
+def _scan(path: Path, most: int) -> Findings:
+    """Reads a script, or a folder with a bar on stderr; only a terminal shows it."""
+    if not path.is_dir():
+        return scan_script(path)
+    columns = ("{task.completed} of {task.total} files", BarColumn(), "{task.description}")
+    with Progress(*columns, console=out.errors, transient=True, disable=not out.errors.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def say(done: int, of: int, name: str) -> None:
+            if done % _EVERY == 0 or done == of:
+                bar.update(task, completed=done, total=of, description=escape(name[-60:]))
+
+        return scan_tree(path, limits=Limits(most=most), say=say)
+
+
 def _say_where(target: Path | None, findings: Findings) -> None:
     if target is not None:
         out.console.print(f"{target}: {len(findings.findings)} findings in {len(findings.files)} files read")
+
+
+def _measured(verdicts: tuple[Verdict, ...], findings: Findings, path: Path) -> tuple[Verdict, ...]:
+    """The verdicts, with what scorecards say of the operators that the scripts call by name."""
+    if "a device" not in findings.needs:
+        return verdicts
+    cards = certified.load()
+    told = {verdict.chip: card for verdict in verdicts if (card := measured.card_of(verdict.chip, cards)) is not None}
+    looked_for = frozenset().union(*(measured.failing(card) for card in told.values()))
+    calls = operators.of_files(path if path.is_dir() else path.parent, findings.files, looked_for)
+    return tuple(
+        measured.worsened(verdict, calls, findings.needs, told[verdict.chip]) if verdict.chip in told else verdict
+        for verdict in verdicts
+    )
 
 
 def _proven(chips: list[Chip]) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Findings:
     findings: tuple[Finding, ...]  # what ties it to CUDA, by file, line and column
     imports_torch: bool
     notes: tuple[Finding, ...] = ()  # what doesn't, and is good to know: number formats, labels that only read like devices
-    unread: tuple[Unread, ...] = ()  # files of the folder that are not among `files`
+    unread: tuple[Unread, ...] = ()  # files of the folder, and cells of notebooks, that couldn't be read
     needs: tuple[str, ...] = ()  # "a device", "torch.distributed", and number formats: "bf16", "fp8", "fp64", "tf32"
 
 

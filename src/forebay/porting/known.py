@@ -80,6 +80,22 @@ CALLS: Mapping[str, str] = {
     "torch.nn.parallel.distributed.DistributedDataParallel": "distributed",
     "torch.nn.DataParallel": "distributed",
     "torch.nn.parallel.DataParallel": "distributed",
+    **{
+        f"torch.nn.parallel.{name}": "device-ids"
+        for name in (
+            "data_parallel",
+            "replicate",
+            "scatter",
+            "gather",
+            "parallel_apply",
+            "replicate.replicate",
+            "scatter_gather.scatter",
+            "scatter_gather.gather",
+            "scatter_gather.scatter_kwargs",
+            "parallel_apply.parallel_apply",
+            "data_parallel.data_parallel",
+        )
+    },
     "torch.distributed.fsdp.FullyShardedDataParallel": "distributed",
     "torch.distributed.fsdp.fully_shard": "distributed",
     "torch.utils.cpp_extension.CppExtension": "cpp-extension",

@@ -37,6 +37,11 @@ def card_of(chip: str, cards: Mapping[str, Scorecard]) -> Scorecard | None:
     return cards.get("simulated", cards.get("cpu")) if chip == "cpu" else cards.get(chip)
 
 
+def failing(card: Scorecard) -> frozenset[str]:
+    """The operators, without variants, of which something would be said: where scripts call these is worth a look."""
+    return frozenset(base(entry) for entry, letters in card.operators.items() if not SAYS.keys().isdisjoint(letters))
+
+
 def worsened(verdict: Verdict, calls: Calls, needs: Sequence[str], card: Scorecard) -> Verdict:
     """The verdict, with what was measured: never better than what was read."""
     formats = ("float32", *(_FORMATS[need] for need in needs if need in _FORMATS))
@@ -53,13 +58,7 @@ def worsened(verdict: Verdict, calls: Calls, needs: Sequence[str], card: Scoreca
             found.setdefault(letter, {}).setdefault(call.operator, []).append(call)
     worse = [letter for letter in SAYS if letter in found]
     word = max([verdict.verdict, *(BECOMES[letter] for letter in worse if letter in BECOMES)], key=list(Word).index)
-    reasons = [_reason(letter, found[letter]) for letter in worse]
-    asked = {call.operator for call in calls.called} & best.keys()
-    if asked:
-        bad = sum(len(found[letter]) for letter in worse if letter in BECOMES)
-        reasons.append(
-            f"{len(asked) - bad} of {len(asked)} operators called by name are usable there, measured on {card.measured_on}"
-        )
+    reasons = [f"{_reason(letter, found[letter])} (measured on {card.measured_on})" for letter in worse]
     first, rest = (reasons, verdict.why) if word is not verdict.verdict else ((), (*verdict.why, *reasons))
     return replace(verdict, verdict=word, why=(*first, *rest))
 

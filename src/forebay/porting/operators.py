@@ -14,8 +14,8 @@ import contextlib
 import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -71,17 +71,34 @@ def called(tree: ast.AST, file: str) -> Calls:
     return Calls(called=found, imports_torch=walk.imports_torch, gradients=walk.gradients)
 
 
-def of_files(root: Path, files: Iterable[str]) -> Calls:
-    """What the Python files call; those that can't be read or parsed call nothing, which the scan has told already."""
-    parts = []
+def of_files(root: Path, files: Iterable[str], operators: Set[str]) -> Calls:
+    """Where the Python files call these operators. Only files whose text has a word of theirs are parsed.
+
+    A file that can't be read or parsed calls nothing; the scan has told of it already.
+    """
+    words = sorted(_spelled(operators), key=len, reverse=True)
+    if not words:
+        return together(())
+    spelled = re.compile(b"|".join(re.escape(word.encode()) for word in words))
+    parts, gradients = [], False
     for name in files:
         if name.endswith(".py"):
             with warnings.catch_warnings(), contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
                 warnings.simplefilter("ignore")
                 body = (root / name).read_bytes()
-                if b"torch" in body:
+                gradients |= b".backward(" in body or b"autograd.grad" in body
+                if b"torch" in body and spelled.search(body):
                     parts.append(called(ast.parse(body), name))
-    return together(parts)
+    found = together(parts)
+    return replace(found, called=tuple(one for one in found.called if one.operator in operators), gradients=gradients)
+
+
+def _spelled(operators: Set[str]) -> set[str]:
+    """The last words by which texts call these operators: "fft", "conv2d", "Conv2d", "masked_fill_"."""
+    table = _table()
+    found = {path for kind in ("calls", "methods") for path, name in table[kind].items() if name in operators}
+    found |= {path for path, named in table["modules"].items() if not operators.isdisjoint(named)}
+    return {path.rpartition(".")[2] for path in found}
 
 
 def together(parts: Iterable[Calls]) -> Calls:

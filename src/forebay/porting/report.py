@@ -3,7 +3,8 @@
 Asked:  given what a script needs, what becomes of it on each chip?
 Answer: the worst line decides. A chip whose torch keeps the name "cuda" runs it as it is; processor cores run it under the
         shim's simulated device; a chip with a device name of its own runs it under the shim's identity
-        layer, where there is an adapter. What a chip was measured to do (its Scorecard) comes after the lines.
+        layer, where there is an adapter. What a chip was measured to do comes
+        after the lines, from porting.measured.
 Limits: read from the text and the catalogue; nothing was run. A figure that the catalogue lacks doesn't prove that a chip
         lacks the number format: that is told as a reason, and doesn't worsen the verdict. PROVEN says where we have run anything.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from forebay.chips.chip import Chip
-from forebay.chips.scorecard import Scorecard
 from forebay.porting.findings import Finding, Findings, Verdict, Word
 from forebay.porting.kernels.translate import FAMILIES
 from forebay.porting.rules import KERNELS, RULES
@@ -25,17 +25,13 @@ NEVER = "never"
 PROVEN: Mapping[str, str] = {"cpu": "by this release's tests, under the simulated device"}
 OWN_NAME = 'its torch has a device name of its own; the shim\'s identity layer answers to "cuda" there'
 NO_ADAPTER = "its torch has a device name of its own, for which the shim's identity layer has no adapter"
-NO_CARDS: Mapping[str, Scorecard] = {}
 NVIDIA_LANES = 32
 _MOST_REASONS = 6
 
 
-def verdicts(
-    findings: Findings, chips: Iterable[Chip], proven: Mapping[str, str] = PROVEN, cards: Mapping[str, Scorecard] = NO_CARDS
-) -> tuple[Verdict, ...]:
-    """What becomes of the script on each chip. `proven` says by chip where we, or who uses this, ran anything; `cards` what was
-    measured of a chip, by its name."""
-    return tuple(_verdict(findings, chip, proven.get(chip.name, NEVER), cards.get(chip.name)) for chip in chips)
+def verdicts(findings: Findings, chips: Iterable[Chip], proven: Mapping[str, str] = PROVEN) -> tuple[Verdict, ...]:
+    """What becomes of the script on each chip. `proven` says by chip where we, or who uses this, ran anything."""
+    return tuple(_verdict(findings, chip, proven.get(chip.name, NEVER)) for chip in chips)
 
 
 def becomes(rule: str, chip: Chip) -> Word:
@@ -95,7 +91,7 @@ def grouped(found: Iterable[Verdict]) -> list[tuple[Word, str, tuple[str, ...], 
     return [(word, proven, why, tuple(chips)) for (word, proven, why), chips in ordered]
 
 
-def _verdict(findings: Findings, chip: Chip, proven: str, card: Scorecard | None) -> Verdict:
+def _verdict(findings: Findings, chip: Chip, proven: str) -> Verdict:
     if "a device" not in findings.needs:
         why = "it names no device: it would run on the host's processor and leave the card idle"
         return Verdict(chip=chip.name, verdict=Word.RUNS, why=(why,), proven=proven)
@@ -110,7 +106,7 @@ def _verdict(findings: Findings, chip: Chip, proven: str, card: Scorecard | None
     if own_name:
         word = word if carried else max(word, Word.REWRITE, key=ORDER.index)
         reasons.insert(0, OWN_NAME if carried else NO_ADAPTER)
-    return Verdict(chip=chip.name, verdict=word, why=tuple(reasons + _notes(findings, chip, card)), proven=proven)
+    return Verdict(chip=chip.name, verdict=word, why=tuple(reasons + _notes(findings, chip)), proven=proven)
 
 
 def _carried(chip: Chip) -> bool:
@@ -131,9 +127,9 @@ def _reasons(findings: list[Finding]) -> list[str]:
     return lines
 
 
-def _notes(findings: Findings, chip: Chip, card: Scorecard | None) -> list[str]:
+def _notes(findings: Findings, chip: Chip) -> list[str]:
     """What else is good to know, and changes no verdict."""
-    notes = [f"its operators were measured on {card.measured_on}"] if card else []
+    notes = []
     if "torch.distributed" in findings.needs and chip.backend is None:
         notes.append("no backend of torch.distributed is known for it: one card a run")
     if {"fp16", "fp32"} & set(chip.flop_per_s):

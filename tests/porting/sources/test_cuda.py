@@ -46,10 +46,13 @@ def in_kernel(line: str) -> list[str]:
         ("int warp = threadIdx.x >> 5;", "cu-lanes"),
         ("int lane = tid % 32;", "cu-lanes"),
         ("if (tid < 32) v = s[tid];", "cu-lanes"),
+        ("const int warps = blockDim.x / 32;", "cu-lanes"),
+        ("int grid_size = ceil_div(N * 32, block_size);", "cu-lanes"),
+        ("#define WARP_SIZE 32U", "cu-lanes"),
         ("for (int offset = 16; offset > 0; offset /= 2)", "cu-lanes"),
         ("for (int o = 16; o; o >>= 1)", "cu-lanes"),
         ("auto warp = cg::tiled_partition<32>(block);", "cu-lanes"),
-        ("volatile __shared__ float s[64];", "cu-in-step"),
+        ("volatile __shared__ float s[64];", "cu-shared"),
         # what isn't carried
         ("typedef cub::BlockReduce<float, 256> Reduce;", "cu-cub"),
         ("thrust::sort(begin, end);", "cu-thrust"),
@@ -60,6 +63,7 @@ def in_kernel(line: str) -> list[str]:
         ("wmma::mma_sync(d, a, b, c);", "cu-tensor-core"),
         ('asm volatile("cp.async.ca.shared.global [%0], [%1], 16;");', "cu-asm"),
         ("warpgroup_wait<0>();", "cu-hopper"),
+        ("cudaLaunchKernelEx(&config, kernel, x);", "cu-grid"),
         ("using Op = cute::SM80_16x8x16_F32F16F16F32_TN;", "cu-cutlass"),
         ("__nv_fp8_e4m3 y = __nv_fp8_e4m3(x);", "cu-fp8"),
         ("__pipeline_memcpy_async(to, from, 16);", "cu-async"),
@@ -126,9 +130,28 @@ def test_the_guard_of_a_header_is_no_switch():
     assert rules(text, "helpers.h") == [(3, "cu-switch")]
 
 
-def test_a_reduction_without_barriers_is_told():
-    text = "__device__ void reduce(volatile float* s, int tid) {\n  s[tid] += s[tid + 32];\n}\n"
-    assert rules(text) == [(1, "cu-in-step")]
+def test_a_reduction_whose_lanes_go_in_step_is_told():
+    steps = "".join(f"  s[tid] += s[tid + {width}];\n" for width in (32, 16, 8))
+    text = "__device__ void reduce(volatile float* s, int tid) {\n" + steps + "}\n"
+    assert rules(text) == [(1, "cu-device"), (2, "cu-in-step"), (3, "cu-in-step")]
+    careful = text.replace(";\n", "; __syncwarp();\n")
+    assert [rule for _, rule in rules(careful) if rule == "cu-in-step"] == []
+
+
+def test_a_flag_that_is_volatile_is_no_reduction():
+    text = "__device__ void apply(volatile int* noop, float* x) {\n  if (*noop) return;\n  x[0] = 1;\n}\n"
+    assert rules(text) == [(1, "cu-device")]
+
+
+def test_the_last_warp_of_a_reduction_counts_on_lanes_only_without_a_barrier():
+    step = "__device__ void f(float* s, int tid) {{\n  if (tid < 32) {{\n    s[tid] = s[tid] + s[tid + 32];\n  }}\n{}}}\n"
+    assert rules(step.format("")) == [(1, "cu-device"), (2, "cu-lanes"), (3, "cu-lanes")]
+    assert rules(step.format("  __syncthreads();\n")) == [(1, "cu-device"), (5, "cu-barrier")]
+
+
+def test_names_that_the_file_gives_itself_are_not_cudas():
+    text = "#define cudaFreeAll(p) (free_all(p))\nint cudaMallocOrDie(void** p, size_t n) {\n  return cudaMalloc(p, n);\n}\n"
+    assert rules(text + "void g() { cudaMallocOrDie(p, 1); cudaCheck(x); }\n") == [(3, "cu-runtime")]
 
 
 def test_a_kernel_that_starts_a_kernel_is_told_from_a_start_on_the_host():

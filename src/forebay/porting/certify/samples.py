@@ -25,6 +25,7 @@ LOOK = 6  # samples of the database that are looked at, for each that is taken
 SEED = 20261122
 ON_HOST = {"tensor_split": (1,)}  # arguments that torch wants on the host, by place: the input is 0
 PLAIN = (bool, int, float, str)
+MAKERS = ("cpu", "cuda")  # devices that samples name: where they are made, and where torch's own makers find a GPU
 WIDE = {torch.complex32: torch.complex128, torch.complex64: torch.complex128}
 
 
@@ -75,9 +76,9 @@ def carried(sample: Sample, operator: str, device: Any) -> Sample:
     def move(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             return _at(value, device)
-        if isinstance(value, torch.device) and value.type == "cpu":
+        if isinstance(value, torch.device) and value.type in MAKERS:
             return torch.device(device)
-        if isinstance(value, str) and value == "cpu":
+        if isinstance(value, str) and value in MAKERS:
             return str(device)
         return value
 

@@ -11,7 +11,7 @@ from forebay.porting.findings import Finding
 class Edit:
     """One finding that the rewrite settled. Lines that it added for all edits of a file (imports, DEVICE) are no edits."""
 
-    finding: Finding  # in the text as it was
+    finding: Finding | None  # in the text as it was; None: it goes along with others, such as `.to(rank)`
     before: str  # the expression as it was
     after: str  # as it is now
 
@@ -33,3 +33,5 @@ class Rewritten:
     after: bytes  # equal to `before` where nothing was to be done
     edits: tuple[Edit, ...]
     left: tuple[Left, ...]
+    splices: tuple[tuple[int, int, bytes], ...] = ()  # all that was cut from `before`, in order, and what came in its place
+    torch: str = ""  # the oldest torch that has all that the new text uses

@@ -21,7 +21,7 @@ from forebay.porting.findings import Finding
 from forebay.porting.known import CALLS, NUMBER, SCALERS, VARIABLE, package_of, rule_of_name
 from forebay.porting.rules import RULES
 from forebay.porting.scan.page import Page, read_page
-from forebay.porting.scan.roles import last_name
+from forebay.porting.scan.roles import last_name, option_of
 from forebay.porting.scan.strings import rule_of_string
 from forebay.porting.scan.text import parse
 
@@ -62,6 +62,9 @@ class _Look:
             self._import(statement)
         for call in self.page.calls:
             self._call(call)
+        for assigned in self.page.assigns:
+            if assigned.value is not None and _is_number(assigned.value):
+                self._add(assigned.value, "device-index", f"device = {ast.unparse(assigned.value)}")
         for chain in self.page.chains:
             self._chain(chain)
         for name in self.page.names:
@@ -187,6 +190,8 @@ class _Look:
         elif argument == "non_blocking":
             self._add(keyword, "non-blocking", "non_blocking")
         elif argument in ("device_ids", "output_device"):
+            if isinstance(value, ast.IfExp) and ast.unparse(value.test).endswith(".accelerator.is_available()"):
+                return  # for every device already
             if _SPREADS.search(last_name(call.func)) or name.startswith("torch.") or _hands_on(call, _SPREADS):
                 self._add(keyword, "device-ids", argument)
         elif argument == "map_location":
@@ -196,6 +201,9 @@ class _Look:
         elif argument == "device":
             if _is_card(value):
                 self._add(keyword, "device-index", f"device={ast.unparse(value)[:40]}")
+        elif argument == "default":
+            if _is_number(value) and option_of(call) in ("device", "device_id"):
+                self._add(keyword, "device-index", f"--device {ast.unparse(value)}")
         elif argument == "device_map" and isinstance(value, ast.Dict) and any(_is_card(item) for item in value.values):
             self._add(keyword, "device-index", f"device_map={ast.unparse(value)[:40]}")
         elif argument == "gpus" and last_name(call.func).endswith("Trainer"):
@@ -241,10 +249,14 @@ class _Look:
         return True
 
 
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is int
+
+
 def _is_card(node: ast.expr) -> bool:
     """Whether an expression is a card's number: 0, rank, args.local_rank, gpu_ids[0]."""
     if isinstance(node, ast.Constant):
-        return type(node.value) is int
+        return _is_number(node)
     if isinstance(node, ast.Call):
         return False
     return NUMBER.fullmatch(last_name(node)) is not None

@@ -4,7 +4,8 @@ Asked:  is `gpu.Event` in this function torch.cuda.Event?
 Answer: `Scope` keeps what each name of a module, class or function was bound to: an import's full name, an expression that leads
         to one, or anything else. A name that is bound twice (an import that may fail, and what stands in for it) means what has
         to do with CUDA, for that is what has to be looked at.
-Limits: within one file. Attributes of objects (`self.amp = torch.cuda.amp`) aren't followed.
+Limits: within one file. Attributes of objects (`self.amp = torch.cuda.amp`) aren't followed, and neither is what is chosen by a
+        condition (`sync = torch.cuda.synchronize if on_card else skip`): the choice is the place to look at, not each `sync()`.
 """
 
 from __future__ import annotations
@@ -66,13 +67,7 @@ class Scope:
     def _resolved(self, meaning: str | ast.expr | None) -> str | None:
         if meaning is None or isinstance(meaning, str):
             return meaning
-        arms = [meaning]
-        if isinstance(meaning, ast.IfExp):
-            arms = [meaning.body, meaning.orelse]
-        elif isinstance(meaning, ast.BoolOp):
-            arms = meaning.values
-        full = [name for arm in arms if (name := self.full_name(arm)) is not None]
-        return next((name for name in full if rule_of_name(name) is not None), full[0] if full else None)
+        return self.full_name(meaning)
 
     def _from_star(self, name: str) -> str | None:
         top = self
@@ -96,7 +91,7 @@ def leads_somewhere(value: ast.expr) -> bool:
     """Whether an expression can be a module, class or function of a library."""
     if isinstance(value, ast.Call):
         return imported(value) is not None or _constant_getattr(value) is not None
-    return isinstance(value, (ast.Attribute, ast.Name, ast.IfExp, ast.BoolOp))
+    return isinstance(value, (ast.Attribute, ast.Name))
 
 
 def _constant_getattr(node: ast.AST) -> tuple[ast.expr, str] | None:

@@ -27,9 +27,9 @@ _FOR_IPYTHON = re.compile(
 )
 _PYTHON_MAGICS = ("time", "timeit", "capture", "prun", "memit", "mprun", "lprun", "python", "python3", "writefile", "file")
 _SHELL = (
-    (re.compile(r"(^|[\s;&|(`/])nvidia-smi\b"), "nvidia-smi", "nvidia-smi"),
+    (re.compile(r"(^|[\s;&|(`/!])nvidia-smi\b"), "nvidia-smi", "nvidia-smi"),
     (re.compile(r"\bCUDA_VISIBLE_DEVICES\b"), "visible-devices", "CUDA_VISIBLE_DEVICES"),
-    (re.compile(r"(^|[\s;&|])(nvcc|nsys|ncu|nvprof)\s"), "nvcc", "nvcc"),
+    (re.compile(r"(^|[\s;&|!/])(nvcc|nsys|ncu|nvprof)\s"), "nvcc", "nvcc"),
     (re.compile(r"--device[ =]cuda(:\d+)?\b"), "device-string", "--device cuda"),
     (re.compile(r"\b(NCCL|CUBLAS|PYTORCH_CUDA)_[A-Z_]+="), "cuda-environment", "an environment variable"),
 )

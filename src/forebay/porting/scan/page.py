@@ -18,16 +18,18 @@ from forebay.porting.scan.text import lines_of
 
 # What a string must hold to be looked at.
 WORDS = re.compile(
-    r"cuda|nccl|nvidia|nvcc|nvprof|cudnn|cublas|nvrtc|nvtx|nvml|\bnsys\b|\bncu\b|gpu$|__global__|__device__|threadIdx|blockIdx"
-    r"|gencode|arch=|\.cuh?$|\.ptx$|flash_attention_|^(flash_attn|apex|cupy|triton|xformers|pynvml|bitsandbytes|deep_gemm)",
-    re.IGNORECASE,
-)
+    r"cuda|nccl|nvidia|nvcc|nvprof|cudnn|cublas|nvrtc|nvtx|nvml|nsys\b|\bncu\b|gpu$|__global__|__device__|threadidx|blockidx"
+    r"|gencode|arch=|\.cuh?$|\.ptx$|flash_attention_|^-+(expt-|xptxas|xfatbin|use_fast|lineinfo|ptxas|extended-l|maxrreg)"
+    r"|^(flash[-_]attn|apex|cupy|triton|xformers|pynvml|bitsandbytes|deep_gemm|transformer[-_]engine|tensorrt)"
+)  # of the string in small letters
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 # The fields of a node in which other nodes can be, so that the walk doesn't look at operators, contexts and plain values.
 _PLAIN = {"ctx", "op", "ops", "id", "attr", "arg", "name", "lineno", "type_comment", "kind", "level", "conversion", "is_async"}
-_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {
-    kind: tuple(name for name in kind._fields if name not in _PLAIN)
+# With each whether it is read around the scope that the node opens: decorators, defaults, bases.
+_AROUND = {"decorator_list", "args", "returns", "bases", "keywords"}
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_FIELDS: dict[type[ast.AST], tuple[tuple[str, bool], ...]] = {
+    kind: tuple((name, kind in _SCOPES and name in _AROUND) for name in kind._fields if name not in _PLAIN)
     for kind in vars(ast).values()
     if isinstance(kind, type) and issubclass(kind, ast.AST)
 }
@@ -44,6 +46,7 @@ class Page:
     calls: list[ast.Call] = field(default_factory=list)
     chains: list[ast.Attribute] = field(default_factory=list)  # the outermost of each: `torch.cuda.Event`, not `torch.cuda` in it
     names: list[ast.Name] = field(default_factory=list)  # read, and not the root of a chain
+    assigns: list[ast.Assign | ast.AnnAssign] = field(default_factory=list)  # of a value to a name or attribute called device
     strings: list[ast.Constant] = field(default_factory=list)
     scopes: dict[ast.AST, Scope] = field(default_factory=dict)  # of the module, and of each function and class
     meaningful: set[str] = field(default_factory=set)  # names that are bound to anything of a library, in whatever scope
@@ -61,9 +64,9 @@ class Page:
     def full_name(self, node: ast.AST) -> str | None:
         """The full name that an expression leads to. Most lead nowhere, which their first name tells without their scope."""
         root = node
-        while isinstance(root, ast.Attribute):
+        while type(root) is ast.Attribute:
             root = root.value
-        if isinstance(root, ast.Name):
+        if type(root) is ast.Name:
             return self.scope(node).full_name(node) if root.id in self.meaningful else None
         return self.scope(node).full_name(node) if isinstance(root, ast.Call) and leads_somewhere(root) else None
 
@@ -86,65 +89,60 @@ def read_page(tree: ast.Module, text: str, path: str) -> Page:
     page = Page(path=path, lines=lines_of(text))
     top = Scope(None)
     page.scopes[tree] = top
-    parents = page.parents
-    waiting: list[tuple[ast.AST, Scope]] = [(tree, top)]
-    while waiting:
-        node, scope = waiting.pop()
-        kind = type(node)
-        if kind is ast.Attribute:
-            _chain(node, page, scope, waiting)
-            continue
-        inside = scope
-        if kind is ast.Call:
-            page.calls.append(node)  # type: ignore[arg-type]
-        elif kind in _BINDERS:
-            inside = _bind(node, page, scope)
-        around = _OUTSIDE.get(kind, ())
-        for name in _FIELDS[kind]:
-            value = getattr(node, name)
-            if type(value) is list:
-                for child in value:
-                    if isinstance(child, ast.AST):
-                        parents[child] = node
-                        _meet(child, scope if name in around else inside, page, waiting)
-            elif isinstance(value, ast.AST):
-                parents[value] = node
-                _meet(value, scope if name in around else inside, page, waiting)
+    _walk(tree, top, page)
     every = page.scopes.values()
     page.meaningful = {name for scope in every for name, meanings in scope.bound.items() if any(m is not None for m in meanings)}
-    if top.stars:
-        page.meaningful |= {name.id for name in page.names} | {root.id for root in map(_root, page.chains) if root is not None}
     page.meaningful |= UNBOUND.keys()
+    if not top.stars:  # otherwise any name may be one of theirs
+        meaningful = page.meaningful
+        page.names = [name for name in page.names if name.id in meaningful]
+    else:
+        page.meaningful |= {name.id for name in page.names} | {root.id for root in map(root_of, page.chains) if root is not None}
     return page
 
 
 # ---------------------------------------------------------------- the walk
 
 
-def _meet(node: ast.AST, scope: Scope, page: Page, waiting: list[tuple[ast.AST, Scope]]) -> None:
-    """Leaves are dealt with at once; the rest waits for its turn."""
-    kind = type(node)
-    if kind is ast.Name:
-        if type(node.ctx) is ast.Load:  # type: ignore[attr-defined]
-            page.names.append(node)  # type: ignore[arg-type]
-        elif node.id not in scope.bound:  # type: ignore[attr-defined]
-            scope.bind(node.id, None)  # type: ignore[attr-defined]
-    elif kind is ast.Constant:
-        value = node.value  # type: ignore[attr-defined]
-        if type(value) is str and WORDS.search(value):
-            page.strings.append(node)  # type: ignore[arg-type]
-    else:
-        waiting.append((node, scope))
-
-
-def _chain(node: ast.AST, page: Page, scope: Scope, waiting: list[tuple[ast.AST, Scope]]) -> None:
-    page.chains.append(node)  # type: ignore[arg-type]
-    inner: ast.AST = node
-    while isinstance(inner, ast.Attribute):
-        page.parents[inner.value] = inner
-        inner = inner.value
-    if not isinstance(inner, ast.Name):
-        _meet(inner, scope, page, waiting)
+def _walk(tree: ast.Module, top: Scope, page: Page) -> None:
+    """One loop, with what happens most at its end: most nodes are names, constants and attributes."""
+    parents, names, strings, search = page.parents, page.names, page.strings, WORDS.search
+    waiting: list[tuple[ast.AST, Scope]] = [(tree, top)]
+    while waiting:
+        node, scope = waiting.pop()
+        kind = type(node)
+        inside = scope
+        if kind is ast.Attribute:
+            if type(parents[node]) is not ast.Attribute:
+                page.chains.append(node)  # type: ignore[arg-type]
+        elif kind is ast.Call:
+            page.calls.append(node)  # type: ignore[arg-type]
+        elif kind is ast.Expr:
+            if type(node.value) is ast.Constant:  # type: ignore[attr-defined]
+                continue  # a docstring
+        elif kind in _BINDERS:
+            inside = _bind(node, page, scope)
+        for name, around in _FIELDS[kind]:
+            value = getattr(node, name)
+            if value is None:
+                continue
+            for child in value if type(value) is list else (value,):
+                kind_of_child = type(child)
+                if kind_of_child is ast.Name:
+                    parents[child] = node
+                    if type(child.ctx) is not ast.Load:
+                        if child.id not in scope.bound:
+                            scope.bind(child.id, None)
+                    elif kind is not ast.Attribute:
+                        names.append(child)
+                elif kind_of_child is ast.Constant:
+                    text = child.value
+                    if type(text) is str and search(text.lower()):
+                        parents[child] = node
+                        strings.append(child)
+                elif isinstance(child, ast.AST):
+                    parents[child] = node
+                    waiting.append((child, scope if around else inside))
 
 
 def _bind(node: ast.AST, page: Page, scope: Scope) -> Scope:
@@ -163,9 +161,13 @@ def _bind(node: ast.AST, page: Page, scope: Scope) -> Scope:
                 scope.bind(alias.asname or alias.name, None if node.level else f"{node.module}.{alias.name}")
     elif isinstance(node, ast.Assign):
         for target in node.targets:
+            if _is_called_device(target):
+                page.assigns.append(node)
             if isinstance(target, ast.Name):
                 scope.bind(target.id, node.value if leads_somewhere(node.value) else None)
     elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)):
+        if isinstance(node, ast.AnnAssign) and _is_called_device(node.target):
+            page.assigns.append(node)
         if isinstance(node.target, ast.Name) and node.value is not None:
             scope.bind(node.target.id, node.value if leads_somewhere(node.value) else None)
     elif isinstance(node, ast.ExceptHandler):
@@ -190,15 +192,14 @@ _BINDERS = frozenset(
     {ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.ExceptHandler}
     | {ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef}
 )
-_OUTSIDE: dict[type[ast.AST], tuple[str, ...]] = {
-    ast.FunctionDef: ("decorator_list", "args", "returns"),
-    ast.AsyncFunctionDef: ("decorator_list", "args", "returns"),
-    ast.Lambda: ("args",),
-    ast.ClassDef: ("decorator_list", "bases", "keywords"),
-}
 
 
-def _root(chain: ast.expr) -> ast.Name | None:
+def _is_called_device(target: ast.expr) -> bool:
+    name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
+    return name.lower() in ("device", "dev", "cuda_device", "gpu_device")
+
+
+def root_of(chain: ast.AST) -> ast.Name | None:
     while isinstance(chain, ast.Attribute):
         chain = chain.value
     return chain if isinstance(chain, ast.Name) else None

@@ -43,7 +43,8 @@ _LABEL = re.compile(
     r"(^|_)(labels?|titles?|names?|projects?|groups?|tags?|prefix|suffix|folder|dir|directory|files?|filename|paths?|keys?|cols?"
     r"|columns?|headers?|headings?|caption|legend|texts?|messages?|msg|desc|description|notes?|help|metavar|section|experiment"
     r"|exp|run|id|url|colou?r|style|category|topic|keywords?|extras?|classifiers|reason|words?|dest|sep|end|kind_of|version"
-    r"|branch|image|output|out|log|logs|results?|timings?|stats|metrics?|report|summary|doc|docs|marker|markers)$"
+    r"|branch|image|output|out|log|logs|results?|timings?|stats|metrics?|report|summary|doc|docs|markers?|errors?|status|details?"
+    r"|excludes?|packages?|modules?)$|\w(dir|path|file|folder|url)s?$"
 )
 _FILES = re.compile(r"file|path|fname|title|url|folder|caption|(^|[._])(dir|names?)\b", re.IGNORECASE)
 OTHER_DEVICES = frozenset({"cpu", "mps", "xpu", "npu", "hpu", "mlu", "musa", "tpu", "xla", "meta", "privateuseone", "hip"})
@@ -59,7 +60,8 @@ _TAKES_WORDS = re.compile(
     r"|partition|add_(scalar|scalars|text|row|column|tag|label|figure)|record_function|range_push|range_start|timer|Timer|section"
     r"|span|echo|secho|Column|TypeVar|NewType|namedtuple|Exception|\w+Error|\w*Warning|skip|skipif|skipIf|xfail|fail|input"
     r"|encode|getLogger|mark|dirname|basename|exists|glob|mkdir|makedirs|Counter|sum|max|min|len|re|sub|compile|match|search"
-    r"|findall|fullmatch|subplot|bar|plot|scatter|hist|rule|Panel|Text|format_row|(\w+_)?(tag|label|title|heading|caption|section)|define|heading|header)$"
+    r"|findall|fullmatch|subplot|bar|plot|scatter|hist|rule|Panel|Text|format_row|(\w+_)?(tag|label|title|heading|caption|section)|define|heading|header|command|group|add_(parser|command|typer|group)"
+    r"|store|copy|rename|rmtree)$"
 )
 
 
@@ -121,6 +123,15 @@ def last_name(node: ast.AST | None) -> str:
     if isinstance(node, ast.Call):
         return last_name(node.func)
     return ""
+
+
+def option_of(call: ast.Call) -> str:
+    """The name of a command's option: `add_argument("-d", "--device", ...)` -> "device"."""
+    words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    destination = next((k.value.value for k in call.keywords if k.arg == "dest" and isinstance(k.value, ast.Constant)), None)
+    if isinstance(destination, str):
+        words = [*words, destination]
+    return max((word.lstrip("-").replace("-", "_") for word in words), key=len, default="")
 
 
 # ---------------------------------------------------------------- where the walk ends
@@ -188,7 +199,7 @@ def _keyword(page: Page, keyword: ast.keyword) -> Place | None:
     if name in ("help", "metavar", "description", "doc"):
         return Place(role=Role.WORD, call=call)
     if name in ("default", "choices", "const", "default_value", "default_factory", "type"):
-        if option := _option_of(call):
+        if option := option_of(call):
             return Place(name=option, call=call)
         return None
     return Place(name=name, call=call)
@@ -217,7 +228,9 @@ def _argument(page: Page, call: ast.Call, inner: ast.AST) -> Place:
         receiver = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
         return Place(role=Role.WORD if _FILES.search(receiver) else Role.COMPARISON, call=call)
     if _ASSERTS.match(called):
-        return Place(role=Role.COMPARISON, call=call)
+        others = [other for other in call.args if other is not inner]
+        bare = bool(others) and all(isinstance(other, (ast.Constant, ast.List, ast.Tuple, ast.Set)) for other in others)
+        return Place(role=Role.WORD if bare else Role.COMPARISON, call=call)
     if called in ("append", "extend", "insert", "add"):
         return Place(name=last_name(call.func.value) if isinstance(call.func, ast.Attribute) else "", call=call)
     if called in ("add_argument", "option", "argument", "add_option", "Choice"):
@@ -233,15 +246,6 @@ def _is_torch_cuda(page: Page, call: ast.Call) -> bool:
 
 def _passes_on(call: ast.Call, inner: ast.AST) -> bool:
     return last_name(call.func) in _PASSES_ON and (not call.args or call.args[0] is inner or inner in call.args)
-
-
-def _option_of(call: ast.Call) -> str:
-    """The name of a command's option: `add_argument("-d", "--device", ...)` -> "device"."""
-    words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-    destination = next((k.value.value for k in call.keywords if k.arg == "dest" and isinstance(k.value, ast.Constant)), None)
-    if isinstance(destination, str):
-        words = [*words, destination]
-    return max((word.lstrip("-").replace("-", "_") for word in words), key=len, default="")
 
 
 def _option_before(listed: ast.List | ast.Tuple | ast.Set, inner: ast.AST) -> str:

@@ -25,12 +25,14 @@ _KERNELS = re.compile(r"[\w./{}*-]*[\w}*]\.(cu|cuh|ptx)")
 _SOURCE = re.compile(r"__global__|__device__|\bthreadIdx\.|\bblockIdx\.")
 _FLAGS = re.compile(
     r"-?-?gencode|-?-?(gpu-)?arch[= ]?(=?sm_|compute_)|compute_\d\d|-gencode.*|-D\w*CUDA\w*|-U__CUDA\w*"
-    r"|-l(cuda|cudart|cublas|cudnn|nccl)\w*|--ptxas-options.*|-lineinfo"
+    r"|-l(cuda|cudart|cublas|cudnn|nccl)\w*|--ptxas-options.*|-lineinfo|-Xptxas.*|-Xfatbin|--?expt-\w[\w-]*|--extended-lambda"
+    r"|--use_fast_math|-?-maxrregcount.*"
 )
 _TOOLS = re.compile(r"([\w./-]*/)?(nvcc|nsys|ncu|nvprof|nvidia-settings|compute-sanitizer|cuda-memcheck)")
 _TOOL_COMMAND = re.compile(r"(^|[;&|] *|\bwhich )([\w./-]*/)?(nvcc|nsys|ncu|nvprof) ")
 _CUDA_FOLDER = re.compile(r"(/usr/local/|/opt/)(nvidia/)?cuda(-[\d.]+)?(/\S*)?")
 _SMI = re.compile(r"(^|[;&|(` ]|/)nvidia-smi(\.exe)?($|[ \"')|;&<>`])")
+_OURS = re.compile(r"[A-Z0-9_]*(CUDA|CUDNN|NCCL|NVCC|NVIDIA)[A-Z0-9_]*")  # a variable of the script's own, if it is one
 _VISIBLE = re.compile(r"\bCUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING|DEVICE_ORDER)=")
 _OPTION = re.compile(r"(^|[ ,])[-\w.+]*(device|device[-_]type)[ =]cuda(:\d+)?\b")
 _PROFILED = re.compile(r"(self_)?cuda_(time|memory)\w*")
@@ -69,7 +71,7 @@ def _by_text(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str 
     if _SOURCE.search(text) and "\n" in text:
         return "cuda-source"
     whole = place is node
-    if whole and VARIABLE.fullmatch(text):
+    if whole and (VARIABLE.fullmatch(text) or (_OURS.fullmatch(text) and _is_variable(page, node))):
         named = "visible-devices" if text == "CUDA_VISIBLE_DEVICES" else "cuda-environment"
         return None if _is_told(page, node) else named
     if _VISIBLE.search(text) and not _is_told(page, place):
@@ -80,6 +82,8 @@ def _by_text(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str 
         )
     if _OPTION.search(text) and not _is_told(page, place) and _keyword_of(page, place) != "help":
         return "device-string"
+    if _TOOL_COMMAND.search(text) and not _is_told(page, place):
+        return "nvcc"
     if not whole:
         return "cu-file" if re.fullmatch(r"[\w./-]*\.cuh?", text) and not _is_told(page, place) else None
     if _TYPE.fullmatch(text):
@@ -89,10 +93,10 @@ def _by_text(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str 
         return "cuda-library"
     if _KERNELS.fullmatch(text) and not _is_told(page, node):
         return "cu-file"
-    if (_TOOLS.fullmatch(text) or _TOOL_COMMAND.search(text) or _CUDA_FOLDER.fullmatch(text)) and not _is_told(page, node):
+    if (_TOOLS.fullmatch(text) or _CUDA_FOLDER.fullmatch(text)) and not _is_told(page, node):
         return "nvcc"
     if _FLAGS.match(text) and not _is_told(page, node):
-        return "nvcc"
+        return None if _is_built(page, node) else "nvcc"
     if _PROFILED.fullmatch(text):
         return "profiler"
     if _OPERATOR.fullmatch(text):
@@ -139,6 +143,8 @@ def _in_pieces(page: Page, node: ast.Constant, text: str, place: ast.expr) -> st
     first = pieces[0] is node
     if first and text == "cuda:" and (len(pieces) == 2 or all(_is_word(piece) for piece in pieces[1:])):
         return _device(page, place)
+    if re.search(r"(^|_)cuda$", text) and last_name(place_of(page, place).call) == "find_spec":
+        return "own-extension"
     return None
 
 
@@ -243,6 +249,21 @@ def _keyword_of(page: Page, node: ast.expr) -> str:
         if isinstance(above, (ast.stmt, ast.Call)):
             return ""
     return ""
+
+
+def _is_variable(page: Page, node: ast.expr) -> bool:
+    """Whether a string is the name of a variable of the environment: os.getenv("FORCE_ONLY_CUDA"), os.environ["X"]."""
+    above = page.parents[node]
+    taken = above.func if isinstance(above, ast.Call) else above.value if isinstance(above, ast.Subscript) else None
+    if isinstance(taken, ast.Attribute) and taken.attr in ("get", "setdefault", "pop"):
+        taken = taken.value
+    return last_name(taken) in ("getenv", "putenv", "unsetenv", "environ", "env", "setenv", "delenv")
+
+
+def _is_built(page: Page, node: ast.expr) -> bool:
+    """Whether a flag is handed to a call that builds an extension at once, which is found by itself."""
+    calls = (above for above in page.above(node) if isinstance(above, ast.Call))
+    return any((page.full_name(call.func) or "").startswith("torch.utils.cpp_extension.load") for call in calls)
 
 
 def _is_run(page: Page, node: ast.expr) -> bool:

@@ -47,6 +47,12 @@ _WORDS = (
     "compute-sanitizer",
     "-lineinfo",
     "--ptxas",
+    "-expt-",
+    "-xptxas",
+    "-xfatbin",
+    "-use_fast",
+    "-extended-l",
+    "-maxrreg",
 )
 WORDS = tuple(sorted({*_WORDS, *(package.split(".")[0].lower() for package in CUDA_PACKAGES)}, key=len))
 

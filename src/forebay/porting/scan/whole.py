@@ -80,7 +80,7 @@ def scan_tree(root: Path, entry: str = "", limits: Limits = Limits(), say: Say |
     names = files(root, reads, limits)
     total = _Sum()
     own = {folder: _own(root / folder) for folder in ("", "src")}
-    with _without_collector():
+    with without_collector():
         for i, name in enumerate(names):
             if say is not None:
                 say(i, len(names), name)
@@ -170,7 +170,7 @@ def _shown(file: Path, folder: Path) -> str:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Trees of thousands of nodes come and go without a cycle in them; the collector would look at each again and again."""
     was_on = gc.isenabled()
     gc.disable()

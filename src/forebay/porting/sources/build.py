@@ -22,9 +22,11 @@ _ENDINGS = (".cmake", ".mk", ".bzl", ".bazel", ".make", ".cmake.in")
 _DOCKER = re.compile(r"(?i)(?:.*[._-])?(?:dockerfile|containerfile)(?:[._-].*)?|.*\.dockerfile")
 
 IMAGE = re.compile(
-    r"(?i)(?<![\w./:@-])(?:docker\.io/)?nvidia/[\w./-]+(?::[\w.-]+)?|nvcr\.io/[\w./:-]+|[\w./-]+:[\w.-]*(?:cuda"
-    r"|cu1[0-3]\d|-gpu)[\w.-]*"
+    r"(?i)(?<![\w./:@-])(?:docker\.io/)?nvidia/[\w./-]+(?::[\w.${}-]+)?|nvcr\.io/[\w./:${}-]+"
+    r"|[\w./-]+:[\w.${}-]*(?:cuda|cu1[0-3]\d|-gpu)[\w.${}-]*"
 )
+_VERSION = re.compile(r"\b(?:CUDA|CUDA_VERSION|CUDNN|CUDNN_VERSION)\s*=\s*\S+")  # ARG CUDA="12.1"
+_INDEX = re.compile(r"developer\.download\.nvidia\.com\S*|sources\.list\.d/(?:cuda|nvidia)\S*")
 _LINES = tuple(
     (rule, re.compile(pattern))
     for rule, pattern in (
@@ -33,11 +35,11 @@ _LINES = tuple(
          r"|\bNVCC_APPEND_FLAGS\b|\bCUDA_GEN\w*"),
         ("build-library", r"-l(?:cudart|cublas\w*|cudnn\w*|cusparse|cufft|curand|cusolver|nccl|nvidia-ml|nvrtc"
                           r"|nvToolsExt|cuda)\b|\bCUDA::\w+"
-         r"|(?i:\b(?:find_package|find_library)\s*\(\s*\"?(?:CUDNN|NCCL|CUBLAS|TensorRT|CUTLASS)\b)|\b(?:CUDNN"
+         r"|\bcudnn[-_]frontend\b|\bCUDNN_\w+|\b(?:grep|-name)\b[^|]*\bnccl|(?i:\b(?:find_package|find_library)\s*\(\s*\"?(?:CUDNN|NCCL|CUBLAS|TensorRT|CUTLASS)\b)|\b(?:CUDNN"
          r"|NCCL)_(?:LIBRAR\w+|INCLUDE\w*|PATH|ROOT|LDFLAGS)\b"
          r"|\b(?:CUDNN_FRONTEND\w*|NCCL_FOUND|OPENMPI_NCCL)\b|\bcublas(?:Lt)?\.lib\b|\bcudart\w*\.lib\b"
          r"|\bCUDA_(?:\w+_)?LIBRAR(?:Y|IES)\b"),
-        ("build-cuda", r"\bnvcc\b|\bNVCC\w*|\bCUDA_(?:HOME|PATH|ROOT|TOOLKIT|NVCC|INCLUDE|SOURCE|SEPARABLE|FLAGS"
+        ("build-cuda", r"\bnvcc\b|\b\w*NVCC\w*|\bCUDA_(?:HOME|PATH|ROOT|TOOLKIT|NVCC|INCLUDE|SOURCE|SEPARABLE|FLAGS"
                        r"|VERSION|COMPILER|STANDARD|FOUND|BIN|HOST|PROPAGATE"
          r"|RESOLVE|RUNTIME|ARCHITECTURES|SRCS?)\w*|\bCMAKE_CUDA_\w+|(?i:\bfind_package\s*\(\s*CUDA(?:Toolkit)?\b)"
          r"|(?i:\b(?:enable|check)_language\s*\(\s*CUDA\b)"
@@ -93,11 +95,13 @@ def _docker(text: str) -> Iterator[Place]:
         if line.lstrip().startswith("#"):
             continue
         word = re.match(r"\s*(FROM|ARG)\s", line, re.IGNORECASE)
-        image = IMAGE.search(line, word.end()) if word else None
+        image = (IMAGE.search(line, word.end()) or _VERSION.search(line, word.end())) if word else None
         if image:
             yield Place(number, image.start() + 1, "build-image", image.group())
             continue
         found = shell.find_line(line, number)
+        if not found and (index := _INDEX.search(_without_comment(line))):
+            found = [Place(number, index.start() + 1, "req-cuda-torch", index.group())]
         if not found and (path := re.search(r"/usr/local/(?:cuda|nvidia)\b", _without_comment(line))):
             found = [Place(number, path.start() + 1, "cuda-environment", path.group())]
         yield from found if found else (place for place in _first(_without_comment(line), number) if place.rule != "build-source")

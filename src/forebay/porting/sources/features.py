@@ -45,12 +45,14 @@ _WARP = (
     r"|thread_block_tile|coalesced_group)\b"
     r"|\bcg\s*::\s*(?:reduce|inclusive_scan|exclusive_scan)\b|\bcooperative_groups\b"
 )
+# The number of lanes, in words that speak of threads: these tell it from other things that are 32.
 _THREAD = r"(?:threadIdx\.[xyz]|\w*(?:tid|lane|warp|thread)\w*)"
 _LANES = (
-    r"(?i:\b\w*warp_?(?:size|width|len|threads)\w*\b\s*[=(]?\s*32\b)"  # #define WARP_SIZE 32, kWarpSize = 32
-    r"|\b(?:threads?_?per_?warp|lanes?_?(?:per|in)_?warp|num_?lanes|warp_?lanes|wsz|WARP)\w*\b\s*=?\s*32\b"
+    r"(?i:\b\w*warp_?(?:size|width|len|threads)\w*\b\s*[=(]?\s*32[uU]?\b)"  # #define WARP_SIZE 32, kWarpSize = 32
+    r"|\b(?:threads?_?per_?warp|lanes?_?(?:per|in)_?warp|num_?lanes|warp_?lanes|wsz|WARP)\w*\b\s*=?\s*32[uU]?\b"
     rf"|\b{_THREAD}\b\)?\s*(?:%|/|&|>>)\s*(?:32|31|0x1[fF]|5)\b(?!\s*\.)"  # threadIdx.x & 31
-    rf"|\b{_THREAD}\b\)?\s*(?:<=?|==|!=|>=?)\s*(?:32|31)\b"  # if (tid < 32)
+    r"|\b(?:blockDim\.x|(?i:block_?(?:size|dim)))\)?\s*(?:/\s*32|>>\s*5)\b"  # how many warps a block has
+    r"|(?i:\bgrid\w*\b[^;]*=[^;]*\*\s*32\b[^;]*block)"  # a warp for each row: ceil_div(N * 32, block_size)
     r"|\b(?:__shfl\w*|__ballot\w*|__any_sync|__all_sync|__match_\w+|__reduce_\w+_sync|__syncwarp|WARP_SHFL\w*)\s*\([^;]*"
     r"(?:0[xX][fF]{8}[uU]?[lL]*|~0[uU]?|\bUINT_MAX\b|\(unsigned\)\s*-1|,\s*32\s*\))"
     r"|\b\w*(?:mask|MASK)\w*\b\s*=?\s*0[xX][fF]{8}[uU]?[lL]*(?![\w])"
@@ -58,14 +60,16 @@ _LANES = (
     r"|!=\s*0)?\s*;\s*\w+\s*(?:>>=\s*1|/=\s*2|=\s*\w+\s*(?:/\s*2|>>\s*1))"
     r"|\btiled_partition\s*<\s*32\s*>|\bthread_block_tile\s*<\s*32\b"
 )
+# One step of a reduction in shared memory: s[t] += s[t + 16].
+STEP = re.compile(r"\b(\w+)\s*\[\s*(\w+)\s*\]\s*(?:\+=|=[^=;]*)[^;]*\b\1\s*\[\s*\2\s*\+\s*(?:32|16|8|4|2|1)\s*\]")
+# The last steps of a reduction, `if (tid < 32)` and `s[tid + 32]`: lanes, unless a barrier follows, which is right for any width.
+LAST_WARP = re.compile(rf"\b{_THREAD}\b\)?\s*(?:(?:<=?|==|!=|>=?)\s*(?:32|31)\b|\+\s*32\s*\])")
 _RUNTIME = (
-    r"\bcuda(?:Malloc|Free|Mem[A-Zc]|Memory|Stream|Event|Device|Get|Set|Func|Occupancy|Error|Success|Host|Peer|Ipc"
-    r"|Pointer|Deviceptr|Array"
-    r"|Pitched|Extent|Make|Pos|Channel|Runtime|Driver|Profiler|DataType|Launch|Limit|Pool|Uuid|UUID|Thread|CpuDeviceId"
-    r"|Invalid|Shared|Kernel|Dev"
-    r"|ReadMode|FilterMode|Access|External|Import|Wait|Signal|User|Choose|Enable|Register|Unregister|Attr|Import)\w*"
-    r"|\bcuda_?(?:Stream|Error|Event|Device)_t\b|\bnvtx(?:Range|Mark|Name)\w+|\bmake_(?:u?(?:char|short|int|long"
-    r"|longlong)|float|double)[234]\s*(?=\()"
+    r"\bcuda(?:Malloc|Free|Mem|Stream|Event|Device|Get|Set|Func|Occupancy|Error|Success|Host|Peer|Ipc|Pointer|Array|Pitched"
+    r"|Extent|Make|Pos|Channel|Runtime|Driver|Profiler|DataType|Launch|Limit|Pool|UUID|Thread|CpuDeviceId|Invalid|Shared|Kernel"
+    r"|Dev|ReadMode|FilterMode|Access|External|Import|Wait|Signal|User|Choose|Enable|Register|Attr)(?!\w*Check\b)\w*"
+    r"|\bcuda_?(?:Stream|Error|Event|Device)_t\b|\bnvtx(?:Range|Mark|Name)\w+"
+    r"|\bmake_(?:u?(?:char|short|int|long|longlong)|float|double)[234]\s*(?=\()"
 )
 
 # rule -> what only stands in sources for a card.
@@ -75,15 +79,16 @@ CARD = tuple(
         ("cu-hopper", r"\bwgmma\w*|\bwarpgroup_(?:arrive|wait|commit_batch|fence_operand|reg_alloc|reg_dealloc)\b"
                       r"|\bcp_async_bulk\w*"
          r"|\bSM(?:90|100|120)_\w+|\b__cluster_dims__|\bcluster_(?:arrive|wait|sync|group)\w*|\bthis_cluster\b|\bcuTensorMap\w+"
-         r"|\bCUtensorMap\w*|\btma_(?:load|store|partition)\w*|\bmake_tma_\w+|\b__grid_constant__|\bcudaLaunchAttribute\w*"
-         r"|\bcudaLaunchKernelEx\w*|\bcudaGridDependencySynchronize\b|\bcudaTriggerProgrammaticLaunchCompletion\b"
+         r"|\bCUtensorMap\w*|\btma_(?:partition|store_arrive|store_wait|store_fence)\w*|\bmake_tma_\w+|\b__grid_constant__"
+         r"|\bcudaLaunchAttribute(?:Cluster|Programmatic)\w*"
+         r"|\bcudaGridDependencySynchronize\b|\bcudaTriggerProgrammaticLaunchCompletion\b"
          r"|\bfence_barrier_init\b"
          r"|\bClusterTransactionBarrier\b|\bClusterBarrier\b"),
         ("cu-cutlass", r"\bcutlass(?:::|\b)|\bcute(?=\s*::|\s*;)|\bCUTE_\w+|\bCUTLASS_\w+"),
         ("cu-asm", r"\b(?:asm|__asm__|__asm)\b(?=\s*(?:volatile|__volatile__|\(|$))"),
         ("cu-tensor-core", r"\bwmma\b|\b(?:mma|load_matrix|store_matrix)_sync\b|\bnvcuda\b"),
-        ("cu-dynamic", r"$^"),  # a launch inside a kernel: told by where it stands
-        ("cu-grid", r"\bcudaLaunchCooperativeKernel\w*|\bthis_grid\b|\bgrid_group\b|\bgrid\s*\.\s*sync\s*\("),
+        ("cu-grid", r"\bcudaLaunchCooperativeKernel\w*|\bcudaLaunchAttribute\w*|\bcudaLaunchKernelEx\w*"
+         r"|\bthis_grid\b|\bgrid_group\b|\bgrid\s*\.\s*sync\s*\("),
         ("cu-async", r"\b__pipeline_\w+|\bmemcpy_async\b|\bcp_async\w*|\bcuda\s*::\s*(?:pipeline|barrier|memcpy_async)\b"),
         ("cu-texture", r"\btex(?:1D|2D|3D|Cubemap)\w*\s*(?=[(<])|\btexture\s*<|\bsurf[123]D\w*\s*(?=[(<])"
                        r"|\bcuda(?:Texture|Surface|Resource)\w+"
@@ -105,15 +110,16 @@ CARD_PLAIN = tuple(
     for rule, pattern in (
         ("cu-fp8", r"\b__nv_(?:cvt_)?fp[468]\w*|\b__nv_cvt_\w*fp8\w*"),
         ("cu-lanes", _LANES),
-        ("cu-in-step", r"\bvolatile\b[^;()=]*\b__shared__\b|\b__shared__\s+volatile\b"),
         ("cu-warp", _WARP),
         ("cu-atomic", _ATOMICS),
         ("cu-shared", r"\b__shared__\b"),
-        ("cu-barrier", r"\b__syncthreads\w*|\b__threadfence\w*|\b(?:block|cta|tb)\s*\.\s*sync\s*\("),
+        ("cu-barrier", r"\bthis_thread_block\b|\b__syncthreads\w*|\b__threadfence\w*|\b(?:block|cta|tb)\s*\.\s*sync\s*\("),
         ("cu-launch", r"(?<!<)<<<(?!<)|\bcudaLaunchKernel\b"),
         ("cu-kernel", r"\b__global__\b"),
         ("cu-device", r"\b__device__\b|\b__constant__\b|\b__managed__\b|\bC10_(?:HOST_)?DEVICE\b|\bC10_HOST_DEVICE\b"),
-        ("cu-fp16", r"\b__half2?\b|\bhalf2\b|\b(?:__)?nv_bfloat162?\b|\b__\w*2(?:half|bfloat16)\w*|\b__(?:half"
+        ("cu-fp16", r"\b__half2?\b|\bhalf2\b|\b(?:__)?nv_bfloat16\w*|\bsizeof\s*\(\s*half\s*\)|\btypedef\s+half\b"
+         r"|\bhalf\s*\*\s*\w+\s*\)\s*\{"
+         r"|\b__\w*2(?:half|bfloat16)\w*|\b__(?:half"
                     r"|bfloat16)\w*2\w+|\b__(?:low|high)2\w+"
          r"|\b__h(?:add|sub|mul|fma|div|max|min|lt|gt|le|ge|eq|ne|neg)2?\w*(?=\s*\()"),
     )
@@ -140,6 +146,13 @@ HOST = tuple(
         ("cu-switch", r"\b(?:CUDA_VERSION|CUDART_VERSION|__CUDACC_VER_\w+__|__CUDA_ARCH__|__CUDACC__)\b"),
     )
 )  # fmt: skip
+
+# A line is worth trying all patterns on when one of its words may be CUDA's, or a number in it may be a warp's.
+SPEAKS = re.compile(
+    r"__|^cu|cu[A-Z_]|CU|cuda|tomic|[wW]arp|WARP|half|float16|asm|mma|^tex|^surf|cute|cutlass|^SM\d|tma|pipeline|async|grid"
+    r"|^cg$|thrust|nccl|NCCL|^nv|luster|THC|Philox|^make_|volatile|^tiled|coalesced|thread_block|sync|fence|nvcuda|cublas"
+)
+NUMBERS = re.compile(r"\b(?:32[uU]?|31|16|5|0[xX]1[fF]|0[xX][fF]{8}\w*)\b|~0|UINT_MAX|<<<")
 
 # Words that make a C++ file one for a card, and the least that a file must hold to be worth more than a first look.
 IS_FOR_CARD = re.compile(
