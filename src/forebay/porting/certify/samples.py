@@ -41,6 +41,12 @@ class Sample:
     def tensors(self) -> list[Any]:
         return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, torch.Tensor)]
 
+    def is_somewhere(self) -> bool:
+        """Whether it has a tensor or names a device. Else it runs on the host, whatever is measured: `arange(3)`."""
+        return any(
+            isinstance(leaf, (torch.Tensor, torch.device)) or leaf in MAKERS for leaf in tree_leaves((self.args, self.kwargs))
+        )
+
 
 def seed_of(*words: str) -> int:
     return SEED ^ zlib.crc32(" ".join(words).encode())
@@ -66,7 +72,7 @@ def choose(op: Any, operator: str, dtype: Any, requires_grad: bool, most: int, o
         if first is not None:
             chosen += _strided(first)
         chosen += list(probes.extra(op, dtype, requires_grad))
-    return [_sample(one) for one in chosen]
+    return [sample for sample in map(_sample, chosen) if sample.is_somewhere()]
 
 
 def carried(sample: Sample, operator: str, device: Any) -> Sample:
