@@ -197,7 +197,7 @@ def _truth(call: Any, sample: Sample, case: Case, tally: _Tally) -> Sequence[Any
         tally.note = "the reference chip is its truth: its meaning is of the format"
         return None
     try:
-        return tuple(call(widened(sample), HOST).results)
+        return tuple(call(widened(carried(sample, case.operator, HOST.place)), HOST).results)
     except Exception as error:
         tally.note = f"the reference chip is its truth: in float64 the host says {_told(error)}"
         return None

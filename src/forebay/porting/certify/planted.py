@@ -70,6 +70,7 @@ ENTRIES = {
     "max_pool2d_with_indices": ("nn.functional.max_pool2d",),
     "mse_loss_backward": ("nn.functional.mse_loss",),
     "native_batch_norm_backward": ("nn.functional.batch_norm",),
+    "native_batch_norm": ("nn.functional.batch_norm", "native_batch_norm"),
     "native_dropout": ("nn.functional.dropout",),
     "native_group_norm": ("nn.functional.group_norm",),
     "native_layer_norm_backward": ("nn.functional.layer_norm",),
@@ -185,10 +186,11 @@ def look(fault: Any, database: Mapping[str, Any]) -> Seen:
     from forebay.porting.shim.chip.fakechip.faults import VARIABLE
 
     touches = touched(ELSEWHERE.get(fault.name, fault.operators), database)
-    works = [
-        Work(name, tuple(shown_in(fault, name, database[name])))
-        for name in dict.fromkeys(one for entries in touches.values() for one in entries)
-    ]
+    cases: dict[str, list[Case]] = {}
+    for operator, names in touches.items():
+        for name in names:
+            cases.setdefault(name, []).extend(shown_in(fault, operator, name, database[name]))
+    works = [Work(name, tuple(dict.fromkeys(asked))) for name, asked in cases.items()]
     works += [Work(name, (_first(name, database[name]),)) for name in CONTROLS if name not in fault.operators]
     found: list[Verdict] = []
     began = time.monotonic()
@@ -207,9 +209,10 @@ def look(fault: Any, database: Mapping[str, Any]) -> Seen:
     return Seen(fault.name, fault.kind, touches, tuple(found), time.monotonic() - began)
 
 
-def shown_in(fault: Any, entry: str, op: Any) -> list[Case]:
-    """The cases of an entry in which a fault must be seen."""
-    direction = "backward" if fault.kind == "gradients" or "gradient" in fault.name else "forward"
+def shown_in(fault: Any, operator: str, entry: str, op: Any) -> list[Case]:
+    """The cases of an entry in which a fault of this operator must be seen."""
+    back = fault.kind == "gradients" or "gradient" in fault.name or "backward" in operator
+    direction = "backward" if back else "forward"
     formats = FORMATS.get(fault.name, FORMATS.get(fault.kind, ("float32",)))
     found = [one for one in cases_of(entry, op, formats) if one.direction == direction]
     return found or [_first(entry, op)]

@@ -2,9 +2,10 @@
 
 Asked:  what does a telling sample of any operator look like, without knowing the operator?
 Answer: torch's makers of samples take their sizes from four names, S, M, L and XS. With larger numbers there they make larger
-        samples, of which the first and the largest of a few are taken. Then the first sample, transposed in memory, and
-        beginning inside a larger memory; with one tensor in another format; and in each format that isn't measured by itself. Where the operator keeps its
-        input's shape, that input also with NaN and infinities in it, as whole numbers with equal ones among them, and smaller.
+        samples, of which the first and the largest of a few are taken. Then the first sample, transposed in memory; beginning
+        inside a larger memory; with tensors of two formats; and in each format that isn't measured by itself. Where the operator
+        keeps its input's shape, that input also with NaN and infinities in it, as whole numbers with equal ones among them, and
+        smaller.
 Limits: samples whose sizes are written out in their makers stay as they are; what is larger than MOST elements is left out.
         Decompositions, transforms, random numbers and casts to integers get no NaN: what they make of it isn't told anywhere.
 """
@@ -43,7 +44,7 @@ def varied(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Itera
         yield from _changed(usual, *changes)
         yield from _looked_at(usual, repeated, repeated_along)
     if dtype.is_floating_point and not requires_grad:
-        yield from _looked_at(usual, _Mixed())
+        yield from _looked_at(usual, _Mixed(first=True), _Mixed(first=False))
     if with_others:
         for other in OTHERS:
             if other in op.supported_dtypes("cpu"):
@@ -90,16 +91,16 @@ def repeated_along(x: Any) -> Any:
 
 
 class _Mixed:
-    """Of a call's tensors, the first one of floating point in float64: two formats meet."""
+    """Of a call's tensors of floating point, the first one in float64, or all others: two formats meet."""
 
-    def __init__(self) -> None:
-        self.done = False
+    def __init__(self, first: bool) -> None:
+        self.first, self.seen = first, 0
 
     def __call__(self, x: Any) -> Any:
-        if self.done or not x.is_floating_point():
+        if not x.is_floating_point():
             return x
-        self.done = True
-        return x.to(torch.float64)
+        self.seen += 1
+        return x.to(torch.float64) if self.first == (self.seen == 1) else x
 
 
 def _looked_at(sample: Any, *looks: Callable[[Any], Any]) -> Iterator[Any]:

@@ -25,6 +25,7 @@ LOOK = 6  # samples of the database that are looked at, for each that is taken
 SEED = 20261122
 ON_HOST = {"tensor_split": (1,)}  # arguments that torch wants on the host, by place: the input is 0
 PLAIN = (bool, int, float, str)
+MAKERS = ("cpu", "cuda")  # devices that samples name: where they are made, and where torch's own makers find a GPU
 WIDE = {torch.complex32: torch.complex128, torch.complex64: torch.complex128}
 
 
@@ -39,6 +40,12 @@ class Sample:
 
     def tensors(self) -> list[Any]:
         return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, torch.Tensor)]
+
+    def is_somewhere(self) -> bool:
+        """Whether it has a tensor or names a device. Else it runs on the host, whatever is measured: `arange(3)`."""
+        return any(
+            isinstance(leaf, (torch.Tensor, torch.device)) or leaf in MAKERS for leaf in tree_leaves((self.args, self.kwargs))
+        )
 
 
 def seed_of(*words: str) -> int:
@@ -65,7 +72,7 @@ def choose(op: Any, operator: str, dtype: Any, requires_grad: bool, most: int, o
         if first is not None:
             chosen += _strided(first)
         chosen += list(probes.extra(op, dtype, requires_grad))
-    return [_sample(one) for one in chosen]
+    return [sample for sample in map(_sample, chosen) if sample.is_somewhere()]
 
 
 def carried(sample: Sample, operator: str, device: Any) -> Sample:
@@ -75,9 +82,9 @@ def carried(sample: Sample, operator: str, device: Any) -> Sample:
     def move(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             return _at(value, device)
-        if isinstance(value, torch.device) and value.type == "cpu":
+        if isinstance(value, torch.device) and value.type in MAKERS:
             return torch.device(device)
-        if isinstance(value, str) and value == "cpu":
+        if isinstance(value, str) and value in MAKERS:
             return str(device)
         return value
 

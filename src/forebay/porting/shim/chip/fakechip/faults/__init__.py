@@ -66,7 +66,9 @@ def plant(faults: Iterable[Fault]) -> None:
                 if fault.whole:
                     _take_over(library, full, op, fault)
                     continue
-                wrong[op] = functools.partial(fault.apply, wrong.get(op, op))
+                kernel: Any = functools.partial(fault.apply, wrong.get(op, op))
+                kernel._schema, kernel._overloadname = op._schema, op._overloadname  # the next fault may stand on this one
+                wrong[op] = kernel
                 if not reaches and not _reaches(full):  # torch would take it apart before it comes here
                     library.impl(full[6:], functools.partial(on_host, op), KEY)
 
