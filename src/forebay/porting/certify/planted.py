@@ -80,7 +80,7 @@ ENTRIES = {
     "nll_loss2d_backward": ("nn.functional.nll_loss",),
     "random_": ("randint",),
     "normal_": ("normal.in_place", "randn"),
-    "uniform_": ("rand_like",),
+    "uniform_": ("uniform",),
     "bernoulli_": ("bernoulli",),
     "reflection_pad1d": ("nn.functional.pad.reflect",),
     "reflection_pad2d": ("nn.functional.pad.reflect",),

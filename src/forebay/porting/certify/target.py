@@ -47,7 +47,7 @@ class Side:
     seed: Callable[[int], Any]  # of the numbers drawn there, and on the host
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def side(place: Any) -> Side:
     module = getattr(torch, torch.device(place).type, None) if torch.device(place).type != "cpu" else None
     seed_chip = getattr(module, "manual_seed_all", None) or getattr(module, "manual_seed", None)
