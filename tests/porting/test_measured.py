@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +15,7 @@ from typer.testing import CliRunner
 from forebay.chips import certified
 from forebay.chips.scorecard import Scorecard
 from forebay.cli import port
+from forebay.porting import operators
 from forebay.porting.findings import Verdict, Word
 from forebay.porting.measured import card_of, failing, worsened
 from forebay.porting.operators import base, called, family, of_files
@@ -28,7 +32,7 @@ def names(text):
 
 
 @pytest.mark.parametrize(
-    "text, operators",
+    "text, expected",
     [
         ("torch.relu(x)", ["nn.functional.relu"]),
         ("F.relu_(x)", ["nn.functional.relu"]),
@@ -48,8 +52,8 @@ def names(text):
         ),
     ],
 )
-def test_an_operator_is_found_however_it_is_spelled(text, operators):
-    assert names(text) == operators
+def test_an_operator_is_found_however_it_is_spelled(text, expected):
+    assert names(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -177,3 +181,13 @@ def test_port_says_what_a_kept_scorecard_knows(tmp_path, monkeypatch):
     after = json.loads(CliRunner().invoke(port.app, words).stdout)["verdicts"]
     assert (before[0]["verdict"], after[0]["verdict"]) == ("runs", "rewrite")
     assert after[0]["why"][0] == "fft.fft (train.py:3): is missing on it (measured on 2026-11-22)"
+
+
+@pytest.mark.slow
+def test_the_table_of_names_is_what_torch_says():
+    torch = pytest.importorskip("torch")
+    shipped = json.loads((Path(operators.__file__).with_name("operators.json")).read_text())
+    if shipped["torch"] != torch.__version__.partition("+")[0]:
+        pytest.skip(f"the table is of torch {shipped['torch']}")
+    said = subprocess.run([sys.executable, "-m", "forebay.porting.certify.names"], capture_output=True, text=True, timeout=110)
+    assert json.loads(said.stdout) == shipped

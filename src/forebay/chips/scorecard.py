@@ -101,6 +101,15 @@ class Scorecard:
         found = Counter(letter for _, _, letter in self.cells())
         return {word: found[letter] for letter, word in LETTERS.items()}
 
+    def failing(self) -> tuple[str, ...]:
+        """The operators that are somewhere not usable, as far as they were tested."""
+        fine = USABLE | {"u", ABSENT}
+        return tuple(name for name, letters in self.operators.items() if not fine.issuperset(letters))
+
+    def untested(self) -> tuple[str, ...]:
+        """The operators of which nothing at all could be tested."""
+        return tuple(name for name, letters in self.operators.items() if set(letters) - {ABSENT} == {"u"})
+
     def letter(self, operator: str, column: str) -> str:
         """What became of it; ABSENT where it wasn't asked for."""
         letters = self.operators.get(operator)

@@ -11,7 +11,7 @@ import typer
 
 from forebay.chips import catalogue, certified, detect, use
 from forebay.chips.inclusiveness import effective, index
-from forebay.chips.scorecard import ABSENT, SIMULATED, USABLE, Ceiling, Scorecard
+from forebay.chips.scorecard import SIMULATED, Ceiling, Scorecard
 from forebay.cli import out
 from forebay.codec import encode
 from forebay.plan import efficiency
@@ -94,7 +94,8 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, p
             seconds=seconds,
             python=python,
         )
-    made = cards.scorecard(found, measured, command=f"forebay chips certify {header.chip}")
+    device = header.reference if header.device == "cpu" else ""  # the processor is the reference itself
+    made = cards.scorecard(found, measured, device=device, command=f"forebay chips certify {header.chip}")
     beside = run / "card.json"
     beside.write_text(certified.written(made), encoding="utf-8")
     kept = certified.keep(made, folder) if made.mode == "full" else None
@@ -133,11 +134,15 @@ def _print(one: page.Shown, reference: Scorecard | None) -> None:
     out.facts(_facts(found))
     if found.ceilings:
         _print_ceilings(one, reference)
-    bad = [name for name, letters in found.operators.items() if not set(letters) <= USABLE | {ABSENT}]
+    bad = found.failing()
     if bad:
         told = sorted(bad, key=lambda name: (-use.shipped().projects_calling(name), name))[:_SHOWN]
         out.console.print(f"\nNot usable everywhere: {len(bad)} operators, those that most projects call first", markup=False)
         out.table(("operator", "why"), [(name, found.reasons.get(name, "")) for name in told])
+
+    if left := found.untested():
+        shown = ", ".join(left[:_SHOWN]) + (f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else "")
+        out.console.print(f"\nUntested: {len(left)} operators ({shown}).", markup=False)
 
 
 def _facts(found: Scorecard) -> list[tuple[str, str]]:

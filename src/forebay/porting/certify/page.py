@@ -149,17 +149,24 @@ def _bar(name: str, kind: str, told: Sequence[Shown], reference: Scorecard | Non
 
 def _work(one: Shown, use: Use, named: bool) -> str:
     """The operators that aren't usable everywhere, those that most projects call first."""
-    bad = [name for name, letters in one.card.operators.items() if not set(letters) <= USABLE | {ABSENT}]
-    bad.sort(key=lambda name: (-(1 + use.projects_calling(name)) * (1 - credit(one.card.operators[name])), name))
+    bad = sorted(
+        one.card.failing(), key=lambda name: (-(1 + use.projects_calling(name)) * (1 - credit(one.card.operators[name])), name)
+    )
     if not bad:
-        return _name(one, named) + both("no work", "p", "small")
+        return _name(one, named) + both("no work", "p", "small") + _untested(one.card)
     rows = "".join(
         f"<tr><td><code>{_text(name)}</code></td><td>{_word(worst(one.card.operators[name]))}</td>"
         f"<td class=n>{use.projects_calling(name)}</td><td>{_text(one.card.reasons.get(name, ''))}</td></tr>"
         for name in bad[:_MOST_ROWS]
     )
     more = f'<p class="small">+ {len(bad) - _MOST_ROWS}</p>' if len(bad) > _MOST_ROWS else ""
-    return f"{_name(one, named)}<table class=wide>{_row('operator', 'verdict', 'projects', 'why')}{rows}</table>{more}"
+    table = f"<table class=wide>{_row('operator', 'verdict', 'projects', 'why')}{rows}</table>"
+    return f"{_name(one, named)}{table}{more}{_untested(one.card)}"
+
+
+def _untested(card: Scorecard) -> str:
+    left = card.untested()
+    return f'<p class="small">{both("untested")}: {", ".join(map(_text, left))}</p>' if left else ""
 
 
 def _differences(one: Shown, other: Shown, use: Use) -> str:
