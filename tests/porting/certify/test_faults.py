@@ -89,6 +89,11 @@ def test_how_a_call_ends_must_be_called_by_its_word(kind):
     assert complaints(seen(kind, Word.WRONG))
 
 
+def test_a_fault_that_touches_nothing_known_isnt_found():
+    unknown = Seen("a-fault", "aliases", {"_inner": ()}, (), 1.0)
+    assert complaints(unknown) == ["a-fault: the database has none of _inner"]
+
+
 def test_a_control_that_isnt_strict_is_a_false_alarm():
     said = complaints(seen(control=Word.BASIC))
     assert len(said) == len(CONTROLS)

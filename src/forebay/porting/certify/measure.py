@@ -22,7 +22,7 @@ from forebay.porting.certify.calls import Outcome, backward, forward, host
 from forebay.porting.certify.compare import EXACT, Distance, Tolerance, compare, default, ratio
 from forebay.porting.certify.database import uninitialised
 from forebay.porting.certify.exceptions import MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED, listed
-from forebay.porting.certify.samples import Sample, carried, choose, seed_of, widened
+from forebay.porting.certify.samples import Sample, carried, choose, names_a_device, seed_of, widened
 from forebay.porting.certify.target import HOST, Side, side
 from forebay.porting.certify.traffic import Traffic, device_of, is_fallback
 from forebay.porting.certify.variants import variants
@@ -156,7 +156,8 @@ def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dt
     tally.seconds += found.seconds
     tally.reference_seconds += reference.seconds
     _look_at_traffic(traffic, mine, tally)
-    _look_at_places(found, reference, place, tally)
+    if mine.tensors() or names_a_device(mine):
+        _look_at_places(found, reference, place, tally)
     if uninitialised(case.operator):
         tally.seen(compare([_zeros(one) for one in found.on_host()], [_zeros(one) for one in reference.results], None, None))
         tally.note = "shape and format only: its values are uninitialised memory"

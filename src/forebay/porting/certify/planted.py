@@ -80,7 +80,7 @@ ENTRIES = {
     "nll_loss2d_backward": ("nn.functional.nll_loss",),
     "random_": ("randint",),
     "normal_": ("normal.in_place", "randn"),
-    "uniform_": ("rand_like",),
+    "uniform_": ("uniform",),
     "bernoulli_": ("bernoulli",),
     "reflection_pad1d": ("nn.functional.pad.reflect",),
     "reflection_pad2d": ("nn.functional.pad.reflect",),
@@ -107,7 +107,7 @@ ENTRIES = {
 # By fault: where it is seen, when its operator is called by others.
 ELSEWHERE = {
     "broadcast-gradients-arent-summed": ("add", "mul"),
-    "transposed-convolutions-in-float16": ("nn.functional.conv_transpose1d", "nn.functional.conv_transpose2d"),
+    "transposed-convolutions-in-float16": ("conv_transpose1d", "conv_transpose2d"),
 }
 
 
@@ -121,13 +121,11 @@ class Seen:
     verdicts: tuple[Verdict, ...]
     seconds: float
 
-    def word(self, entries: Iterable[str]) -> Word:
-        """The worst of these entries."""
-        return max((one.word for one in self.verdicts if one.operator in set(entries)), key=ORDER.index, default=Word.UNTESTED)
-
     @property
     def found_as(self) -> Word:
-        return self.word(one for entries in self.touched.values() for one in entries)
+        """The worst word of this kind that it was given; the worst of all where it got none."""
+        words = {one.word for one in _of(self, {name for names in self.touched.values() for name in names})}
+        return max(words & set(EXPECTED.get(self.kind, UNLIKE)) or words or {Word.UNTESTED}, key=ORDER.index)
 
     @property
     def false_alarms(self) -> list[Verdict]:
@@ -146,7 +144,7 @@ class Seen:
 
 def complaints(seen: Seen) -> list[str]:
     """What a measure that is any good would have said otherwise. Nothing, when the fault was found where it is and only there."""
-    said = []
+    said = [] if any(seen.touched.values()) else [f"{seen.fault}: the database has none of {', '.join(seen.touched)}"]
     for operator, entries in seen.touched.items():
         if entries and not _notices(seen, entries):
             said.append(f"{seen.fault}: {operator} is {', '.join(sorted({one.word.value for one in _of(seen, entries)}))}")

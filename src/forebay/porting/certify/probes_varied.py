@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 SIZES = {"XS": 5, "S": 11, "M": 35, "L": 67}  # for 3, 5, 10, 20; none is a multiple of a block's
 LOOK = 6
+LONG = 4099
 MOST = 400_000  # elements
 OTHERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.float64, torch.complex64)
 UNTOLD = ("linalg", "fft", "svd", "eig", "cholesky", "lu", "qr", "det", "inverse", "solve", "lobpcg", "matrix", "ormqr", "geqrf")
@@ -35,6 +36,7 @@ def varied(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Itera
     yield from larger(op, dtype, requires_grad)
     usual = first(op, dtype, requires_grad)
     if usual is None:
+        yield from _made_longer(_made(op, dtype, requires_grad))
         return
     yield from _looked_at(usual, transposed, offset)
     if isinstance(usual.input, (list, tuple)):
@@ -49,6 +51,15 @@ def varied(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Itera
         for other in OTHERS:
             if other in op.supported_dtypes("cpu"):
                 yield from _made(op, other, False)[:1]
+
+
+def _made_longer(samples: list[Any]) -> Iterator[Any]:
+    """Of an operator that makes tensors of a size: the sample that tells a size, with thousands of elements."""
+    for sample in samples:
+        if any(isinstance(one, torch.Size) and len(one) for one in (sample.input, *sample.args)):
+            sizes = [torch.Size((LONG,)) if isinstance(one, torch.Size) else one for one in (sample.input, *sample.args)]
+            yield _with(sample, sizes[0], tuple(sizes[1:]))
+            return
 
 
 def first(op: Any, dtype: Any, requires_grad: bool) -> Any:
@@ -142,19 +153,23 @@ def twice_as_many(parts: Any) -> Any:
 
 def _changed(sample: Any, *changes: Callable[[Any], Any]) -> Iterator[Any]:
     """The sample with another first input, and all else as it is."""
-    from torch.testing._internal.opinfo import core
-
-    sample_input: Any = core.SampleInput
     for change in changes:
         x = sample.input
         made = change(x.detach()).requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else change(x)
-        yield sample_input(
-            made,
-            args=sample.args,
-            kwargs=sample.kwargs,
-            output_process_fn_grad=sample.output_process_fn_grad,
-            broadcasts_input=sample.broadcasts_input,
-        )
+        yield _with(sample, made, sample.args)
+
+
+def _with(sample: Any, first: Any, args: tuple[Any, ...]) -> Any:
+    from torch.testing._internal.opinfo import core
+
+    sample_input: Any = core.SampleInput
+    return sample_input(
+        first,
+        args=args,
+        kwargs=sample.kwargs,
+        output_process_fn_grad=sample.output_process_fn_grad,
+        broadcasts_input=sample.broadcasts_input,
+    )
 
 
 def _keeps_its_shape(op: Any, sample: Any) -> bool:

@@ -92,6 +92,11 @@ def carried(sample: Sample, operator: str, device: Any) -> Sample:
     return Sample(args, tree_map(move, sample.kwargs), sample.broadcasts_input, sample.process)
 
 
+def names_a_device(sample: Sample) -> bool:
+    """Whether a call says where its result shall be; without it and without tensors, the result is on the host."""
+    return sample.kwargs.get("device") is not None or any(isinstance(one, torch.device) for one in tree_leaves(sample.args))
+
+
 def widened(sample: Sample) -> Sample:
     """The same call in float64, or complex128: its numbers are the same, its arithmetic is finer."""
 
