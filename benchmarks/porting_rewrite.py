@@ -5,8 +5,8 @@
 DIR holds projects as their authors publish them. Each is copied, scanned and rewritten in the copy. Counted by rule: findings
 settled, of those that tie the text to CUDA and of those that need a change at all (a switch of cuDNN's needs none elsewhere).
 Checked in every file: rewriting the result changes nothing, every byte outside the edits is as it was, the result compiles, and
-what was settled is found no more. With --run the entry points of the recipes (benchmarks/recipes) run from the rewritten copy, on plain
-torch and on the simulated device. Bars: 90 % settled; it ends with 1 where a check fails.
+what was settled is found no more. With --run the entry points of the recipes (benchmarks/recipes) run from the rewritten copy, on
+plain torch and on the simulated device. Bars: 90 % settled; it ends with 1 where a check fails.
 """
 
 import argparse
@@ -125,7 +125,10 @@ def run(args, rooms, carrier):
         shutil.rmtree(room, ignore_errors=True)
         room.mkdir(parents=True)
         asked = argparse.Namespace(carrier=carrier, cache=args.cache)
-        now = dataclasses.replace(entry, folder=rooms / "ported" / entry.folder.name, plain="runs")
+        commands = entry.commands
+        if carrier == "plain":  # without cards torchrun is told a number, as a person would
+            commands = tuple(tuple(w.replace("_node=gpu", f"_node={entry.cards}") for w in words) for words in commands)
+        now = dataclasses.replace(entry, folder=rooms / "ported" / entry.folder.name, plain="runs", commands=commands)
         outcome = attempt(now, carrier, variables(now, asked), room)
         print(line(outcome), file=sys.stderr, flush=True)
         yield outcome
@@ -150,9 +153,8 @@ def report(ported, runs, as_json):
     print(f"of those that need a change anywhere: {settled / max(1, settled + left):.1%}")
     for carrier in dict.fromkeys(one.carrier for one in runs):
         verdicts = Counter(one.verdict for one in runs if one.carrier == carrier)
-        print(
-            f"{carrier}: {verdicts['passed']} entry points run after the rewrite, {verdicts['failed']} don't, {verdicts['skipped']} skipped"
-        )
+        counts = "{passed} entry points run after the rewrite, {failed} don't, {skipped} were skipped"
+        print(f"{carrier}: " + counts.format_map({"passed": 0, "failed": 0, "skipped": 0, **verdicts}))
     print(stopwatch.machine_line())
 
 

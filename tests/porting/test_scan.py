@@ -355,3 +355,21 @@ def test_a_missing_script_offers_the_nearest_and_a_folder_its_scripts(tmp_path):
         scan_script(tmp_path / "tarin.py")
     with pytest.raises(BadScript, match=r"found: train\.py"):
         scan_script(tmp_path)
+
+
+def test_the_page_says_what_the_rules_say():
+    """docs/porting.md holds the table of the rules for Python, line by line, and the notes after it."""
+    page = (Path(__file__).parents[2] / "docs" / "porting.md").read_text()
+    python = [rule for rule in RULES.values() if rule not in SOURCE_TABLE]
+    tied = [
+        f"| `{rule.key}` | {rule.meaning} | {rule.kin.value} | {rule.cpu.value} | {rule.own.value} | {rule.todo} |"
+        for rule in python
+        if rule.ties
+    ]
+    notes = [f"`{rule.key}` ({rule.meaning})" for rule in python if not rule.ties]
+    assert [line for line in [*tied, *notes] if line not in page] == []
+
+
+def test_every_rule_says_what_to_do_and_what_ties_takes_time():
+    assert [rule.key for rule in RULES.values() if not rule.todo] == []
+    assert [rule.key for rule in RULES.values() if rule.ties and rule.minutes <= 0] == []

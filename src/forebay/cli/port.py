@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +19,9 @@ from forebay.chips.scorecard import Scorecard
 from forebay.cli import out, port_files, port_rewrite, port_table
 from forebay.errors import BadInput
 from forebay.porting import effort, measured, operators, proof, report
-from forebay.porting.findings import Findings, Verdict, Word
+from forebay.porting.findings import Finding, Findings, Verdict, Word
 from forebay.porting.page import page
+from forebay.porting.rewrite.project import rewrite_project
 from forebay.porting.sarif import sarif
 from forebay.porting.scan import scan_script, scan_tree
 from forebay.porting.scan.folder import Limits
@@ -28,6 +30,7 @@ from forebay.porting.shim.chip.adapter import for_device
 EXITS = """Exits with 0 when it was read; 1 when --fail-on says so; 2 for a script that can't be read, or words that don't go
 together; 3 for a file or a chip that isn't there; 5 when a report would take the place of a file of yours."""
 
+_MOST_REWRITTEN = 2_000  # findings beyond which a report doesn't wait for the rewrite
 _EVERY = 20  # files between two looks at the bar
 
 app = typer.Typer(add_completion=False)
@@ -81,8 +84,10 @@ def port(
     elif as_sarif:
         port_files.write(target, port_files.as_text(sarif(findings, chips, __version__)))
     elif as_html:
-        efforts = {chip.name: effort.effort(findings, chip) for chip in chips}
-        told = page(findings, verdicts, chips, efforts, effort.everywhere(findings), date.today().isoformat())
+        settled = _settled(path, findings)
+        efforts = {chip.name: effort.effort(findings, chip, settled) for chip in chips}
+        named = replace(findings, entry=path.resolve().name)
+        told = page(named, verdicts, chips, efforts, effort.everywhere(findings, settled), date.today().isoformat())
         port_files.write(target, told)
     else:
         port_table.show(findings, verdicts, chips, every=every)
@@ -104,6 +109,14 @@ def _scan(path: Path, most: int) -> Findings:
                 bar.update(task, completed=done, total=of, description=escape(name[-60:]))
 
         return scan_tree(path, limits=Limits(most=most), say=say)
+
+
+def _settled(path: Path, findings: Findings) -> frozenset[Finding]:
+    """What the rewrite would settle by itself; it is tried in memory, and writes nothing."""
+    if len(findings.findings) > _MOST_REWRITTEN:
+        return frozenset()
+    files = rewrite_project(path if path.is_dir() else path.parent, findings)
+    return frozenset(edit.finding for one in files for edit in one.edits if edit.finding is not None)
 
 
 def _say_where(target: Path | None, findings: Findings) -> None:

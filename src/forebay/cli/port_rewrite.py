@@ -31,7 +31,7 @@ def run(asked: Path, findings: Findings, *, as_json: bool, show_diff: bool, do_w
         _show(unified(files))
     say = out.errors if show_diff else out.console
     settled, every = summary.counts(files)
-    say.print(f"{settled} of {every} findings settled in {sum(one.after != one.before for one in files)} files.")
+    say.print(f"{settled} of {every} findings settled in {_files(sum(one.after != one.before for one in files))}.")
     for count, why, places in summary.left(files):
         say.print(f"  left {count}: {why} ({places})", markup=False)
     if needed := summary.torch(files):
@@ -83,6 +83,15 @@ def _say_where(written: Written, say: Console) -> None:
     if not written.files:
         say.print("Nothing was written.")
     if written.in_git:
-        say.print(f"The originals of {len(written.in_git)} files are in git: git diff shows what changed.")
+        say.print(f"{_originals(written.in_git)} in git: git diff shows what changed.")
     if written.copies:
-        say.print(f"The originals of {len(written.copies)} files are beside them: {', '.join(written.copies)}")
+        beside = "it" if len(written.copies) == 1 else "them"
+        say.print(f"{_originals(written.copies)} beside {beside}: {', '.join(written.copies)}")
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _originals(names: Sequence[str]) -> str:
+    return "The original of 1 file is" if len(names) == 1 else f"The originals of {len(names)} files are"

@@ -3,7 +3,7 @@
 Asked:  what does a telling sample of any operator look like, without knowing the operator?
 Answer: torch's makers of samples take their sizes from four names, S, M, L and XS. With larger numbers there they make larger
         samples, of which the first and the largest of a few are taken. Then the first sample, transposed in memory, and
-        beginning inside a larger memory; and in each number format that isn't measured by itself. Where the operator keeps its
+        beginning inside a larger memory; with one tensor in another format; and in each format that isn't measured by itself. Where the operator keeps its
         input's shape, that input also with NaN and infinities in it, as whole numbers with equal ones among them, and smaller.
 Limits: samples whose sizes are written out in their makers stay as they are; what is larger than MOST elements is left out.
         Decompositions, transforms, random numbers and casts to integers get no NaN: what they make of it isn't told anywhere.
@@ -36,10 +36,14 @@ def varied(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Itera
     if usual is None:
         return
     yield from _looked_at(usual, transposed, offset)
+    if isinstance(usual.input, (list, tuple)):
+        yield from _changed(usual, twice_as_many)
     if dtype.is_floating_point and _keeps_its_shape(op, usual):
         changes = [smaller, *([] if _one_of(op, UNORDERED) else [whole]), *([] if requires_grad else [with_edges])]
         yield from _changed(usual, *changes)
-        yield from _looked_at(usual, repeated)
+        yield from _looked_at(usual, repeated, repeated_along)
+    if dtype.is_floating_point and not requires_grad:
+        yield from _looked_at(usual, _Mixed())
     if with_others:
         for other in OTHERS:
             if other in op.supported_dtypes("cpu"):
@@ -80,6 +84,24 @@ def repeated(x: Any) -> Any:
     return x[:1].expand_as(x) if x.dim() and x.layout == torch.strided and x.is_floating_point() and len(x) else x
 
 
+def repeated_along(x: Any) -> Any:
+    """One column, which is told to be all of them."""
+    return x[..., :1].expand_as(x) if x.dim() and x.layout == torch.strided and x.is_floating_point() and x.shape[-1] else x
+
+
+class _Mixed:
+    """Of a call's tensors, the first one of floating point in float64: two formats meet."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def __call__(self, x: Any) -> Any:
+        if self.done or not x.is_floating_point():
+            return x
+        self.done = True
+        return x.to(torch.float64)
+
+
 def _looked_at(sample: Any, *looks: Callable[[Any], Any]) -> Iterator[Any]:
     for look in looks:
         with contextlib.suppress(Exception):  # tensors in containers that torch doesn't look into
@@ -111,13 +133,20 @@ def with_edges(x: Any) -> Any:
     return x
 
 
+def twice_as_many(parts: Any) -> Any:
+    """Of tensors in a list: all of them, and once more turned around."""
+    turned = [one.detach().flip(0).requires_grad_(one.requires_grad) if one.dim() else one for one in parts]
+    return [*parts, *turned]
+
+
 def _changed(sample: Any, *changes: Callable[[Any], Any]) -> Iterator[Any]:
     """The sample with another first input, and all else as it is."""
     from torch.testing._internal.opinfo import core
 
     sample_input: Any = core.SampleInput
     for change in changes:
-        made = change(sample.input.detach()).requires_grad_(sample.input.requires_grad)
+        x = sample.input
+        made = change(x.detach()).requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else change(x)
         yield sample_input(
             made,
             args=sample.args,

@@ -3,7 +3,7 @@
 Asked:  of hundreds of samples that torch's database has for an operator, which few show most?
 Answer: the first, then each that brings something new: another rank, a zero-size, scalar, broadcast or non-contiguous tensor,
         another keyword or number. Then the first once more with strided inputs, and our own of probes.py. They are made on the
-        host from a seed of the operator's own, so a run that goes on, or another --only, sees the same.
+        host from fixed seeds, so a run that goes on, or another --only, sees the same.
 Limits: tensors keep their strides, not that two arguments share memory.
 """
 
@@ -46,7 +46,7 @@ def seed_of(*words: str) -> int:
 
 
 def seeded(seed: int) -> None:
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device there may be, at some cost
     random.seed(seed)
     try:
         import numpy

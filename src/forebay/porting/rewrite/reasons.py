@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from forebay.porting.rules import RULES
+
 OTHERWISE = "it is written in a way that this release doesn't rewrite; use DEVICE, or the device's module, by hand"
 REASONS: Mapping[str, str] = {
     "backends": "it switches CUDA's libraries and has no effect elsewhere, so it can stay as it is",
@@ -50,7 +52,9 @@ REASONS: Mapping[str, str] = {
 
 
 def reason(rule: str) -> str:
-    return REASONS.get(rule, OTHERWISE)
+    """Of a rule that the rewrite knows nothing of, what the scan says: what it is, and what a person does about it."""
+    known = RULES[rule]
+    return REASONS.get(rule) or (f"{known.meaning}: {known.todo}" if known.todo else OTHERWISE)
 
 
 def reason_elsewhere(path: str) -> str:

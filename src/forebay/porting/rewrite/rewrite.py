@@ -27,13 +27,14 @@ from forebay.porting.rewrite.reasons import reason
 from forebay.porting.rewrite.rewritten import Edit, Left, Rewritten
 from forebay.porting.rules import RULES
 from forebay.porting.scan import scan
+from forebay.porting.scan.text import decode
 
 _MARK = b"\xef\xbb\xbf"
 
 
 def rewrite(body: bytes, path: str, chosen_late: bool = True) -> Rewritten:
     """One file, rewritten. Raises BadScript where Python can't parse it."""
-    text, encoding, mark = _decoded(body)
+    text, encoding, mark = _decoded(body, path)
     findings = tuple(one for one in scan(text, path) if RULES[one.rule].ties)
     if not findings:
         return _as_it_was(path, body, (), "")
@@ -75,8 +76,9 @@ def _cuts(
         yield start, start + cut, named(one.text, names).encode(encoding)
 
 
-def _decoded(body: bytes) -> tuple[str, str, bytes]:
-    """The text, its encoding, and the mark in front of it. The scan has said what can't be read."""
+def _decoded(body: bytes, path: str) -> tuple[str, str, bytes]:
+    """The text, its encoding, and the mark in front of it. Raises BadScript as a scan does."""
+    decode(body, path)
     encoding, _ = tokenize.detect_encoding(io.BytesIO(body).readline)
     if encoding == "utf-8-sig":
         return body[len(_MARK) :].decode("utf-8"), "utf-8", _MARK

@@ -103,16 +103,19 @@ class _Look:
     # -- imports
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        if isinstance(node, ast.ImportFrom):
-            names = [] if node.level else [f"{node.module}.{alias.name}".removesuffix(".*") for alias in node.names]
-        else:
-            names = [alias.name for alias in node.names]
-        rules: dict[str, str] = {}
-        for name in names:
-            if (found := self._imported(node, name)) is not None:
-                rules.setdefault(found[0], found[1])
-        for rule, what in rules.items():
-            self._add(node, rule, what)
+        """Found where the word stands: with the module that is CUDA's, or with the name that is taken from another."""
+        if isinstance(node, ast.ImportFrom) and node.level:
+            return
+        module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+        whole = module != "" and (rule_of_name(module) is not None or module.split(".")[0] == "triton")
+        seen: set[tuple[int, str]] = set()
+        for alias in node.names:
+            name = f"{module}.{alias.name}".removesuffix(".*") if module else alias.name
+            found = self._imported(node, name)
+            place = node if whole or alias.lineno == node.lineno else alias
+            if found is not None and (place.lineno, found[0]) not in seen:
+                seen.add((place.lineno, found[0]))
+                self._add_at(place.lineno, place.col_offset, *found)
 
     def _imported(self, node: ast.stmt, name: str) -> tuple[str, str] | None:
         first = name.split(".")[0]

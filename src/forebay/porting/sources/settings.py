@@ -38,7 +38,7 @@ _DATA = frozenset(
         "uv.lock",
     }
 )
-_WORTH_READING = re.compile(r"(?i)cuda|nccl|nvidia|multi_gpu|accelerator|flash_attention|nvcr\.io")
+_WORTH_READING = re.compile(r"(?i)cuda|nccl|nvidia|gpu|accelerator|flash_attention|nvcr\.io")
 _SPEAKS = re.compile(
     r"(?i)(?:.*[._-])?(?:devices?|dev|accelerator|platform|map[_-]?location|device[_-]?(?:type|name|id|map)|gpus?"
     r"|target|hardware|placement|location|default)"
@@ -172,6 +172,8 @@ def _item(key: str, item: yaml.ScalarNode, before: str, lines: list[str]) -> Ite
     elif sets := re.fullmatch(r"([A-Z][A-Z0-9_]+)=(.*)", item.value):
         if judged := _judge(sets.group(1), sets.group(2)):
             yield _at(item, *judged)
+    elif key == "capabilities" and item.value in ("gpu", "nvidia"):
+        yield _at(item, "container-gpu", f"{key}: {item.value}")
     elif _COMMANDS.fullmatch(key):
         yield from _command(item, lines)
     elif judged := _judge(key, item.value):

@@ -181,6 +181,8 @@ def _judge(word: _Word, before: str, command: str, number: int) -> Place | None:
     sets = _SETS.fullmatch(word.text)
     if sets and _VARIABLE.fullmatch(sets.group(1)):
         return place(_variable(sets.group(1)), sets.group(1))
+    if sets and re.search(r"(?i)image|container|docker", sets.group(1)) and "cuda" in sets.group(2):
+        return place("build-image")
     if before in ("export", "unset", "ENV", "ARG", "set", "-x", "-e", "--env") and _VARIABLE.fullmatch(word.text):
         return place(_variable(word.text))
     if re.search(r"(?:\$\(|`|^)\s*(?:\S*/)?nvidia-smi(?:\.exe)?\s", word.text) or re.search(

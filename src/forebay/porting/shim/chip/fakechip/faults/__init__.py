@@ -23,6 +23,7 @@ from forebay.porting.shim.chip.fakechip.faults import (
     endings,
     gradients,
     integers,
+    later,
     layers,
     places,
     precision,
@@ -32,7 +33,7 @@ from forebay.porting.shim.chip.fakechip.faults import (
 from forebay.porting.shim.chip.fakechip.faults.fault import Fault
 
 VARIABLE = "FOREBAY_FAKECHIP_FAULT"
-KINDS = (precision, values, places, integers, shapes, layers, gradients, chance, endings)
+KINDS = (precision, values, places, integers, shapes, layers, gradients, chance, endings, later)
 FAULTS: dict[str, Fault] = {fault.name: fault for module in KINDS for fault in module.FAULTS}
 
 _libraries: list[Any] = []  # a library that is collected takes its kernels along
