@@ -97,7 +97,8 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, p
             python=python,
         )
     notes = f"Ceilings at a load of {load:.1f} on {os.cpu_count()} cores" if measured else ""
-    device = header.reference if header.device == "cpu" else ""  # the processor is the reference itself
+    cores = header.device == "cpu" or header.carrier in cards.PRETENDED  # those of the reference itself
+    device = header.reference if cores else ""
     made = cards.scorecard(found, measured, device=device, command=_command(header), notes=notes)
     beside = run / "card.json"
     beside.write_text(certified.written(made), encoding="utf-8")

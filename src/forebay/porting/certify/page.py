@@ -89,7 +89,7 @@ def _figures(one: Shown, use: Use) -> str:
     if work is not None:
         rows.append(("effective", f"{show_flop_per_s(work.flop_per_s)} <small>{work.format}, {100 * work.covered:.0f} %</small>"))
     elif one.card.stands == SIMULATED:
-        rows.append(("effective", f"<small>{both('no speed')}</small>"))
+        rows.append(("effective", "–"))
     listed = "".join(f"<div><dt>{both(name)}</dt><dd>{value}</dd></div>" for name, value in rows)
     return f'<div class="figures">{pictures.gauge(found.value, found.most)}<dl>{listed}</dl></div>'
 
