@@ -77,7 +77,7 @@ class Scorecard:
     device: str = ""  # as the driver names it
     measure: str = ""  # the version of the measure itself: figures of another one aren't compared
     command: str = ""  # that made it
-    seconds: float | None = None  # that this took
+    notes: str = ""  # under which conditions: what else the machine was doing
     software: Mapping[str, str] = field(default_factory=dict)  # {"torch": "2.6.0+metax", "driver": "..."}
     mode: str = ""  # "full", "smoke" (one sample each), or "part" (not all operators, or not to the end)
     entries: int | None = None  # that torch's database has, asked for or not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,7 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, p
     header = found.header
     chip = catalogue.load().get(header.chip)
     measured: tuple[Ceiling, ...] = ()
+    load = os.getloadavg()[0]
     if seconds and header.carrier not in cards.PRETENDED:
         print(f"forebay: measuring the ceilings of {header.chip}, some {4 * seconds:.0f} s", file=sys.stderr)
         measured = ceilings.measure(
@@ -94,8 +96,10 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, p
             seconds=seconds,
             python=python,
         )
-    device = header.reference if header.device == "cpu" else ""  # the processor is the reference itself
-    made = cards.scorecard(found, measured, device=device, command=f"forebay chips certify {header.chip}")
+    notes = f"Ceilings at a load of {load:.1f} on {os.cpu_count()} cores" if measured else ""
+    cores = header.device == "cpu" or header.carrier in cards.PRETENDED  # those of the reference itself
+    device = header.reference if cores else ""
+    made = cards.scorecard(found, measured, device=device, command=_command(header), notes=notes)
     beside = run / "card.json"
     beside.write_text(certified.written(made), encoding="utf-8")
     kept = certified.keep(made, folder) if made.mode == "full" else None
@@ -104,6 +108,11 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, p
         for place in (run, kept.parent) if kept else (run,):
             efficiency.keep(figures, place / "calibration")
     return Finished(card=made, file=beside, kept=kept)
+
+
+def _command(header: record.Header) -> str:
+    words = ["forebay chips certify", header.chip, *(["--smoke"] if header.mode == "smoke" else [])]
+    return " ".join([*words, *(f"--only {name}" for name in header.only)])
 
 
 def _cards_here(chip: str) -> int:
@@ -163,6 +172,7 @@ def _facts(found: Scorecard) -> list[tuple[str, str]]:
     if work is not None:
         share = f"{100 * work.covered:.0f} % of public files run"
         rows.append(("effective compute", f"{show_flop_per_s(work.flop_per_s)} in {work.format}: {share}"))
+    rows += [("conditions", found.notes)] if found.notes else []
     rows.append(("software", ", ".join(f"{name} {version}" for name, version in sorted(found.software.items())) or "-"))
     return rows
 

@@ -20,7 +20,7 @@ from forebay.porting.certify import page_pictures as pictures
 from forebay.porting.certify.ceilings import nominal
 from forebay.porting.certify.page_style import SCRIPT, STYLE
 from forebay.porting.certify.page_words import WORDS, both
-from forebay.units import show_bytes_per_s, show_flop_per_s, show_seconds
+from forebay.units import show_bytes_per_s, show_flop_per_s
 
 _MOST_ROWS, _MOST_DIFFERENCES = 120, 25
 
@@ -89,7 +89,7 @@ def _figures(one: Shown, use: Use) -> str:
     if work is not None:
         rows.append(("effective", f"{show_flop_per_s(work.flop_per_s)} <small>{work.format}, {100 * work.covered:.0f} %</small>"))
     elif one.card.stands == SIMULATED:
-        rows.append(("effective", f"<small>{both('no speed')}</small>"))
+        rows.append(("effective", "–"))
     listed = "".join(f"<div><dt>{both(name)}</dt><dd>{value}</dd></div>" for name, value in rows)
     return f'<div class="figures">{pictures.gauge(found.value, found.most)}<dl>{listed}</dl></div>'
 
@@ -195,11 +195,11 @@ def _worth(card: Scorecard, name: str) -> float:
 
 def _made(one: Shown) -> str:
     card = one.card
-    took = f", {show_seconds(card.seconds)}" if card.seconds else ""
+    notes = f" {_text(card.notes)}." if card.notes else ""
     software = ", ".join(f"{_text(name)} {_text(version)}" for name, version in sorted(card.software.items()))
     command = f"<pre>$ {_text(card.command)}</pre>" if card.command else ""
     against = f" {both('against')} {_text(card.reference)}." if card.reference else ""
-    return f"<p>{_text(card.chip)}: {_text(card.measured_on)}{took}. {software}.{against}</p>{command}"
+    return f"<p>{_text(card.chip)}: {_text(card.measured_on)}. {software}.{against}{notes}</p>{command}"
 
 
 def _section(name: str, body: str) -> str:
