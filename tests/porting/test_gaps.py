@@ -184,6 +184,15 @@ def test_a_pretend_run_tells_nothing_of_a_chip(tmp_path):
     assert list(chips_gaps.of_centre(centre(tmp_path, "ascend-910b", report, pretend=True), "ascend-910b")) == []
 
 
+def test_the_runs_of_this_machines_own_centre_count_where_none_is_named(tmp_path, monkeypatch):
+    report = {"carrier": "chip", "uses": {}, "operators": {"of": {"aten::sort": 100}}, "seconds": 1.0}
+    centre(tmp_path / "centre", "ascend-910b", report)
+    monkeypatch.setenv("FOREBAY_DATA", str(tmp_path))
+    certified.keep(CARD, tmp_path)
+    found = CliRunner().invoke(app, ["gaps", "ascend-910b", "--folder", str(tmp_path), "--json"])
+    assert json.loads(found.stdout)["runs"] == 1
+
+
 def test_a_run_under_the_shim_leaves_an_account_of_what_it_called_and_what_ended_it(tmp_path):
     pytest.importorskip("torch")
     script = (
