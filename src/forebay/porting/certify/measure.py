@@ -32,7 +32,7 @@ MOST = {"full": 10, "smoke": 1}  # of the database's samples, of one case
 ELEMENTWISE = ("UnaryUfuncInfo", "BinaryUfuncInfo")  # torch's database's classes
 TRIED = 8  # samples of which those are taken
 VARIED = 2  # samples that are also called with out= and in place; drawn ones that are drawn often
-OFTEN = {"full": randoms.Patience(20_000, 200), "smoke": randoms.Patience(2_000, 24)}
+OFTEN = {"full": randoms.Patience(20_000, 200), "smoke": randoms.Patience(2_000, 32)}
 ONCE = randoms.Patience(0, 8)
 BUDGET_S = 20.0  # for one case: then no further sample begins
 

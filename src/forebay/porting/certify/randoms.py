@@ -20,7 +20,7 @@ import torch
 from forebay.porting.certify.compare import EXACT, Distance, one
 from forebay.porting.certify.verdict import Word
 
-LEAST_SEEDS = 8
+LEAST_SEEDS = 32
 Z = 6.0
 KS = math.sqrt(-math.log(1e-8 / 2) / 2)  # the statistic's bound is this times sqrt((n + m) / (n m))
 FEW = 3  # values at one element
@@ -84,31 +84,44 @@ def differ(found: Any, reference: Any) -> str:
     few = _few(f, r, eps)
     if few:
         return few
-    f, r = f[finite_f], r[finite_r]
-    if not len(f) or not len(r):
+    if len(f) < LEAST_SEEDS or len(r) < LEAST_SEEDS:
         return ""
+    f, r = (torch.where(torch.isfinite(one), one, torch.zeros_like(one)) for one in (f, r))
+    effect = 1.0
     for name, x, y in (
         ("the mean", f, r),
         ("the share of zeros", (f == 0).double(), (r == 0).double()),
         ("the variance", (f - f.mean()) ** 2, (r - r.mean()) ** 2),
     ):
-        spread = math.sqrt(float(x.var(unbiased=False)) / len(x) + float(y.var(unbiased=False)) / len(y))
-        slack = Z * spread + 4 * eps * float(y.abs().max())
+        square, more = zip(*map(_spread, (x, y)))
+        effect = max(effect, *more)
+        slack = Z * math.sqrt(sum(square)) + 4 * eps * float(y.abs().max())
         if abs(float(x.mean() - y.mean())) > slack:
             return f"{name} is {float(x.mean()):.4g}, not {float(y.mean()):.4g}"
-    apart = _kolmogorov_smirnov(f, r)
-    bound = KS * math.sqrt((len(f) + len(r)) / (len(f) * len(r)))
-    if eps and apart > bound + _tied(r):
+    apart = _kolmogorov_smirnov(f.flatten(), r.flatten())
+    count = min(f.numel(), r.numel()) / effect
+    bound = KS * math.sqrt(2 / count)
+    if eps and apart > bound + _tied(r.flatten()):
         return f"the distributions are {apart:.3g} apart, where {bound:.3g} is chance"
     return ""
+
+
+def _spread(draws: Any) -> tuple[float, float]:
+    """The square of the mean's standard error, and how many times that of independent elements it is.
+
+    Elements of one draw may go together, as a channel's do that is dropped: seeds are what is independent.
+    """
+    alone = float(draws.var(unbiased=False)) / draws.numel()
+    together = float(draws.mean(1).var()) / len(draws)
+    return max(alone, together), max(1.0, together / alone if alone else 1.0)
 
 
 def _few(f: Any, r: Any, eps: float) -> str:
     """Where the reference has few values at every element, the chip has no other: at most a rare one that it didn't draw."""
     if int(max(len(column.unique()) for column in r.t()[:64])) > FEW:
         return ""
-    seen = r[: max(LEAST_SEEDS, 5_000_000 // max(1, f.numel()))]
-    near = (f[:, None] - seen[None]).abs() <= 4 * eps * seen.abs()[None] + 1e-12
+    seen = r[: max(8, 5_000_000 // max(1, f.numel()))]
+    near = (f[:, None] - seen[None]).abs() <= 4 * eps * seen.abs().max() + 1e-12
     unknown = ~near.any(1) & torch.isfinite(f)
     if float(unknown.double().mean()) <= RARE:
         return ""

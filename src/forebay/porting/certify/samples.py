@@ -84,7 +84,7 @@ def carried(sample: Sample, operator: str, device: Any) -> Sample:
             return _at(value, device)
         if isinstance(value, torch.device) and value.type in MAKERS:
             return torch.device(device)
-        if isinstance(value, str) and value in MAKERS:
+        if isinstance(value, str) and value.partition(":")[0] in MAKERS:
             return str(device)
         return value
 
