@@ -2,8 +2,8 @@
 
     python benchmarks/porting_certify.py [--on cpu --on simulated --on fakechip] [--mode smoke --mode full] [--jobs 2] [--json]
 
-Each run starts in a fresh folder, as `forebay chips certify` does it. Told are the wall's and the processor's seconds, the verdicts
-by word, and what stayed untested. With --twice each is run twice, and told is how many verdicts the two don't share.
+Each run starts in a fresh folder, as `forebay chips certify` does it. Told are the wall's and the processor's seconds, the
+verdicts by word, and what stayed untested. With --twice each is run twice, and told is how many verdicts the two don't share.
 
 Bars: smoke 60 s and full 20 minutes on 2 cores; 2 % of the operators untested. None of the three is a chip, so words other than
 strict, basic and untested are our device's faults: they are listed.
@@ -94,7 +94,7 @@ def show(told: dict[str, Any]) -> None:
     share = told["untested_share_of_operators"]
     kept = "kept" if share <= UNTESTED else "MISSED"
     print(
-        f"           {told['operators_untested']} of {told['operators']} operators untested, {100 * share:.2f} % (bar 2 %: {kept})"
+        f"           {told['operators_untested']} of {told['operators']} operators untested, {100 * share:.2f} % (bar 2: {kept})"
     )
     if told["differ_when_run_twice"] is not None:
         print(f"           {told['differ_when_run_twice']} verdicts differ between two runs")

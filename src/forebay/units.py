@@ -75,7 +75,7 @@ def show_bytes(n: float) -> str:
 
 
 def show_flop_per_s(x: float) -> str:
-    return _show(x, [(10**15, "PFLOP/s"), (10**12, "TFLOP/s"), (10**9, "GFLOP/s")], "FLOP/s")
+    return _show(x, [(10**15, "PFLOP/s"), (10**12, "TFLOP/s"), (10**9, "GFLOP/s"), (10**6, "MFLOP/s")], "FLOP/s")
 
 
 def show_bytes_per_s(x: float) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from forebay.chips import certified
+from forebay.chips.scorecard import Ceiling, Scorecard
+
 pytestmark = pytest.mark.slow
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCRIPT = """\
@@ -90,4 +93,34 @@ def test_a_report_changes_its_language(page: Any, report: Path):
 def test_a_report_needs_no_sideways_scrolling(browser: Any, report: Path, width: int):
     page = browser.new_page(viewport={"width": width, "height": 800})
     page.goto(report.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture(params=["card", "gaps"])
+def measured(request: Any, tmp_path: Path) -> Path:
+    """A scorecard's page, and a vendor's work list."""
+    letters = {"add": "ssss", "fft.fft": "ewct", "nn.functional.conv2d": "hnbu"}
+    columns = ("float32 forward", "float32 backward", "bfloat16 forward", "bfloat16 backward")
+    speed = Ceiling(kind="matmul", name="bf16", unit="flop/s", value=6e14, runs=9)
+    told = {"operators": letters, "reasons": {"fft.fft": "<b>no"}, "ceilings": (speed,)}
+    card = Scorecard(chip="h100-sxm", measured_on="2026-11-22", columns=columns, **told)
+    certified.keep(card, tmp_path / "cards")
+    forebay("chips", request.param, "h100-sxm", "--folder", str(tmp_path / "cards"), "--html", str(tmp_path / "page.html"))
+    return tmp_path / "page.html"
+
+
+def test_a_measured_chips_page_changes_its_language_and_its_light(page: Any, measured: Path):
+    opened(page, measured)
+    page.click("#tongue")
+    assert page.locator("html.zh").count() == 1 and "运行" in page.locator("header").inner_text()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#light")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    assert page.locator("b:text('no')").count() == 0
+
+
+@pytest.mark.parametrize("width", [380, 1300])
+def test_a_measured_chips_page_needs_no_sideways_scrolling(browser: Any, measured: Path, width: int):
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(measured.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -166,3 +166,26 @@ def test_a_file_that_is_no_text_is_told_and_the_rest_is_read(project):
     assert code == 0
     assert "not read: broken.py" in printed and "not read: data.yaml" in printed
     assert "train.py:2" in printed
+
+
+@pytest.mark.parametrize("words", [("--html", "-"), ("--sarif", "-"), ("--fail-on", "blocked")], ids=lambda words: words[0])
+def test_a_rewrite_makes_no_report(project, words):
+    for option in ("--diff", "--write"):
+        with pytest.raises(BadInput, match="makes no report"):
+            run(project, option, *words)
+    assert (project / "train.py").read_text() == "import torch\nx = torch.ones(3).cuda()\n"
+
+
+@pytest.mark.parametrize(
+    "name, rules",
+    [("csrc/k.cu", ["cu-file", "cu-cub", "cu-kernel", "cu-shared", "cu-asm"]), ("requirements.txt", ["req-cuda-torch"])],
+)
+def test_one_file_beside_python_is_read_too(project, name, rules):
+    told = json.loads(run(project / name, "--json", "--to", "cpu")[1])
+    assert [one["rule"] for one in told["findings"]["findings"]] == rules
+
+
+def test_the_page_tells_what_the_rewrite_takes_off(project):
+    told = run(project, "--html", "-", "--to", "tpu-v4")[1]
+    assert "after forebay port --write" in told
+    assert "<title>project</title>" in told

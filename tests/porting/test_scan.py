@@ -117,6 +117,7 @@ def rules(code: str) -> list[str]:
         ("import pynvml\npynvml.nvmlInit()", ["cuda-package-stood-in", "cuda-package-stood-in"]),
         ("import cupy as cp\ny = cp.asarray(x)", ["cuda-package", "cuda-package"]),
         ("import triton\n@triton.jit\ndef k(x): pass\nn = triton.cdiv(3, 2)", ["triton", "triton"]),
+        ("from cutlass import cute\n@cute.kernel\ndef k(x): y = cute.size(x)", ["cuda-package", "cuda-package"]),
         ("import alt_cuda_corr\nc = alt_cuda_corr.forward(x)", ["own-extension", "own-extension"]),
         ("from .cuda_utils import to_gpu", []),
         ("ok = importlib.util.find_spec('flash_attn') is not None", ["cuda-package-optional"]),
@@ -214,7 +215,25 @@ def rules(code: str) -> list[str]:
         ("p.add_argument('--dist-backend', default='nccl')", ["nccl"]),
         ("p.add_argument('--cuda', action='store_true', help='use cuda')", ["word", "word"]),
         ("mesh = dist.init_device_mesh('cuda', (2,))", ["distributed", "device-string"]),
+        ("x = x.to('cuda:{:d}'.format(i))", ["device-string"]),
+        ("x = x.to('cuda' + ':' + str(i))", ["device-string"]),
+        ("d = torch.device(type='cuda', index=0)", ["device-string"]),
+        ("map_location = {'cuda:%d' % 0: 'cuda:%d' % rank}", ["device-comparison", "device-string"]),
+        ("fname = 'cuda' + '.json'", ["word"]),
+        # by way of other libraries and of strings
+        ("s = ort.InferenceSession(p, providers=['CUDAExecutionProvider'])", ["cuda-package"]),
+        ("import faiss\ni = faiss.index_cpu_to_gpu(r, 0, i)", ["cuda-package"]),
+        ("f = torch.compile(f, backend='cudagraphs')", ["graphs"]),
+        ("if hasattr(torch._C, '_cuda_setDevice'): pass", ["cuda-other"]),
+        ("if hasattr(x, 'is_cuda'): pass", ["is-cuda"]),
+        ("flash_attn = pytest.importorskip('flash_attn')", ["cuda-package-optional"]),
+        ("m = sys.modules['torch.cuda']", ["cuda-module"]),
         # comparisons
+        ("dtype = {'cuda': torch.float16, 'cpu': torch.float32}[device.type]", ["device-comparison"]),
+        ("dtypes = {'cuda': torch.float16, 'cpu': torch.float32}", ["device-comparison"]),
+        ("backend = {'cuda': 'nccl', 'cpu': 'gloo'}[kind]", ["device-comparison", "nccl"]),
+        ("if device == torch.device('cuda'): pass", ["device-string"]),
+        ("match cfg:\n    case {'device': 'cuda'}: pass", ["device-comparison"]),
         ("if device.type != 'cuda': pass", ["device-comparison"]),
         ("if str(device).startswith('cuda:'): pass", ["device-comparison"]),
         ("self.assertEqual(str(x.device), 'cuda:0')", ["device-comparison"]),
@@ -355,3 +374,21 @@ def test_a_missing_script_offers_the_nearest_and_a_folder_its_scripts(tmp_path):
         scan_script(tmp_path / "tarin.py")
     with pytest.raises(BadScript, match=r"found: train\.py"):
         scan_script(tmp_path)
+
+
+def test_the_page_says_what_the_rules_say():
+    """docs/porting.md holds the table of the rules for Python, line by line, and the notes after it."""
+    page = (Path(__file__).parents[2] / "docs" / "porting.md").read_text()
+    python = [rule for rule in RULES.values() if rule not in SOURCE_TABLE]
+    tied = [
+        f"| `{rule.key}` | {rule.meaning} | {rule.kin.value} | {rule.cpu.value} | {rule.own.value} | {rule.todo} |"
+        for rule in python
+        if rule.ties
+    ]
+    notes = [f"`{rule.key}` ({rule.meaning})" for rule in python if not rule.ties]
+    assert [line for line in [*tied, *notes] if line not in page] == []
+
+
+def test_every_rule_says_what_to_do_and_what_ties_takes_time():
+    assert [rule.key for rule in RULES.values() if not rule.todo] == []
+    assert [rule.key for rule in RULES.values() if rule.ties and rule.minutes <= 0] == []

@@ -23,7 +23,7 @@ from forebay.chips.scorecard import ABSENT, SIMULATED, USABLE, Scorecard
 from forebay.chips.use import Use
 
 CREDIT: Mapping[str, float] = {"s": 1.0, "b": 0.9, "n": 0.5, "h": 0.25, "w": 0.0, "e": 0.0, "t": 0.0, "c": 0.0, "u": 0.0}
-FORMAT_OF = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # the sheet's word -> torch's, best first
+FORMAT_OF = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # the sheet's word -> torch's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +67,16 @@ def credit(letters: str) -> float:
 
 
 def effective(card: Scorecard, use: Use) -> Effective | None:
-    """Effective compute in the first format of bf16, fp16, fp32 that was measured. None: no speed, or only stood in for."""
+    """Effective compute, in the format of bf16, fp16 and fp32 where it is largest. None: no speed, or only stood in for."""
     if card.stands == SIMULATED:
         return None
+    found = []
     for short, long in FORMAT_OF.items():
         rate = card.ceiling("matmul", short)
         if rate is not None and any(column.startswith(long) for column in card.columns):
             covered = coverage(card, use, long)
-            return Effective(format=short, flop_per_s=rate * covered, covered=covered)
-    return None
+            found.append(Effective(format=short, flop_per_s=rate * covered, covered=covered))
+    return max(found, key=lambda one: one.flop_per_s, default=None)
 
 
 def coverage(card: Scorecard, use: Use, number_format: str) -> float:

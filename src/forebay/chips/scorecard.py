@@ -77,7 +77,7 @@ class Scorecard:
     device: str = ""  # as the driver names it
     measure: str = ""  # the version of the measure itself: figures of another one aren't compared
     command: str = ""  # that made it
-    seconds: float | None = None  # that this took
+    notes: str = ""  # under which conditions: what else the machine was doing
     software: Mapping[str, str] = field(default_factory=dict)  # {"torch": "2.6.0+metax", "driver": "..."}
     mode: str = ""  # "full", "smoke" (one sample each), or "part" (not all operators, or not to the end)
     entries: int | None = None  # that torch's database has, asked for or not
@@ -100,6 +100,15 @@ class Scorecard:
         """Word -> how many operators, formats and directions; best word first, all words."""
         found = Counter(letter for _, _, letter in self.cells())
         return {word: found[letter] for letter, word in LETTERS.items()}
+
+    def failing(self) -> tuple[str, ...]:
+        """The operators that are somewhere not usable, as far as they were tested."""
+        fine = USABLE | {"u", ABSENT}
+        return tuple(name for name, letters in self.operators.items() if not fine.issuperset(letters))
+
+    def untested(self) -> tuple[str, ...]:
+        """The operators of which nothing at all could be tested."""
+        return tuple(name for name, letters in self.operators.items() if set(letters) - {ABSENT} == {"u"})
 
     def letter(self, operator: str, column: str) -> str:
         """What became of it; ABSENT where it wasn't asked for."""

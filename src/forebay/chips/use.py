@@ -39,7 +39,7 @@ class Use:
 
     def name_of(self, entry: str) -> str:
         """The operator of a database entry: "div.floor_rounding" is a variant of "div"."""
-        name = entry
+        name = entry.rstrip("+")
         while name not in self._known and "." in name:
             name = name.rpartition(".")[0]
         return name if name in self._known else entry

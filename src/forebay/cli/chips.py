@@ -114,6 +114,7 @@ def show_one(
     if measured is not None:
         card, points = measured
         first = f"\nMeasured on {card.measured_on}: {points.value:.1f} of 100 in inclusiveness, over {points.operators} operators"
+        first += {"smoke": ", one sample each", "part": ", a part of them"}.get(card.mode, "")
         out.console.print(f"{first}; `forebay chips card {name}` tells more.", markup=False)
     if missing := unknown(chip):
         out.console.print(f"\nUnknown, for want of a trustworthy source: {', '.join(missing)}.", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from forebay.chips import catalogue, certified, detect, use
 from forebay.chips.inclusiveness import effective, index
-from forebay.chips.scorecard import ABSENT, SIMULATED, USABLE, Ceiling, Scorecard
+from forebay.chips.scorecard import SIMULATED, Ceiling, Scorecard
 from forebay.cli import out
 from forebay.codec import encode
 from forebay.plan import efficiency
@@ -84,6 +85,7 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, p
     header = found.header
     chip = catalogue.load().get(header.chip)
     measured: tuple[Ceiling, ...] = ()
+    load = os.getloadavg()[0]
     if seconds and header.carrier not in cards.PRETENDED:
         print(f"forebay: measuring the ceilings of {header.chip}, some {4 * seconds:.0f} s", file=sys.stderr)
         measured = ceilings.measure(
@@ -94,7 +96,10 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, p
             seconds=seconds,
             python=python,
         )
-    made = cards.scorecard(found, measured, command=f"forebay chips certify {header.chip}")
+    notes = f"Ceilings at a load of {load:.1f} on {os.cpu_count()} cores" if measured else ""
+    cores = header.device == "cpu" or header.carrier in cards.PRETENDED  # those of the reference itself
+    device = header.reference if cores else ""
+    made = cards.scorecard(found, measured, device=device, command=_command(header), notes=notes)
     beside = run / "card.json"
     beside.write_text(certified.written(made), encoding="utf-8")
     kept = certified.keep(made, folder) if made.mode == "full" else None
@@ -103,6 +108,11 @@ def finish(run: Path, *, folder: Path | None = None, seconds: float = SECONDS, p
         for place in (run, kept.parent) if kept else (run,):
             efficiency.keep(figures, place / "calibration")
     return Finished(card=made, file=beside, kept=kept)
+
+
+def _command(header: record.Header) -> str:
+    words = ["forebay chips certify", header.chip, *(["--smoke"] if header.mode == "smoke" else [])]
+    return " ".join([*words, *(f"--only {name}" for name in header.only)])
 
 
 def _cards_here(chip: str) -> int:
@@ -133,11 +143,15 @@ def _print(one: page.Shown, reference: Scorecard | None) -> None:
     out.facts(_facts(found))
     if found.ceilings:
         _print_ceilings(one, reference)
-    bad = [name for name, letters in found.operators.items() if not set(letters) <= USABLE | {ABSENT}]
+    bad = found.failing()
     if bad:
         told = sorted(bad, key=lambda name: (-use.shipped().projects_calling(name), name))[:_SHOWN]
         out.console.print(f"\nNot usable everywhere: {len(bad)} operators, those that most projects call first", markup=False)
         out.table(("operator", "why"), [(name, found.reasons.get(name, "")) for name in told])
+
+    if left := found.untested():
+        shown = ", ".join(left[:_SHOWN]) + (f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else "")
+        out.console.print(f"\nUntested: {len(left)} operators ({shown}).", markup=False)
 
 
 def _facts(found: Scorecard) -> list[tuple[str, str]]:
@@ -158,6 +172,7 @@ def _facts(found: Scorecard) -> list[tuple[str, str]]:
     if work is not None:
         share = f"{100 * work.covered:.0f} % of public files run"
         rows.append(("effective compute", f"{show_flop_per_s(work.flop_per_s)} in {work.format}: {share}"))
+    rows += [("conditions", found.notes)] if found.notes else []
     rows.append(("software", ", ".join(f"{name} {version}" for name, version in sorted(found.software.items())) or "-"))
     return rows
 

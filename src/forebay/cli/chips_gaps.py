@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from forebay.chips import certified, use
-from forebay.cli import out
+from forebay.cli import out, reach
 from forebay.codec import encode
 from forebay.errors import BadInput, Unknown
 from forebay.porting import gaps as work
@@ -26,7 +27,10 @@ _SHOWN = 20
 def gaps(
     name: Annotated[str, typer.Argument(help="A chip's name, as in `forebay chips`.")],
     runs: Annotated[
-        list[Path] | None, typer.Option(help="A centre's folder of runs; may be said again.", show_default=False)
+        list[Path] | None,
+        typer.Option(
+            help="A centre's folder of runs; may be said again. This machine's own when none is given.", show_default=False
+        ),
     ] = None,
     report: Annotated[
         list[Path] | None, typer.Option(help="A report of the shim (FOREBAY_SHIM_REPORT); may be said again.", show_default=False)
@@ -37,7 +41,7 @@ def gaps(
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Rank a chip's operators that are missing, wrong, slow or computed on the host, by the card-seconds that runs lost."""
-    accounts = [one for place in runs or () for one in of_centre(place, name)]
+    accounts = [one for place in runs or (() if report else _own_runs()) for one in of_centre(place, name)]
     accounts += [work.account(_merged(path), path.stem) for path in report or ()]
     card = certified.find(name, folder) if name.endswith(".json") else card_of(name, certified.load(folder))
     if card is None and not accounts:
@@ -66,6 +70,12 @@ def gaps(
     )
     if len(found) > _SHOWN:
         out.console.print(f"\nand {len(found) - _SHOWN} more: --csv FILE has them all.")
+
+
+def _own_runs() -> tuple[Path, ...]:
+    """The runs of the centre that `forebay up` started here, where there is one that this user may read."""
+    place = reach.data_folder() / "centre" / "runs"
+    return (place,) if place.is_dir() and os.access(place, os.R_OK) else ()
 
 
 def of_centre(place: Path, chip: str) -> Iterator[work.Account]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +15,13 @@ from rich.progress import BarColumn, Progress
 from forebay import __version__
 from forebay.chips import catalogue, certified
 from forebay.chips.chip import Chip
+from forebay.chips.scorecard import Scorecard
 from forebay.cli import out, port_files, port_rewrite, port_table
 from forebay.errors import BadInput
 from forebay.porting import effort, measured, operators, proof, report
-from forebay.porting.findings import Findings, Verdict, Word
+from forebay.porting.findings import Finding, Findings, Verdict, Word
 from forebay.porting.page import page
+from forebay.porting.rewrite.project import rewrite_project
 from forebay.porting.sarif import sarif
 from forebay.porting.scan import scan_script, scan_tree
 from forebay.porting.scan.folder import Limits
@@ -26,6 +30,7 @@ from forebay.porting.shim.chip.adapter import for_device
 EXITS = """Exits with 0 when it was read; 1 when --fail-on says so; 2 for a script that can't be read, or words that don't go
 together; 3 for a file or a chip that isn't there; 5 when a report would take the place of a file of yours."""
 
+_MOST_REWRITTEN = 2_000  # findings beyond which a report doesn't wait for the rewrite
 _EVERY = 20  # files between two looks at the bar
 
 app = typer.Typer(add_completion=False)
@@ -72,14 +77,17 @@ def port(
     if show_diff or do_write:
         port_rewrite.run(path, findings, as_json=as_json, show_diff=show_diff, do_write=do_write)
         return
-    verdicts = _measured(report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)}), findings, path)
+    verdicts = report.verdicts(findings, chips, {**report.PROVEN, **_proven(chips)})
+    verdicts = _measured(verdicts, findings, path, _cards(chips))
     if as_json:
         out.as_json(port_files.as_data(findings, verdicts, chips))
     elif as_sarif:
         port_files.write(target, port_files.as_text(sarif(findings, chips, __version__)))
     elif as_html:
-        efforts = {chip.name: effort.effort(findings, chip) for chip in chips}
-        told = page(findings, verdicts, chips, efforts, effort.everywhere(findings), date.today().isoformat())
+        settled = _settled(path, findings)
+        efforts = {chip.name: effort.effort(findings, chip, settled) for chip in chips}
+        named = replace(findings, entry=path.resolve().name)
+        told = page(named, verdicts, chips, efforts, effort.everywhere(findings, settled), date.today().isoformat())
         port_files.write(target, told)
     else:
         port_table.show(findings, verdicts, chips, every=every)
@@ -103,21 +111,35 @@ def _scan(path: Path, most: int) -> Findings:
         return scan_tree(path, limits=Limits(most=most), say=say)
 
 
+def _settled(path: Path, findings: Findings) -> frozenset[Finding]:
+    """What the rewrite would settle by itself; it is tried in memory, and writes nothing."""
+    if len(findings.findings) > _MOST_REWRITTEN:
+        return frozenset()
+    files = rewrite_project(path if path.is_dir() else path.parent, findings)
+    return frozenset(edit.finding for one in files for edit in one.edits if edit.finding is not None)
+
+
 def _say_where(target: Path | None, findings: Findings) -> None:
     if target is not None:
         out.console.print(f"{target}: {len(findings.findings)} findings in {len(findings.files)} files read")
 
 
-def _measured(verdicts: tuple[Verdict, ...], findings: Findings, path: Path) -> tuple[Verdict, ...]:
-    """The verdicts, with what scorecards say of the operators that the scripts call by name."""
-    if "a device" not in findings.needs:
-        return verdicts
+def _cards(chips: list[Chip]) -> dict[str, Scorecard]:
+    """The newest scorecard of each chip that has one."""
     cards = certified.load()
-    told = {verdict.chip: card for verdict in verdicts if (card := measured.card_of(verdict.chip, cards)) is not None}
-    looked_for = frozenset().union(*(measured.failing(card) for card in told.values()))
+    return {chip.name: card for chip in chips if (card := measured.card_of(chip.name, cards)) is not None}
+
+
+def _measured(
+    verdicts: tuple[Verdict, ...], findings: Findings, path: Path, cards: Mapping[str, Scorecard]
+) -> tuple[Verdict, ...]:
+    """The verdicts, with what scorecards say of the operators that the scripts call by name."""
+    looked_for = frozenset().union(*(measured.failing(card) for card in cards.values()))
+    if "a device" not in findings.needs or not looked_for:
+        return verdicts
     calls = operators.of_files(path if path.is_dir() else path.parent, findings.files, looked_for)
     return tuple(
-        measured.worsened(verdict, calls, findings.needs, told[verdict.chip]) if verdict.chip in told else verdict
+        measured.worsened(verdict, calls, findings.needs, cards[verdict.chip]) if verdict.chip in cards else verdict
         for verdict in verdicts
     )
 

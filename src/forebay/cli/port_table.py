@@ -30,7 +30,10 @@ def show(findings: Findings, verdicts: Sequence[Verdict], chips: Sequence[Chip],
     out.console.print(f"\n{files} read, {len(findings.findings)} findings; {torch}; needs: {needs}.", markup=False)
     if findings.findings:
         work = effort.everywhere(findings)
-        out.console.print(f"To make it name no vendor, by hand: about {effort.in_words(work.hours_by_hand)} (an estimate).")
+        by_hand = effort.in_words(work.hours_by_hand)
+        out.console.print(
+            f"To make it name no vendor, by hand: about {by_hand} (an estimate); --diff shows what is done for you."
+        )
     out.console.print()
     _verdicts(findings, verdicts, chips)
     out.console.print("\nRead from the text and the catalogue; nothing was run, and no file was changed.")

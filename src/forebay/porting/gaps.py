@@ -4,9 +4,10 @@ Asked:  over all runs, where is the next week of a chip's software team best spe
 Answer: each run's lost card-seconds are shared out over operators, at most once:
           missing        a run that an operator's error ended lost all that it held, to that operator
           wrong          else, a run that called operators that the scorecard has as wrong lost all that it held, in equal parts
-          host fallback, else, each call lost what it takes longer than it ought to: calls x max(0, s - k r), with s and r the
-          slow           scorecard's seconds of a sample here and on the reference, k the median of s / r over all operators;
-                         where the run timed its operators, their seconds x max(0, 1 - k r / s). Never more than the run held.
+          host fallback  else, a call lost all the seconds that it took, s, in which the card stood still
+          slow           and others what they took longer than they ought to: max(0, s - k r)
+        s and r are the scorecard's seconds of a sample here and on the reference, k the median of s / r over all operators. Where
+        the run timed its operators itself, its own seconds count. The sum is never more than the run held.
         Operators that no run met are ranked after these: by how many public projects call them, times how much of them fails.
 Limits: small samples' seconds, so what is lost at large sizes is estimated low. A run that a signal killed leaves no account.
         Reports are written by tenants' processes: what they say moves the ranking, never a bill.
@@ -121,12 +122,12 @@ def losses(one: Account, card: Scorecard | None) -> dict[str, tuple[str, float, 
     usual = statistics.median(here / there for here, there in times.values() if there) if times else 1.0
     found = {}
     for name, count in one.calls.items():
-        if name in times:
-            here, ought = times[name][0], usual * times[name][1]
-            spent = one.seconds[name] if name in one.seconds else count * here
-            excess = spent * max(0.0, 1 - ought / here) if here else 0.0
-            if excess:
-                found[name] = (FALLBACK if worst(states.get(name, ABSENT)) == "h" else SLOW, excess)
+        here, there = times.get(name, (0.0, 0.0))
+        spent = one.seconds[name] if name in one.seconds else count * here
+        if worst(states.get(name, ABSENT)) == "h":
+            found[name] = (FALLBACK, spent)
+        elif here and spent * (1 - usual * there / here) > 0:
+            found[name] = (SLOW, spent * (1 - usual * there / here))
     total = sum(excess for _, excess in found.values())
     fits = min(1.0, one.card_seconds / total) if total else 1.0
     return {name: (kind, excess * fits, "") for name, (kind, excess) in found.items()}

@@ -51,9 +51,10 @@ CUDA_PACKAGES = STOOD_IN | frozenset(_PACKAGES.split())
 # Libraries whose names we read as we do torch's: what has CUDA in it is meant for CUDA.
 _LIBRARY_NAMES = """
     accelerate cv2 deepspeed detectron2 diffusers fairscale fairseq ignite lightning mmcv mmengine pytorch_lightning timm
-    torchaudio torchvision transformers
+    sglang torchaudio torchvision transformers vllm
 """
 _LIBRARIES = frozenset(_LIBRARY_NAMES.split())
+_BY_PART = {"nccl": "nccl", "nvtx": "nvtx", "cudnn": "backends", "nvfuser": "backends"}
 _CUDA_PART = re.compile(r"cuda|cudnn|cublas|cufft|cusparse|nccl|nvtx|nvml|nvrtc|nvfuser", re.IGNORECASE)
 
 # Variables of the environment: by their whole name, since "CUDA_ERROR" is most likely a constant.
@@ -162,10 +163,14 @@ def rule_of_name(name: str) -> str | None:
     first, *more = name.split(".")
     if first == "torch":
         return _rule_of_torch(name, more)
+    if first == "cutlass" and not name.endswith((".kernel", ".jit")):
+        return None  # a language for kernels, as Triton is: the kernel is the use, not each word in it
     if package_of(name):
         return "cuda-package-stood-in" if first in STOOD_IN else "cuda-package"
-    if first in _LIBRARIES and _CUDA_PART.search(name):
-        return "nccl" if "nccl" in name.lower() else "cuda-other"
+    if first == "faiss" and "gpu" in name.lower():
+        return "cuda-package"
+    if first in _LIBRARIES and (found := _CUDA_PART.search(name)):
+        return _BY_PART.get(found.group().lower(), "cuda-other")
     return _NAMES.get(name)
 
 
@@ -186,4 +191,4 @@ def _rule_of_torch(name: str, more: list[str]) -> str | None:
     found = _CUDA_PART.search(name)
     if found is None:
         return None
-    return {"nccl": "nccl", "nvtx": "nvtx", "cudnn": "backends", "nvfuser": "backends"}.get(found.group().lower(), "cuda-other")
+    return _BY_PART.get(found.group().lower(), "cuda-other")

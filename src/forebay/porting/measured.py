@@ -5,7 +5,8 @@ Answer: an operator that ended with an error, a crash or a timeout, or gave wron
         the script uses: its lines must change (`rewrite`). One that was silently computed on the host runs, and slowly
         (`emulated`). The reasons name operators and lines. Formats are float32 and those that the scan found; backward counts
         where the script asks for gradients.
-Limits: an operator of several variants counts by its best one, since the text doesn't tell which is called; what is only
+Limits: the worst of the samples that were measured decides, and the script's own call may be none of these; hence "in some
+        call". An operator of several variants counts by its best one, since the text doesn't tell which is called; what is only
         nondeterministic, or less exact than the reference, is told and worsens nothing. Operators that aren't called by name
         aren't judged.
 """
@@ -21,12 +22,12 @@ from forebay.porting.operators import Called, Calls, base
 
 BECOMES: Mapping[str, Word] = dict.fromkeys("wetc", Word.REWRITE) | {"h": Word.EMULATED}
 SAYS: Mapping[str, str] = {
-    "c": "ends the process on it",
-    "t": "doesn't end on it",
-    "e": "is missing on it",
-    "w": "gives wrong values on it",
-    "h": "is slow: computed on the host",
-    "n": "isn't the same twice on it",
+    "c": "ended the process in some call",
+    "t": "didn't end in some call",
+    "e": "raised an error in some call",
+    "w": "gave wrong values in some call",
+    "h": "slow: computed on the host",
+    "n": "wasn't the same twice",
 }
 _FORMATS = {"bf16": "bfloat16", "fp16": "float16", "fp64": "float64"}
 _MOST = 4  # operators named for each reason

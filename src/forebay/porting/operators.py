@@ -123,7 +123,7 @@ def of_torch() -> str:
 
 def base(entry: str) -> str:
     """The operator of a database entry: "div.floor_rounding" is a variant of "div"."""
-    families, name = _table()["families"], entry
+    families, name = _table()["families"], entry.rstrip("+")  # with which `certify.database` tells equal names apart
     while name not in families and "." in name:
         name = name.rpartition(".")[0]
     return name if name in families else entry

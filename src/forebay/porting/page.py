@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
+from pathlib import PurePath
 
 from forebay.chips.chip import Chip
 from forebay.porting import report
@@ -38,7 +39,7 @@ def page(
 ) -> str:
     """The whole file. `efforts` is by chip; `everywhere` is the work of making the text name no vendor."""
     worst = {rule: report.worst_of(rule, chips) for rule in {f.rule for f in findings.findings}}
-    name = escape(findings.entry)
+    name = escape(PurePath(findings.entry).name or findings.entry)  # a colleague needs no path of this machine
     return "\n".join(
         (
             '<!doctype html>\n<html lang="en" data-language="en">\n<head>\n<meta charset="utf-8">',

@@ -67,9 +67,9 @@ _KERNEL_TABLE = (
     _kernel("cu-graph", "CUDA graphs in C++", REWRITE, REWRITE, "start the kernels directly where there are no graphs", 30),
     _kernel("cu-driver", "CUDA's driver, or its run-time compiler", REWRITE, REWRITE, "use the runtime's interface", 60),
     _kernel("cu-runtime", "CUDA's runtime: memory, streams, events, errors, headers", RUNS, EMULATED,
-            "let torch own memory and streams; elsewhere the vendor's runtime has a call of like name", 3),
-    _kernel("cu-switch", "text that depends on CUDA's compiler, version or architecture", RUNS, EMULATED,
-            "look at which branch the vendor's compiler takes", 3),
+            "let torch own memory and streams; elsewhere the vendor's runtime has a call of like name", 3, own=REWRITE),
+    _kernel("cu-switch", "text that is there, or built, only with CUDA, or with one version of it", RUNS, EMULATED,
+            "look at which branch the vendor's compiler takes", 3, own=REWRITE),
 )  # fmt: skip
 
 _HOST_TABLE = (
@@ -100,7 +100,7 @@ _BUILD_TABLE = (
 )  # fmt: skip
 
 _PACKAGE_TABLE = (
-    Rule("req-cuda-only", "a required package that there is for CUDA only", BLOCKED, BLOCKED, BLOCKED,
+    Rule("req-cuda-only", "a required package that there is for CUDA only", REWRITE, BLOCKED, BLOCKED,
          todo="find what torch or another package has in its stead, or make it optional", minutes=240),
     Rule("req-kin-build", "a required package with CUDA wheels, which is built for AMD's cards too", REWRITE, BLOCKED, BLOCKED,
          todo="install the build for the chip, or make it optional", minutes=60),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from forebay.porting.sources import find, reads
@@ -216,3 +218,13 @@ def test_what_is_read(path):
 @pytest.mark.parametrize("path", ["a.py", "a.ipynb", "README.md", "a.png", "a.pt", "package-lock.json", "notes.txt"])
 def test_what_is_not_read_here(path):
     assert not reads(path)
+
+
+@pytest.mark.parametrize("path", ["k.cu", "Makefile", "run.sh", "requirements.txt", "conf.yaml", "conf.json", "a.ini"])
+@pytest.mark.parametrize(
+    "piece", ["cuda ", "s[tid]=s[tid]+", "grid = grid = N * 32 ", '\\"cuda', "__shfl_sync( ", "nvidia/", "(cuda"]
+)
+def test_lines_without_end_are_read_in_bounded_time(path, piece):
+    began = time.process_time()
+    find(path, piece * 20_000)
+    assert time.process_time() - began < 5

@@ -37,6 +37,9 @@ def found(path: str, text: str) -> list[tuple[int, str, str]]:
         ("torch", "==2.1.0+cu118", "req-cuda-torch"),
         ("pytorch", "=2.1=py3.10_cuda12.1_cudnn8_0", "req-cuda-torch"),
         ("pytorch-cuda", "=12.1", "req-cuda-torch"),
+        ("pytorch-mutex", "=1.0=cuda", "req-cuda-torch"),
+        ("pytorch-mutex", "=1.0=cpu", None),
+        ("libnpp-dev", "", "req-needless"),
         # without CUDA in them
         ("torch", ">=2.1", None),
         ("torch", "==2.1.0+cpu", None),

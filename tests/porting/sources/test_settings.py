@@ -75,6 +75,8 @@ def test_containers_ask_for_cards():
         (6, "visible-devices"),
         (7, "device-string"),
     ]
+    reserved = "devices:\n  - capabilities:\n    - gpu\n"
+    assert [(line, rule) for line, _, rule in found("compose.yaml", reserved)] == [(3, "container-gpu")]
     pod = "resources:\n  limits:\n    nvidia.com/gpu: 1\nenv:\n  - name: CUDA_VISIBLE_DEVICES\n    value: '0'\n"
     assert [(line, rule) for line, _, rule in found("pod.yaml", pod)] == [(3, "container-gpu"), (5, "visible-devices")]
 

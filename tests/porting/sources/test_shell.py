@@ -34,6 +34,7 @@ def found(path: str, text: str) -> list[tuple[int, str, str]]:
         ("pip install torch --index-url https://download.pytorch.org/whl/cu121", ["req-cuda-torch"]),
         ("conda install pytorch pytorch-cuda=12.1 -c pytorch -c nvidia", ["req-cuda-torch"]),
         ("docker run --gpus all image", ["container-gpu"]),
+        ("IMAGE=pytorch/manylinux-cuda118", ["build-image"]),
         ("docker run --runtime=nvidia image", ["container-gpu"]),
         ("#SBATCH --gres=gpu:a100:4", ["container-gpu"]),
         ("#SBATCH --constraint=v100-32g", ["container-gpu"]),
@@ -82,7 +83,7 @@ def test_cmake():
         (4, "build-arch"),
         (5, "build-source"),
         (6, "build-library"),
-        (8, "build-cuda"),
+        (8, "cu-switch"),
     ]
 
 

@@ -12,7 +12,7 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from forebay.porting.certify.samples import Sample, wide_of
+from forebay.porting.certify.target import Side
 from forebay.porting.certify.traffic import device_of
 
 COTANGENT = 7  # added to the call's seed
@@ -43,20 +44,20 @@ def host(value: Any) -> Any:
     return found.to("cpu") if device_of(found).type != "cpu" else found
 
 
-def forward(op: Any, sample: Sample, seed: int, wait: Callable[[], Any], *, process: bool = False) -> Outcome:
+def forward(op: Any, sample: Sample, seed: int, side: Side, *, process: bool = False) -> Outcome:
     """The operator's results. With `process` what torch's database makes of them: decompositions are unique only after it."""
-    torch.manual_seed(seed)
+    side.seed(seed)
     began = time.perf_counter()
     with _quiet(), torch.no_grad():
         result = op(*sample.args, **sample.kwargs)
-    wait()
+    side.wait()
     seconds = time.perf_counter() - began
     return Outcome(_flat(sample.process(result) if process else result), seconds)
 
 
-def backward(op: Any, sample: Sample, seed: int, dtype: Any, wait: Callable[[], Any]) -> Outcome:
+def backward(op: Any, sample: Sample, seed: int, dtype: Any, side: Side) -> Outcome:
     """The gradients with respect to every argument that takes one; none where no result has a gradient."""
-    torch.manual_seed(seed)
+    side.seed(seed)
     began = time.perf_counter()
     with _quiet():
         made = _flat(sample.process(op(*sample.args, **sample.kwargs)))
@@ -66,7 +67,7 @@ def backward(op: Any, sample: Sample, seed: int, dtype: Any, wait: Callable[[], 
             return Outcome((), 0.0)
         cotangents = [_cotangent(one, seed + COTANGENT, dtype) for one in results]
         found = torch.autograd.grad(results, leaves, cotangents, allow_unused=True)
-    wait()
+    side.wait()
     return Outcome(tuple(found), time.perf_counter() - began)
 
 

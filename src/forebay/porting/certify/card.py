@@ -24,9 +24,7 @@ _BINS = tuple(2.0**power for power in range(-3, 11))
 _WORST, _REASON = 20, 160
 
 
-def scorecard(
-    run: Run, ceilings: Iterable[Ceiling] = (), *, device: str = "", command: str = "", seconds: float | None = None
-) -> Scorecard:
+def scorecard(run: Run, ceilings: Iterable[Ceiling] = (), *, device: str = "", command: str = "", notes: str = "") -> Scorecard:
     """The card of a run. A chip that cores stand in for gets no ceilings, whatever was measured."""
     header = run.header
     stands = SIMULATED if header.carrier in PRETENDED else CARD
@@ -41,7 +39,7 @@ def scorecard(
         device=device or header.device,
         measure=MEASURE,
         command=command,
-        seconds=seconds,
+        notes=notes,
         software=dict(header.software),
         mode=header.mode if run.whole and not header.only else "part",
         entries=header.entries,

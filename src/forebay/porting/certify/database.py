@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import random
 import sys
 import types
 import unittest
@@ -35,7 +36,7 @@ def load() -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch.testing._internal.common_methods_invocations import op_db
-    _unseed()
+    _prepare()
     entries: dict[str, Any] = {}
     for op in op_db:
         name = op.name + ("." + op.variant_test_name if op.variant_test_name else "")
@@ -45,11 +46,31 @@ def load() -> dict[str, Any]:
     return entries
 
 
-def _unseed() -> None:
-    """The database seeds an operator that draws by one fixed number, inside each call. Here a call's seed is the measure's."""
+def _prepare() -> None:
+    """Three things of torch's test modules that only tests need, out of the way.
+
+    An operator that draws is seeded by one fixed number inside each call: here a call's seed is the measure's. Each sample is
+    made from a seed set for every device there may be, and after a look through the stack for the test that wants it: both take
+    longer than most samples, so the host alone is seeded, as nothing else makes samples.
+    """
+    import torch
+
+    def seed(number: int | None = None) -> None:
+        number = 1234 if number is None else number
+        torch.default_generator.manual_seed(number)
+        random.seed(number)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(number)
+
+    put = {
+        "wrapper_set_seed": lambda op, *args, **kwargs: op(*args, **kwargs),
+        "set_rng_seed": seed,
+        "extract_test_fn": lambda: None,
+    }
     for module in list(sys.modules.values()):
-        if getattr(module, "__name__", "").startswith("torch.testing._internal") and hasattr(module, "wrapper_set_seed"):
-            module.wrapper_set_seed = lambda op, *args, **kwargs: op(*args, **kwargs)  # type: ignore[attr-defined]
+        if getattr(module, "__name__", "").startswith("torch.testing._internal"):
+            for name in put.keys() & vars(module).keys():
+                setattr(module, name, put[name])
 
 
 def cases(entries: Mapping[str, Any], formats: Sequence[str]) -> list[Case]:

@@ -22,8 +22,8 @@ from forebay.porting.certify.calls import Outcome, backward, forward, host
 from forebay.porting.certify.compare import EXACT, Distance, Tolerance, compare, default, ratio
 from forebay.porting.certify.database import uninitialised
 from forebay.porting.certify.exceptions import MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED, listed
-from forebay.porting.certify.samples import Sample, carried, choose, seed_of, widened
-from forebay.porting.certify.target import waiting
+from forebay.porting.certify.samples import Sample, carried, choose, names_a_device, seed_of, widened
+from forebay.porting.certify.target import HOST, Side, side
 from forebay.porting.certify.traffic import Traffic, device_of, is_fallback
 from forebay.porting.certify.variants import variants
 from forebay.porting.certify.verdict import Case, Verdict, Word, worse
@@ -117,16 +117,13 @@ def _finite(error: float | None) -> float | None:
 class _Sides:
     """How one sample's call is made on each side."""
 
-    call: Callable[[Sample, Any], Outcome]  # of a sample that is where it shall run; and what waits for it
+    call: Callable[..., Outcome]  # of a sample that is where it shall run, on a side
     sample: Sample
     operator: str
-    place: Any
+    chip: Side
 
-    def on_reference(self) -> Outcome:
-        return self.call(carried(self.sample, self.operator, torch.device("cpu")), lambda: None)
-
-    def on_chip(self) -> Outcome:
-        return self.call(carried(self.sample, self.operator, self.place), waiting(self.place))
+    def on(self, where: Side, **more: Any) -> Outcome:
+        return self.call(carried(self.sample, self.operator, where.place), where, **more)
 
 
 def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dtype: Any, tally: _Tally, mode: str) -> int:
@@ -135,16 +132,17 @@ def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dt
     process = listed(case.operator, UNIQUE_ONLY_PROCESSED)
     forth = case.direction == "forward"
 
-    def call(at: Sample, wait: Callable[[], Any], seed: int = seed) -> Outcome:
+    def call(at: Sample, where: Side, seed: int = seed) -> Outcome:
         if forth:
-            return forward(op, at, seed, wait, process=process)
-        return backward(op, at, seed, dtype, wait)
+            return forward(op, at, seed, where, process=process)
+        return backward(op, at, seed, dtype, where)
 
-    sides = _Sides(call, sample, case.operator, place)
+    chip = side(torch.device(place))
+    sides = _Sides(call, sample, case.operator, chip)
     before = torch.get_rng_state()
     try:
         reference_input = carried(sample, case.operator, torch.device("cpu"))
-        reference = call(reference_input, lambda: None)
+        reference = call(reference_input, HOST)
         drawn = not torch.equal(_after_seed(seed), torch.get_rng_state())
     except Exception as error:
         raise NoReference(f"the reference chip fails: {_told(error)}") from error
@@ -154,18 +152,19 @@ def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dt
         raise NoReference("no result of its samples takes a gradient")
     mine = carried(sample, case.operator, place)
     with Traffic() as traffic:
-        found = call(mine, waiting(place))
+        found = call(mine, chip)
     tally.seconds += found.seconds
     tally.reference_seconds += reference.seconds
     _look_at_traffic(traffic, mine, tally)
-    _look_at_places(found, reference, place, tally)
+    if mine.tensors() or names_a_device(mine):
+        _look_at_places(found, reference, place, tally)
     if uninitialised(case.operator):
         tally.seen(compare([_zeros(one) for one in found.on_host()], [_zeros(one) for one in reference.results], None, None))
         tally.note = "shape and format only: its values are uninitialised memory"
         return 1
-    again = sides.on_chip()
+    again = sides.on(chip)
     if drawn:
-        tally.seen(_drawn(call, sides, seed, OFTEN[mode] if tally.drawn < VARIED else ONCE))
+        tally.seen(_drawn(sides, seed, OFTEN[mode] if tally.drawn < VARIED else ONCE))
         tally.drawn += 1
         tally.note = "compared by distribution: its values are drawn"
         _look_twice(case, found, again, sides, tally)
@@ -180,7 +179,7 @@ def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dt
         _look_at_arguments(mine, reference_input, sample, tally)
         _look_at_aliases(mine, found, reference_input, reference, tally)
         if tally.varied < VARIED and number < TRIED and not process:
-            left = list(variants(op, sample, case.operator, place, seed, reference.results))
+            left = list(variants(op, sample, case.operator, chip, seed, reference.results))
             tally.varied += bool(left)
             for how, results in left:
                 if isinstance(results, str):
@@ -199,17 +198,17 @@ def _truth(call: Any, sample: Sample, case: Case, tally: _Tally) -> Sequence[Any
         tally.note = "the reference chip is its truth: its meaning is of the format"
         return None
     try:
-        return tuple(call(widened(sample), lambda: None).results)
+        return tuple(call(widened(carried(sample, case.operator, HOST.place)), HOST).results)
     except Exception as error:
         tally.note = f"the reference chip is its truth: in float64 the host says {_told(error)}"
         return None
 
 
-def _drawn(call: Any, sides: _Sides, seed: int, patience: randoms.Patience) -> Distance:
-    def draw(place: Any, wait: Any) -> Callable[[int], Sequence[Any]]:
-        return lambda one: call(carried(sides.sample, sides.operator, place), wait, one).on_host()
+def _drawn(sides: _Sides, seed: int, patience: randoms.Patience) -> Distance:
+    def draw(where: Side) -> Callable[[int], Sequence[Any]]:
+        return lambda one: sides.on(where, seed=one).on_host()
 
-    return randoms.alike(draw(sides.place, waiting(sides.place)), draw(torch.device("cpu"), lambda: None), seed, patience)
+    return randoms.alike(draw(sides.chip), draw(HOST), seed, patience)
 
 
 def _look_at_traffic(traffic: Traffic, mine: Sample, tally: _Tally) -> None:
@@ -232,7 +231,7 @@ def _look_twice(case: Case, found: Outcome, again: Outcome, sides: _Sides, tally
     """The same seed, the same arguments: the same bits, where the reference chip gives the same bits twice."""
     if same(found.on_host(), again.on_host()):
         return
-    if same(sides.on_reference().results, sides.on_reference().results):
+    if same(sides.on(HOST).results, sides.on(HOST).results):
         known = listed(case.operator, MAY_DIFFER_TWICE)
         why = ", as torch documents it for CUDA" if known else ""
         tally.see(Word.NONDETERMINISTIC, f"the same call with the same seed gave other bits{why}")

@@ -69,8 +69,10 @@ _OWN_NAME = {"torch.nn.functional": "nn.functional."}  # other namespaces are sp
 def table() -> dict[str, Any]:
     """The whole table, as plain data."""
     import torch
-    from torch.testing._internal.common_methods_invocations import op_db
 
+    from forebay.porting.certify import database
+
+    op_db = tuple(database.load().values())
     names: dict[str, str] = {}  # as spelled -> the operator's name in the database
     functions: dict[int, str] = {}
     for op in op_db:

@@ -20,7 +20,7 @@ from forebay.porting.certify import page_pictures as pictures
 from forebay.porting.certify.ceilings import nominal
 from forebay.porting.certify.page_style import SCRIPT, STYLE
 from forebay.porting.certify.page_words import WORDS, both
-from forebay.units import show_bytes_per_s, show_flop_per_s, show_seconds
+from forebay.units import show_bytes_per_s, show_flop_per_s
 
 _MOST_ROWS, _MOST_DIFFERENCES = 120, 25
 
@@ -89,7 +89,7 @@ def _figures(one: Shown, use: Use) -> str:
     if work is not None:
         rows.append(("effective", f"{show_flop_per_s(work.flop_per_s)} <small>{work.format}, {100 * work.covered:.0f} %</small>"))
     elif one.card.stands == SIMULATED:
-        rows.append(("effective", f"<small>{both('no speed')}</small>"))
+        rows.append(("effective", "–"))
     listed = "".join(f"<div><dt>{both(name)}</dt><dd>{value}</dd></div>" for name, value in rows)
     return f'<div class="figures">{pictures.gauge(found.value, found.most)}<dl>{listed}</dl></div>'
 
@@ -149,17 +149,24 @@ def _bar(name: str, kind: str, told: Sequence[Shown], reference: Scorecard | Non
 
 def _work(one: Shown, use: Use, named: bool) -> str:
     """The operators that aren't usable everywhere, those that most projects call first."""
-    bad = [name for name, letters in one.card.operators.items() if not set(letters) <= USABLE | {ABSENT}]
-    bad.sort(key=lambda name: (-(1 + use.projects_calling(name)) * (1 - credit(one.card.operators[name])), name))
+    bad = sorted(
+        one.card.failing(), key=lambda name: (-(1 + use.projects_calling(name)) * (1 - credit(one.card.operators[name])), name)
+    )
     if not bad:
-        return _name(one, named) + both("no work", "p", "small")
+        return _name(one, named) + both("no work", "p", "small") + _untested(one.card)
     rows = "".join(
         f"<tr><td><code>{_text(name)}</code></td><td>{_word(worst(one.card.operators[name]))}</td>"
         f"<td class=n>{use.projects_calling(name)}</td><td>{_text(one.card.reasons.get(name, ''))}</td></tr>"
         for name in bad[:_MOST_ROWS]
     )
     more = f'<p class="small">+ {len(bad) - _MOST_ROWS}</p>' if len(bad) > _MOST_ROWS else ""
-    return f"{_name(one, named)}<table class=wide>{_row('operator', 'verdict', 'projects', 'why')}{rows}</table>{more}"
+    table = f"<table class=wide>{_row('operator', 'verdict', 'projects', 'why')}{rows}</table>"
+    return f"{_name(one, named)}{table}{more}{_untested(one.card)}"
+
+
+def _untested(card: Scorecard) -> str:
+    left = card.untested()
+    return f'<p class="small">{both("untested")}: {", ".join(map(_text, left))}</p>' if left else ""
 
 
 def _differences(one: Shown, other: Shown, use: Use) -> str:
@@ -188,11 +195,11 @@ def _worth(card: Scorecard, name: str) -> float:
 
 def _made(one: Shown) -> str:
     card = one.card
-    took = f", {show_seconds(card.seconds)}" if card.seconds else ""
+    notes = f" {_text(card.notes)}." if card.notes else ""
     software = ", ".join(f"{_text(name)} {_text(version)}" for name, version in sorted(card.software.items()))
     command = f"<pre>$ {_text(card.command)}</pre>" if card.command else ""
     against = f" {both('against')} {_text(card.reference)}." if card.reference else ""
-    return f"<p>{_text(card.chip)}: {_text(card.measured_on)}{took}. {software}.{against}</p>{command}"
+    return f"<p>{_text(card.chip)}: {_text(card.measured_on)}. {software}.{against}{notes}</p>{command}"
 
 
 def _section(name: str, body: str) -> str:

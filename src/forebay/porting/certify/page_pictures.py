@@ -94,14 +94,14 @@ def _tile(card: Scorecard, name: str, x: int, y: int) -> str:
     title = f"<title>{html.escape(name)}&#10;{said if len(told) > 1 else LETTERS[letters.strip(ABSENT)[0]]}</title>"
     if len(told) == 1:
         return f'<rect class="{told.pop()}" x="{x}" y="{y}" width="{TILE}" height="{TILE}" rx="2">{title}</rect>'
-    formats = list(dict.fromkeys(column.partition(" ")[0] for column in card.columns))
-    wide, high = TILE / len(formats), TILE / 2
-    cells = []
-    for column, letter in zip(card.columns, letters, strict=True):
+    asked = [(column, letter) for column, letter in zip(card.columns, letters, strict=True) if letter != ABSENT]
+    formats = list(dict.fromkeys(column.partition(" ")[0] for column, _ in asked))
+    wide, high = TILE / len(formats), TILE / 2 if any(column.endswith(" backward") for column, _ in asked) else TILE
+    cells = [f'<rect class="none" x="{x}" y="{y}" width="{TILE}" height="{TILE}" rx="2"/>']
+    for column, letter in asked:
         number_format, _, direction = column.partition(" ")
         left, top = x + formats.index(number_format) * wide, y + (high if direction == "backward" else 0)
-        kind = letter if letter != ABSENT else "none"
-        cells.append(f'<rect class="{kind}" x="{left:.2f}" y="{top:.2f}" width="{wide:.2f}" height="{high:.2f}"/>')
+        cells.append(f'<rect class="{letter}" x="{left:.2f}" y="{top:.2f}" width="{wide:.2f}" height="{high:.2f}"/>')
     return f"<g>{title}{''.join(cells)}</g>"
 
 

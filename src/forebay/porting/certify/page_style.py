@@ -22,7 +22,7 @@ h2{font-size:20px;margin:0 0 4px}h3{font-size:15px;margin:16px 0 8px}.sub,.note,
 color:#fff;background:var(--s)}.badge.of-simulated{background:var(--h);color:#2b1600}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:18px}
 .card,section{background:var(--sheet);border:1px solid var(--line);border-radius:14px;padding:22px 24px}
-section{margin-top:18px}.figures{display:flex;gap:30px;align-items:center;margin-bottom:18px}
+section{margin-top:18px;overflow-x:auto}.figures{display:flex;gap:30px;align-items:center;margin-bottom:18px}
 dl{margin:0;flex:1;display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));gap:10px 20px}
 dt{font-size:12.5px;color:var(--soft)}dd{margin:0;font-size:19px;font-variant-numeric:tabular-nums}dd small{font-size:13px;color:var(--soft)}
 .strip{width:100%;height:14px;border-radius:7px}svg{display:block;max-width:100%;height:auto}svg text{font-size:12px;fill:var(--ink);font-family:inherit}svg .soft{fill:var(--soft)}

@@ -14,6 +14,7 @@ Limits: calls that torch's CPU kernels refuse, or answer by chance, aren't made:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -172,12 +173,12 @@ def _is_whole(x: Any) -> bool:
 
 
 def _reduction(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Iterator[Call]:
-    many = op.supports_multiple_dims
+    many, turn = op.supports_multiple_dims, itertools.count()
     for x in probes_values.rows(dtype, LONG):
-        yield from _reduced(op, x[0])
-        yield from _reduced(op, x, dim=-1)
-        yield from _reduced(op, x, dim=1, keepdim=True)
-        yield from _reduced(op, x.t().contiguous().t(), dim=1)
+        yield from _reduced(op, x[0], turn)
+        yield from _reduced(op, x, turn, dim=-1)
+        yield from _reduced(op, x, turn, dim=1, keepdim=True)
+        yield from _reduced(op, x.t().contiguous().t(), turn, dim=1)
     cube = spread((5, 33, 9), dtype)
     for options in (
         {"dim": 0},
@@ -185,14 +186,14 @@ def _reduction(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> I
         {"dim": 1, "keepdim": True},
         *(({"dim": (0, 2)}, {"dim": (-1, 1), "keepdim": True}) if many else ()),
     ):
-        yield from _reduced(op, cube, **options)
+        yield from _reduced(op, cube, turn, **options)
     for x in strided(spread((17, 9), dtype)):
-        yield from _reduced(op, x, dim=1)
-        yield from _reduced(op, x)
+        yield from _reduced(op, x, turn, dim=1)
+        yield from _reduced(op, x, turn)
     for x in (wholes((7, 65), dtype), spread((3, 0), dtype), spread((0, 3), dtype)):
-        yield from _reduced(op, x, dim=-1 if x.numel() or x.shape[0] else 0)
+        yield from _reduced(op, x, turn, dim=-1 if x.numel() or x.shape[0] else 0)
     if dtype.is_floating_point and not requires_grad:
-        yield from _reduced(op, probes_values.rows_with_edges(dtype), dim=-1)
+        yield from _reduced(op, probes_values.rows_with_edges(dtype), turn, dim=-1)
     if any(word in op.name for word in OF_MANY):
         for correction in (0, 1, 2):
             yield (cube,), {"dim": 1, "correction": correction}
@@ -200,12 +201,15 @@ def _reduction(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> I
         for other in OTHERS:
             if other != dtype:
                 x = probes_values.edges(other)
-                yield from _reduced(op, x)
-                yield from _reduced(op, x[: len(x) // 3 * 3].reshape(3, -1), dim=-1)
+                yield from _reduced(op, x, turn)
+                yield from _reduced(op, x[: len(x) // 3 * 3].reshape(3, -1), turn, dim=-1)
 
 
-def _reduced(op: Any, x: Any, **options: Any) -> Iterator[Call]:
-    for args, kwargs in op.generate_args_kwargs(x, **options):
+def _reduced(op: Any, x: Any, turn: Iterator[int], **options: Any) -> Iterator[Call]:
+    """One call; of the arguments that the operator needs besides, such as a norm's order, each call takes the next."""
+    needed = list(op.generate_args_kwargs(x, **options))
+    if needed:
+        args, kwargs = needed[next(turn) % len(needed)]
         yield (x, *args), {**kwargs, **options}
 
 

@@ -2,9 +2,10 @@
 
 Asked:  what does a telling sample of any operator look like, without knowing the operator?
 Answer: torch's makers of samples take their sizes from four names, S, M, L and XS. With larger numbers there they make larger
-        samples, of which the first and the largest of a few are taken. Then the first sample, transposed in memory, and
-        beginning inside a larger memory; and in each number format that isn't measured by itself. Where the operator keeps its
-        input's shape, that input also with NaN and infinities in it, as whole numbers with equal ones among them, and smaller.
+        samples, of which the first and the largest of a few are taken. Then the first sample, transposed in memory; beginning
+        inside a larger memory; with tensors of two formats; and in each format that isn't measured by itself. Where the operator
+        keeps its input's shape, that input also with NaN and infinities in it, as whole numbers with equal ones among them, and
+        smaller.
 Limits: samples whose sizes are written out in their makers stay as they are; what is larger than MOST elements is left out.
         Decompositions, transforms, random numbers and casts to integers get no NaN: what they make of it isn't told anywhere.
 """
@@ -22,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 SIZES = {"XS": 5, "S": 11, "M": 35, "L": 67}  # for 3, 5, 10, 20; none is a multiple of a block's
 LOOK = 6
+LONG = 4099
 MOST = 400_000  # elements
 OTHERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.float64, torch.complex64)
 UNTOLD = ("linalg", "fft", "svd", "eig", "cholesky", "lu", "qr", "det", "inverse", "solve", "lobpcg", "matrix", "ormqr", "geqrf")
@@ -34,16 +36,30 @@ def varied(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> Itera
     yield from larger(op, dtype, requires_grad)
     usual = first(op, dtype, requires_grad)
     if usual is None:
+        yield from _made_longer(_made(op, dtype, requires_grad))
         return
     yield from _looked_at(usual, transposed, offset)
+    if isinstance(usual.input, (list, tuple)):
+        yield from _changed(usual, twice_as_many)
     if dtype.is_floating_point and _keeps_its_shape(op, usual):
         changes = [smaller, *([] if _one_of(op, UNORDERED) else [whole]), *([] if requires_grad else [with_edges])]
         yield from _changed(usual, *changes)
-        yield from _looked_at(usual, repeated)
+        yield from _looked_at(usual, repeated, repeated_along)
+    if dtype.is_floating_point and not requires_grad:
+        yield from _looked_at(usual, _Mixed(first=True), _Mixed(first=False))
     if with_others:
         for other in OTHERS:
             if other in op.supported_dtypes("cpu"):
                 yield from _made(op, other, False)[:1]
+
+
+def _made_longer(samples: list[Any]) -> Iterator[Any]:
+    """Of an operator that makes tensors of a size: the sample that tells a size, with thousands of elements."""
+    for sample in samples:
+        if any(isinstance(one, torch.Size) and len(one) for one in (sample.input, *sample.args)):
+            sizes = [torch.Size((LONG,)) if isinstance(one, torch.Size) else one for one in (sample.input, *sample.args)]
+            yield _with(sample, sizes[0], tuple(sizes[1:]))
+            return
 
 
 def first(op: Any, dtype: Any, requires_grad: bool) -> Any:
@@ -80,6 +96,24 @@ def repeated(x: Any) -> Any:
     return x[:1].expand_as(x) if x.dim() and x.layout == torch.strided and x.is_floating_point() and len(x) else x
 
 
+def repeated_along(x: Any) -> Any:
+    """One column, which is told to be all of them."""
+    return x[..., :1].expand_as(x) if x.dim() and x.layout == torch.strided and x.is_floating_point() and x.shape[-1] else x
+
+
+class _Mixed:
+    """Of a call's tensors of floating point, the first one in float64, or all others: two formats meet."""
+
+    def __init__(self, first: bool) -> None:
+        self.first, self.seen = first, 0
+
+    def __call__(self, x: Any) -> Any:
+        if not x.is_floating_point():
+            return x
+        self.seen += 1
+        return x.to(torch.float64) if self.first == (self.seen == 1) else x
+
+
 def _looked_at(sample: Any, *looks: Callable[[Any], Any]) -> Iterator[Any]:
     for look in looks:
         with contextlib.suppress(Exception):  # tensors in containers that torch doesn't look into
@@ -111,20 +145,31 @@ def with_edges(x: Any) -> Any:
     return x
 
 
+def twice_as_many(parts: Any) -> Any:
+    """Of tensors in a list: all of them, and once more turned around."""
+    turned = [one.detach().flip(0).requires_grad_(one.requires_grad) if one.dim() else one for one in parts]
+    return [*parts, *turned]
+
+
 def _changed(sample: Any, *changes: Callable[[Any], Any]) -> Iterator[Any]:
     """The sample with another first input, and all else as it is."""
+    for change in changes:
+        x = sample.input
+        made = change(x.detach()).requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else change(x)
+        yield _with(sample, made, sample.args)
+
+
+def _with(sample: Any, first: Any, args: tuple[Any, ...]) -> Any:
     from torch.testing._internal.opinfo import core
 
     sample_input: Any = core.SampleInput
-    for change in changes:
-        made = change(sample.input.detach()).requires_grad_(sample.input.requires_grad)
-        yield sample_input(
-            made,
-            args=sample.args,
-            kwargs=sample.kwargs,
-            output_process_fn_grad=sample.output_process_fn_grad,
-            broadcasts_input=sample.broadcasts_input,
-        )
+    return sample_input(
+        first,
+        args=args,
+        kwargs=sample.kwargs,
+        output_process_fn_grad=sample.output_process_fn_grad,
+        broadcasts_input=sample.broadcasts_input,
+    )
 
 
 def _keeps_its_shape(op: Any, sample: Any) -> bool:

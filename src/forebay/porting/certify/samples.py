@@ -3,7 +3,7 @@
 Asked:  of hundreds of samples that torch's database has for an operator, which few show most?
 Answer: the first, then each that brings something new: another rank, a zero-size, scalar, broadcast or non-contiguous tensor,
         another keyword or number. Then the first once more with strided inputs, and our own of probes.py. They are made on the
-        host from a seed of the operator's own, so a run that goes on, or another --only, sees the same.
+        host from fixed seeds, so a run that goes on, or another --only, sees the same.
 Limits: tensors keep their strides, not that two arguments share memory.
 """
 
@@ -25,6 +25,7 @@ LOOK = 6  # samples of the database that are looked at, for each that is taken
 SEED = 20261122
 ON_HOST = {"tensor_split": (1,)}  # arguments that torch wants on the host, by place: the input is 0
 PLAIN = (bool, int, float, str)
+MAKERS = ("cpu", "cuda")  # devices that samples name: where they are made, and where torch's own makers find a GPU
 WIDE = {torch.complex32: torch.complex128, torch.complex64: torch.complex128}
 
 
@@ -40,13 +41,19 @@ class Sample:
     def tensors(self) -> list[Any]:
         return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, torch.Tensor)]
 
+    def is_somewhere(self) -> bool:
+        """Whether it has a tensor or names a device. Else it runs on the host, whatever is measured: `arange(3)`."""
+        return any(
+            isinstance(leaf, (torch.Tensor, torch.device)) or leaf in MAKERS for leaf in tree_leaves((self.args, self.kwargs))
+        )
+
 
 def seed_of(*words: str) -> int:
     return SEED ^ zlib.crc32(" ".join(words).encode())
 
 
 def seeded(seed: int) -> None:
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device there may be, at some cost
     random.seed(seed)
     try:
         import numpy
@@ -65,7 +72,7 @@ def choose(op: Any, operator: str, dtype: Any, requires_grad: bool, most: int, o
         if first is not None:
             chosen += _strided(first)
         chosen += list(probes.extra(op, dtype, requires_grad))
-    return [_sample(one) for one in chosen]
+    return [sample for sample in map(_sample, chosen) if sample.is_somewhere()]
 
 
 def carried(sample: Sample, operator: str, device: Any) -> Sample:
@@ -75,14 +82,19 @@ def carried(sample: Sample, operator: str, device: Any) -> Sample:
     def move(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             return _at(value, device)
-        if isinstance(value, torch.device) and value.type == "cpu":
+        if isinstance(value, torch.device) and value.type in MAKERS:
             return torch.device(device)
-        if isinstance(value, str) and value == "cpu":
+        if isinstance(value, str) and value in MAKERS:
             return str(device)
         return value
 
     args = tuple(tree_map(lambda v: v, arg) if place in kept else tree_map(move, arg) for place, arg in enumerate(sample.args))
     return Sample(args, tree_map(move, sample.kwargs), sample.broadcasts_input, sample.process)
+
+
+def names_a_device(sample: Sample) -> bool:
+    """Whether a call says where its result shall be; without it and without tensors, the result is on the host."""
+    return sample.kwargs.get("device") is not None or any(isinstance(one, torch.device) for one in tree_leaves(sample.args))
 
 
 def widened(sample: Sample) -> Sample:

@@ -8,8 +8,10 @@ Limits: whether the numbers are right isn't asked here: a chip that computes wro
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,12 +34,31 @@ def healthy(place: Any) -> None:
     there = numbers.to(place)
     if device_of(there).type != torch.device(place).type:
         raise RuntimeError(f"a tensor that was sent to {place} is on {device_of(there)}")
-    waiting(place)()
+    side(torch.device(place)).wait()
     (there + 1).cpu()
 
 
-def waiting(place: Any) -> Callable[[], Any]:
-    """A function that returns when the chip has done what it was given."""
-    module = getattr(torch, torch.device(place).type, None)
-    found = getattr(module, "synchronize", None)
-    return found if callable(found) and torch.device(place).type != "cpu" else lambda: None
+@dataclass(frozen=True)
+class Side:
+    """Where calls run: the host, or the chip. Not what they compute."""
+
+    place: Any
+    wait: Callable[[], Any]  # returns when the chip has done what it was given
+    seed: Callable[[int], Any]  # of the numbers drawn there, and on the host
+
+
+@functools.cache
+def side(place: Any) -> Side:
+    module = getattr(torch, torch.device(place).type, None) if torch.device(place).type != "cpu" else None
+    seed_chip = getattr(module, "manual_seed_all", None) or getattr(module, "manual_seed", None)
+
+    def seed(number: int) -> None:
+        """torch.manual_seed, without its seeds for devices that aren't measured: those cost more than most operators."""
+        torch.default_generator.manual_seed(number)
+        if seed_chip is not None:
+            seed_chip(number)
+
+    return Side(torch.device(place), getattr(module, "synchronize", None) or (lambda: None), seed)
+
+
+HOST = side(torch.device("cpu"))

@@ -16,12 +16,11 @@ import torch
 
 from forebay.porting.certify.calls import host
 from forebay.porting.certify.samples import Sample, carried
-
-HOST = torch.device("cpu")
+from forebay.porting.certify.target import HOST, Side
 
 
 def variants(
-    op: Any, sample: Sample, operator: str, place: Any, seed: int, reference: Sequence[Any]
+    op: Any, sample: Sample, operator: str, side: Side, seed: int, reference: Sequence[Any]
 ) -> Iterator[tuple[str, list[Any] | str]]:
     """What each other way left, on the host, to be compared as the plain call's results; or what was wrong with it at once."""
     with warnings.catch_warnings(), torch.no_grad():
@@ -30,22 +29,22 @@ def variants(
         if tensors and reference:  # the database's supports_out is too modest: sum has none there
             for how in ("out= full of poison", "out= of no size"):
                 if _into(op, sample, operator, HOST, seed, reference, how, check=True) is not None:
-                    left = _into(op, sample, operator, place, seed, reference, how)
+                    left = _into(op, sample, operator, side, seed, reference, how)
                     yield how, [host(one) for one in left or ()]
         able = op.inplace_variant is not None and not sample.broadcasts_input and tensors and len(reference) == 1
         if able and isinstance(_in_place(op, sample, operator, HOST, seed, reference, check=True), list):
-            yield "in place", _in_place(op, sample, operator, place, seed, reference) or []
+            yield "in place", _in_place(op, sample, operator, side, seed, reference) or []
 
 
 def _into(
-    op: Any, sample: Sample, operator: str, place: Any, seed: int, reference: Sequence[Any], how: str, check: bool = False
+    op: Any, sample: Sample, operator: str, side: Side, seed: int, reference: Sequence[Any], how: str, check: bool = False
 ) -> list[Any] | None:
     """The tensors that out= was given, after the call. With `check`, None where the host refuses or gives something else."""
     outs = [_poison(one) if how.endswith("poison") else torch.empty(0, dtype=one.dtype) for one in reference]
-    outs = [one.to(place) for one in outs]
-    at = carried(sample, operator, place)
+    outs = [one.to(side.place) for one in outs]
+    at = carried(sample, operator, side.place)
     try:
-        torch.manual_seed(seed)
+        side.seed(seed)
         op(*at.args, **at.kwargs, out=outs[0] if len(outs) == 1 else tuple(outs))
     except Exception:
         if check:
@@ -55,11 +54,11 @@ def _into(
 
 
 def _in_place(
-    op: Any, sample: Sample, operator: str, place: Any, seed: int, reference: Sequence[Any], check: bool = False
+    op: Any, sample: Sample, operator: str, side: Side, seed: int, reference: Sequence[Any], check: bool = False
 ) -> list[Any] | str | None:
-    at = carried(sample, operator, place)
+    at = carried(sample, operator, side.place)
     try:
-        torch.manual_seed(seed)
+        side.seed(seed)
         made = op.inplace_variant(*at.args, **at.kwargs)
     except Exception:
         if check:

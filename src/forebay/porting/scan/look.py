@@ -18,10 +18,10 @@ from collections.abc import Collection
 
 from forebay.errors import BadScript
 from forebay.porting.findings import Finding
-from forebay.porting.known import CALLS, NUMBER, SCALERS, VARIABLE, package_of, rule_of_name
+from forebay.porting.known import CALLS, SCALERS, VARIABLE, package_of, rule_of_name
 from forebay.porting.rules import RULES
+from forebay.porting.scan.called import argument, is_card, is_number, last_name, option_of
 from forebay.porting.scan.page import Page, read_page
-from forebay.porting.scan.roles import last_name, option_of
 from forebay.porting.scan.strings import rule_of_string
 from forebay.porting.scan.text import parse
 
@@ -63,7 +63,7 @@ class _Look:
         for call in self.page.calls:
             self._call(call)
         for assigned in self.page.assigns:
-            if assigned.value is not None and _is_number(assigned.value):
+            if assigned.value is not None and is_number(assigned.value):
                 self._add(assigned.value, "device-index", f"device = {ast.unparse(assigned.value)}")
         for chain in self.page.chains:
             self._chain(chain)
@@ -103,16 +103,19 @@ class _Look:
     # -- imports
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        if isinstance(node, ast.ImportFrom):
-            names = [] if node.level else [f"{node.module}.{alias.name}".removesuffix(".*") for alias in node.names]
-        else:
-            names = [alias.name for alias in node.names]
-        rules: dict[str, str] = {}
-        for name in names:
-            if (found := self._imported(node, name)) is not None:
-                rules.setdefault(found[0], found[1])
-        for rule, what in rules.items():
-            self._add(node, rule, what)
+        """Found where the word stands: with the module that is CUDA's, or with the name that is taken from another."""
+        if isinstance(node, ast.ImportFrom) and node.level:
+            return
+        module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+        whole = module != "" and (rule_of_name(module) is not None or module.split(".")[0] == "triton")
+        seen: set[tuple[int, str]] = set()
+        for alias in node.names:
+            name = f"{module}.{alias.name}".removesuffix(".*") if module else alias.name
+            found = self._imported(node, name)
+            place = node if whole or alias.lineno == node.lineno else alias
+            if found is not None and (place.lineno, found[0]) not in seen:
+                seen.add((place.lineno, found[0]))
+                self._add_at(place.lineno, place.col_offset, *found)
 
     def _imported(self, node: ast.stmt, name: str) -> tuple[str, str] | None:
         first = name.split(".")[0]
@@ -151,7 +154,7 @@ class _Look:
             self._keyword(node, keyword, name or "")
         if isinstance(node.func, ast.Attribute) and not (name or "").startswith(("torch.", "numba.")):
             self._method(node, node.func)
-        elif name == "torch.device" and node.args and _is_card(node.args[0]):
+        elif name == "torch.device" and node.args and is_card(node.args[0]):
             self._add(node, "device-index", f"torch.device({ast.unparse(node.args[0])})")
         if name in ("torch.nn.DataParallel", "torch.nn.parallel.DataParallel") and len(node.args) > 1:
             self._add(node.args[1], "device-ids", "device_ids")
@@ -161,7 +164,7 @@ class _Look:
         if rule == "cpp-extension":
             rule = _extension(node, name)
         elif rule == "autocast":
-            device = _argument(node, 0, "device" if name in SCALERS else "device_type")
+            device = argument(node, 0, "device" if name in SCALERS else "device_type")
             if device is None and name in SCALERS:
                 rule = "amp"  # a scaler that isn't told for which device is CUDA's
             elif device is not None and "cuda" in ast.unparse(device):
@@ -177,7 +180,7 @@ class _Look:
             self._add_method(method, "bf16", ".bfloat16()")
         elif method.attr == "double" and not call.args:
             self._add_method(method, "fp64", ".double()")
-        elif method.attr == "to" and call.args and _is_card(call.args[0]):
+        elif method.attr == "to" and call.args and is_card(call.args[0]):
             self._add_method(method, "device-index", f".to({ast.unparse(call.args[0])})")
 
     def _keyword(self, call: ast.Call, keyword: ast.keyword, name: str) -> None:
@@ -196,15 +199,15 @@ class _Look:
                 self._add(keyword, "device-ids", argument)
         elif argument == "map_location":
             if "cuda" not in ast.unparse(value):
-                rule = "device-index" if _is_card(value) else "checkpoint-device"
+                rule = "device-index" if is_card(value) else "checkpoint-device"
                 self._add(keyword, rule, f"map_location={ast.unparse(value)[:40]}")
         elif argument == "device":
-            if _is_card(value):
+            if is_card(value):
                 self._add(keyword, "device-index", f"device={ast.unparse(value)[:40]}")
         elif argument == "default":
-            if _is_number(value) and option_of(call) in ("device", "device_id"):
+            if is_number(value) and option_of(call) in ("device", "device_id"):
                 self._add(keyword, "device-index", f"--device {ast.unparse(value)}")
-        elif argument == "device_map" and isinstance(value, ast.Dict) and any(_is_card(item) for item in value.values):
+        elif argument == "device_map" and isinstance(value, ast.Dict) and any(is_card(item) for item in value.values):
             self._add(keyword, "device-index", f"device_map={ast.unparse(value)[:40]}")
         elif argument == "gpus" and last_name(call.func).endswith("Trainer"):
             self._add(keyword, "trainer-gpus", f"gpus={ast.unparse(value)[:40]}")
@@ -249,29 +252,11 @@ class _Look:
         return True
 
 
-def _is_number(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and type(node.value) is int
-
-
-def _is_card(node: ast.expr) -> bool:
-    """Whether an expression is a card's number: 0, rank, args.local_rank, gpu_ids[0]."""
-    if isinstance(node, ast.Constant):
-        return _is_number(node)
-    if isinstance(node, ast.Call):
-        return False
-    return NUMBER.fullmatch(last_name(node)) is not None
-
-
-def _argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
-    named = next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
-    return named if named is not None else (call.args[place] if len(call.args) > place else None)
-
-
 def _extension(call: ast.Call, name: str) -> str:
     """Whether a call that builds an extension is handed CUDA sources, C++ alone, or what can't be told."""
     if any(keyword.arg in ("cuda_sources", "extra_cuda_cflags", "with_cuda") for keyword in call.keywords):
         return "cuda-extension"
-    sources = call if name.endswith("load_inline") else _argument(call, 1, "sources")
+    sources = call if name.endswith("load_inline") else argument(call, 1, "sources")
     strings = [node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     if any(text.endswith(_KERNELS) for text in strings):
         return "cuda-extension"

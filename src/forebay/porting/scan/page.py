@@ -18,7 +18,7 @@ from forebay.porting.scan.text import lines_of
 
 # What a string must hold to be looked at.
 WORDS = re.compile(
-    r"cuda|nccl|nvidia|nvcc|nvprof|cudnn|cublas|nvrtc|nvtx|nvml|nsys\b|\bncu\b|gpu$|__global__|__device__|threadidx|blockidx"
+    r"cuda|nccl|tensorrt|nvidia|nvcc|nvprof|cudnn|cublas|nvrtc|nvtx|nvml|nsys\b|\bncu\b|gpu$|__global__|__device__|threadidx|blockidx"
     r"|gencode|arch=|\.cuh?$|\.ptx$|flash_attention_|^-+(expt-|xptxas|xfatbin|use_fast|lineinfo|ptxas|extended-l|maxrreg)"
     r"|^(flash[-_]attn|apex|cupy|triton|xformers|pynvml|bitsandbytes|deep_gemm|transformer[-_]engine|tensorrt)"
 )  # of the string in small letters

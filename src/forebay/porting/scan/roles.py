@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 
 from forebay.porting.known import DEVICE_ARGUMENTS, DEVICE_KEYWORDS
+from forebay.porting.scan.called import argument_of, last_name, option_before, option_of
 from forebay.porting.scan.page import Page
 
 
@@ -40,7 +41,7 @@ class Place:
 
 _SPEAKS_OF_DEVICE = re.compile(r"device|\bdev\b|map_location|gpu|accelerator|cuda|backend|platform|hardware", re.IGNORECASE)
 _LABEL = re.compile(
-    r"(^|_)(labels?|titles?|names?|projects?|groups?|tags?|prefix|suffix|folder|dir|directory|files?|filename|paths?|keys?|cols?"
+    r"(^|_)(labels?|titles?|[fd]?names?|basename|dirname|stem|projects?|groups?|tags?|prefix|suffix|folder|dir|directory|files?|filename|paths?|keys?|cols?"
     r"|columns?|headers?|headings?|caption|legend|texts?|messages?|msg|desc|description|notes?|help|metavar|section|experiment"
     r"|exp|run|id|url|colou?r|style|category|topic|keywords?|extras?|classifiers|reason|words?|dest|sep|end|kind_of|version"
     r"|branch|image|output|out|log|logs|results?|timings?|stats|metrics?|report|summary|doc|docs|markers?|errors?|status|details?"
@@ -84,7 +85,7 @@ def place_of(page: Page, node: ast.AST) -> Place:
             if above.test is inner:
                 return Place(role=Role.WORD)
         elif isinstance(above, (ast.List, ast.Tuple, ast.Set)):
-            if option := _option_before(above, inner):
+            if option := option_before(above, inner):
                 return Place(name=option)
         elif isinstance(above, ast.Call):
             if inner is above.func or (isinstance(above.func, ast.Attribute) and above.func.value is inner):
@@ -109,31 +110,6 @@ def speaks_of_device(name: str) -> bool:
     return _SPEAKS_OF_DEVICE.search(name) is not None
 
 
-def last_name(node: ast.AST | None) -> str:
-    """The name that a reader would call it by: "device" for `args.device` and `cfg["device"]`, "gpu_ids" for `gpu_ids[0]`."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    if isinstance(node, ast.Subscript):
-        key = node.slice
-        return key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else last_name(node.value)
-    if isinstance(node, ast.Starred):
-        return last_name(node.value)
-    if isinstance(node, ast.Call):
-        return last_name(node.func)
-    return ""
-
-
-def option_of(call: ast.Call) -> str:
-    """The name of a command's option: `add_argument("-d", "--device", ...)` -> "device"."""
-    words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-    destination = next((k.value.value for k in call.keywords if k.arg == "dest" and isinstance(k.value, ast.Constant)), None)
-    if isinstance(destination, str):
-        words = [*words, destination]
-    return max((word.lstrip("-").replace("-", "_") for word in words), key=len, default="")
-
-
 # ---------------------------------------------------------------- where the walk ends
 
 
@@ -156,7 +132,7 @@ def _end(page: Page, above: ast.AST, inner: ast.AST) -> Place:
     if isinstance(above, ast.Dict):
         return _in_dict(page, above, inner)
     if isinstance(above, ast.arguments):
-        return Place(name=_argument_of(above, inner))
+        return Place(name=argument_of(above, inner))
     if isinstance(above, (ast.Return, ast.Yield)):
         function = next((up for up in page.above(above) if isinstance(up, (ast.FunctionDef, ast.AsyncFunctionDef))), None)
         return Place(name=function.name if function is not None else "")
@@ -181,7 +157,25 @@ def _in_dict(page: Page, above: ast.Dict, inner: ast.AST) -> Place:
     outer = place_of(page, above)
     if outer.role is Role.CHECKPOINT:
         return outer
-    return Place(role=Role.COMPARISON if re.search(r"device|backend", outer.name, re.IGNORECASE) else Role.WORD)
+    return Place(role=Role.COMPARISON if _chooses(page, above, outer.name) else Role.WORD)
+
+
+def _chooses(page: Page, table: ast.Dict, name: str) -> bool:
+    """Whether a dict is asked by a device: by its name, by what it is asked with, or as it holds torch's things by device."""
+    if re.search(r"device|backend|map_location", name, re.IGNORECASE):
+        return True
+    above = page.parents[table]
+    if isinstance(above, ast.Subscript):
+        return speaks_of_device(ast.unparse(above.slice))
+    if (
+        isinstance(above, ast.Attribute)
+        and above.attr == "get"
+        and isinstance(call := page.parents[above], ast.Call)
+        and call.args
+    ):
+        return speaks_of_device(ast.unparse(call.args[0]))
+    others = {key.value for key in table.keys if isinstance(key, ast.Constant)} & OTHER_DEVICES
+    return bool(others) and any((page.full_name(value) or "").startswith("torch.") for value in table.values)
 
 
 def _keyword(page: Page, keyword: ast.keyword) -> Place | None:
@@ -246,27 +240,6 @@ def _is_torch_cuda(page: Page, call: ast.Call) -> bool:
 
 def _passes_on(call: ast.Call, inner: ast.AST) -> bool:
     return last_name(call.func) in _PASSES_ON and (not call.args or call.args[0] is inner or inner in call.args)
-
-
-def _option_before(listed: ast.List | ast.Tuple | ast.Set, inner: ast.AST) -> str:
-    """In `["train.py", "--device", "cuda"]` the option before the string."""
-    place = next((i for i, item in enumerate(listed.elts) if item is inner), 0)
-    before = listed.elts[place - 1] if place else None
-    if isinstance(before, ast.Constant) and isinstance(before.value, str) and before.value.startswith("-"):
-        return before.value.lstrip("-").replace("-", "_")
-    return ""
-
-
-def _argument_of(arguments: ast.arguments, default: ast.AST) -> str:
-    """Name of the argument whose default this is."""
-    places = [*arguments.posonlyargs, *arguments.args]
-    for argument, value in zip(reversed(places), reversed(arguments.defaults), strict=False):
-        if value is default:
-            return argument.arg
-    for argument, kw_value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        if kw_value is default:
-            return argument.arg
-    return ""
 
 
 def _handed_to_torch(page: Page) -> frozenset[str]:

@@ -12,11 +12,21 @@ import ast
 import re
 
 from forebay.porting.known import CUDA_PACKAGES, STOOD_IN, VARIABLE, rule_of_name
+from forebay.porting.scan.called import last_name
 from forebay.porting.scan.page import Page
-from forebay.porting.scan.roles import Role, last_name, place_of, role
+from forebay.porting.scan.roles import Role, place_of, role
+from forebay.porting.scan.surroundings import (
+    asks_attribute,
+    is_built,
+    is_run,
+    is_told,
+    is_variable,
+    keyword_of,
+    registers,
+)
 
 _DEVICE = re.compile(r"cuda(:\d+)?")
-_NUMBERED = re.compile(r"cuda:(%[dis]|\{\w*\})?")  # to be filled in
+_NUMBERED = re.compile(r"cuda:(%[dis]|\{[\w:]*\})?")  # to be filled in
 _TYPE = re.compile(r"torch\.(cuda|backends\.cuda|backends\.cudnn|version\.cuda)(\.\w+)*")
 _BACKEND = re.compile(r"((cpu|cuda):\w+,)*(cuda:)?nccl(,(cpu|cuda):\w+)*", re.IGNORECASE)
 _LIBRARY = re.compile(r"\b(lib(cuda|cudart|cublas\w*|cudnn\w*|cufft|curand|cusparse|cusolver|nccl|nvrtc|nvToolsExt|nvidia-ml)"
@@ -40,15 +50,6 @@ _OPERATOR = re.compile(r"aten::\w*(cuda|cudnn)\w*")
 _REQUIREMENT = re.compile(r"(cupy-cuda\w+|nvidia-[\w-]+|flash[-_]attn|xformers|bitsandbytes|apex|triton|pynvml|pycuda|cuda-python"
                           r"|transformer[-_]engine|tensorrt\w*)\s*(\[.*\])?\s*([<>=!~;@ ].*)?")  # fmt: skip
 _ERROR = re.compile(r"\bcuda\b|cublas|cudnn|nccl", re.IGNORECASE)
-# Calls that run what they are given; a command is found in these wherever in its text it stands.
-_RUNS = re.compile(
-    r"run|system|popen|Popen|check_output|check_call|call|getoutput|getstatusoutput|which|execute|sh|cmd|spawn\w*|exec\w*"
-    r"|create_subprocess_\w+"
-)
-_TELLS = re.compile(
-    r"^(print\w*|debug|info|warn\w*|error|exception|critical|log\w*|write\w*|\w+Error|Exception|echo|secho|skip\w*|fail"
-    r"|add_argument|title|set_title)$"
-)
 
 
 def rule_of_string(page: Page, node: ast.Constant) -> tuple[str, ast.expr, str] | None:
@@ -71,37 +72,39 @@ def _by_text(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str 
     if _SOURCE.search(text) and "\n" in text:
         return "cuda-source"
     whole = place is node
-    if whole and (VARIABLE.fullmatch(text) or (_OURS.fullmatch(text) and _is_variable(page, node))):
+    if whole and (VARIABLE.fullmatch(text) or (_OURS.fullmatch(text) and is_variable(page, node))):
         named = "visible-devices" if text == "CUDA_VISIBLE_DEVICES" else "cuda-environment"
-        return None if _is_told(page, node) else named
-    if _VISIBLE.search(text) and not _is_told(page, place):
+        return None if is_told(page, node) else named
+    if _VISIBLE.search(text) and not is_told(page, place):
         return "visible-devices" if "CUDA_VISIBLE_DEVICES=" in text else "cuda-environment"
     if _SMI.search(text) and "\n" not in text.strip():
-        return (
-            "nvidia-smi" if (_starts_command(text, "nvidia-smi") and not _is_told(page, place)) or _is_run(page, place) else None
-        )
-    if _OPTION.search(text) and not _is_told(page, place) and _keyword_of(page, place) != "help":
+        return "nvidia-smi" if (_starts_command(text, "nvidia-smi") and not is_told(page, place)) or is_run(page, place) else None
+    if _OPTION.search(text) and not is_told(page, place) and keyword_of(page, place) != "help":
         return "device-string"
-    if _TOOL_COMMAND.search(text) and not _is_told(page, place):
+    if _TOOL_COMMAND.search(text) and not is_told(page, place):
         return "nvcc"
     if not whole:
-        return "cu-file" if re.fullmatch(r"[\w./-]*\.cuh?", text) and not _is_told(page, place) else None
+        return "cu-file" if re.fullmatch(r"[\w./-]*\.cuh?", text) and not is_told(page, place) else None
     if _TYPE.fullmatch(text):
         named = rule_of_name(text) or "cuda-module"
-        return None if _is_told(page, node) else named
-    if _LIBRARY.search(text) and not _is_told(page, node):
+        return None if is_told(page, node) else named
+    if _LIBRARY.search(text) and not is_told(page, node):
         return "cuda-library"
-    if _KERNELS.fullmatch(text) and not _is_told(page, node):
+    if _KERNELS.fullmatch(text) and not is_told(page, node):
         return "cu-file"
-    if (_TOOLS.fullmatch(text) or _CUDA_FOLDER.fullmatch(text)) and not _is_told(page, node):
+    if (_TOOLS.fullmatch(text) or _CUDA_FOLDER.fullmatch(text)) and not is_told(page, node):
         return "nvcc"
-    if _FLAGS.match(text) and not _is_told(page, node):
-        return None if _is_built(page, node) else "nvcc"
+    if _FLAGS.match(text) and not is_told(page, node):
+        return None if is_built(page, node) else "nvcc"
     if _PROFILED.fullmatch(text):
         return "profiler"
     if _OPERATOR.fullmatch(text):
         return "backends"
-    if text in ("flash_attention_2", "flash_attention_3") and not _is_told(page, node):
+    if text in ("CUDAExecutionProvider", "TensorrtExecutionProvider") and not is_told(page, node):
+        return "cuda-package"  # of onnxruntime
+    if text in ("cudagraphs", "triton.cudagraphs") and not is_told(page, node):
+        return "graphs"
+    if text in ("flash_attention_2", "flash_attention_3") and not is_told(page, node):
         return "cuda-package-stood-in"
     return _asked_package(page, node, text)
 
@@ -117,15 +120,15 @@ def _by_place(page: Page, node: ast.Constant, text: str, place: ast.expr) -> str
         return "trainer-gpus" if place_of(page, node).name == "accelerator" else None
     if isinstance(page.parents[node], ast.Compare) and _ERROR.search(text):
         return "cuda-error" if text not in ("nccl", "NCCL") else "nccl-comparison"
-    if text == "CUDA" and _registers(page, node):
+    if text == "CUDA" and registers(page, node):
         return "cuda-dispatch"
-    if text == "is_cuda" and _asks_attribute(page, node) is not None:
-        return "is-cuda"
+    if (call := asks_attribute(page, node)) is not None:
+        return "is-cuda" if text == "is_cuda" else rule_of_name(f"{page.full_name(call.args[0])}.{text}") or "word"
     return "word" if "cuda" in text.lower() and "\n" not in text and len(text) < 200 else None
 
 
 def _device(page: Page, node: ast.expr) -> str | None:
-    if (call := _asks_attribute(page, node)) is not None:
+    if (call := asks_attribute(page, node)) is not None:
         return _asked_attribute(page, call)
     return {
         Role.DEVICE: "device-string",
@@ -159,7 +162,7 @@ def _backend(page: Page, node: ast.expr) -> str | None:
     place = place_of(page, node)
     if place.role is Role.COMPARISON:
         return "nccl-comparison"
-    if place.role is Role.WORD or _is_told(page, node):
+    if place.role is Role.WORD or is_told(page, node):
         return None
     return None if re.search(r"(label|title|name|tag|key)s?$", place.name) and "backend" not in place.name else "nccl"
 
@@ -167,14 +170,6 @@ def _backend(page: Page, node: ast.expr) -> str | None:
 def _is_filled(page: Page, node: ast.expr) -> bool:
     """Whether "cuda:%d" or "cuda:{}" is filled in where it stands, or is kept for that."""
     return not isinstance(page.parents[node], ast.Compare)
-
-
-def _asks_attribute(page: Page, node: ast.expr) -> ast.Call | None:
-    """The call of getattr or hasattr that asks for the attribute of this name."""
-    call = page.parents[node]
-    if isinstance(call, ast.Call) and last_name(call.func) in ("getattr", "hasattr") and node in call.args[1:2]:
-        return call
-    return None
 
 
 def _asked_attribute(page: Page, call: ast.Call) -> str | None:
@@ -192,82 +187,15 @@ def _asked_package(page: Page, node: ast.expr, text: str) -> str | None:
     place = place_of(page, node)
     called = last_name(place.call.func) if place.call is not None else ""
     if text.split(".")[0] in CUDA_PACKAGES and re.fullmatch(r"[\w.]+", text):
-        if called in ("find_spec", "is_package_available", "_is_package_available", "version", "find_loader"):
+        if called in ("importorskip", "find_spec", "is_package_available", "_is_package_available", "version", "find_loader"):
             return "cuda-package-optional"
         if called in ("import_module", "__import__"):
             return "cuda-package-stood-in" if text.split(".")[0] in STOOD_IN else "cuda-package"
+    if text == "triton" and called in ("importorskip", "find_spec", "import_module"):
+        return "triton"
     if re.search(r"requires?$|requirements?$", place.name) and _REQUIREMENT.fullmatch(text):
         return "cuda-package-stood-in" if re.match(r"flash|xformers|apex|bitsandbytes|pynvml", text) else "cuda-package"
     return None
-
-
-def _registers(page: Page, node: ast.expr) -> bool:
-    """Whether "CUDA" is the dispatch key under which an operator is registered."""
-    call = page.parents[node]
-    if isinstance(call, ast.keyword):
-        call = page.parents[call]
-    return isinstance(call, ast.Call) and last_name(call.func) in (
-        "impl",
-        "Library",
-        "register_kernel",
-        "fallthrough",
-        "custom_op",
-    )
-
-
-def _is_told(page: Page, node: ast.expr) -> bool:
-    """Whether a string ends in a printed line, a message or a help text."""
-    for above in page.above(node):
-        if isinstance(above, ast.stmt):
-            return (
-                isinstance(above, (ast.Raise, ast.Assert))
-                and not isinstance(node, ast.Compare)
-                and _is_message(above, page, node)
-            )
-        if isinstance(above, ast.keyword) and above.arg in ("help", "description", "epilog", "metavar", "msg", "reason"):
-            return True
-        if isinstance(above, ast.Call):
-            return _TELLS.match(last_name(above.func)) is not None and not _is_default(page, node)
-    return False
-
-
-def _is_message(statement: ast.stmt, page: Page, node: ast.expr) -> bool:
-    if isinstance(statement, ast.Assert):
-        return statement.msg is not None and (statement.msg is node or statement.msg in page.above(node))
-    return True
-
-
-def _is_default(page: Page, node: ast.expr) -> bool:
-    return _keyword_of(page, node) in ("default", "choices", "const")
-
-
-def _keyword_of(page: Page, node: ast.expr) -> str:
-    """The name of the argument in which a string is handed over, or ""."""
-    for above in page.above(node):
-        if isinstance(above, ast.keyword):
-            return above.arg or ""
-        if isinstance(above, (ast.stmt, ast.Call)):
-            return ""
-    return ""
-
-
-def _is_variable(page: Page, node: ast.expr) -> bool:
-    """Whether a string is the name of a variable of the environment: os.getenv("FORCE_ONLY_CUDA"), os.environ["X"]."""
-    above = page.parents[node]
-    taken = above.func if isinstance(above, ast.Call) else above.value if isinstance(above, ast.Subscript) else None
-    if isinstance(taken, ast.Attribute) and taken.attr in ("get", "setdefault", "pop"):
-        taken = taken.value
-    return last_name(taken) in ("getenv", "putenv", "unsetenv", "environ", "env", "setenv", "delenv")
-
-
-def _is_built(page: Page, node: ast.expr) -> bool:
-    """Whether a flag is handed to a call that builds an extension at once, which is found by itself."""
-    calls = (above for above in page.above(node) if isinstance(above, ast.Call))
-    return any((page.full_name(call.func) or "").startswith("torch.utils.cpp_extension.load") for call in calls)
-
-
-def _is_run(page: Page, node: ast.expr) -> bool:
-    return any(isinstance(above, ast.Call) and _RUNS.fullmatch(last_name(above.func)) for above in page.above(node))
 
 
 def _starts_command(text: str, command: str) -> bool:

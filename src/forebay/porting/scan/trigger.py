@@ -44,6 +44,8 @@ _WORDS = (
     ".ptx",
     "nvml",
     "flash",
+    "faiss",
+    "tensorrt",
     "compute-sanitizer",
     "-lineinfo",
     "--ptxas",

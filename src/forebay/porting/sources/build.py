@@ -45,11 +45,11 @@ _LINES = tuple(
          r"|(?i:\b(?:enable|check)_language\s*\(\s*CUDA\b)"
          r"|\bLANGUAGES\b[^)]*\bCUDA\b|(?i:\bproject\s*\([^)]*\bCUDA\b)|(?i:\bcuda_(?:add_\w+|compile\w*"
          r"|include_directories|wrap_srcs))|\bCOMPILE_LANGUAGE:CUDA\b"
-         r"|(?:\b|-D)(?:USE|WITH|ENABLE|BUILD|HAVE|NO|FORCE|DISABLE)_(?:\w+_)?(?:CUDA|NCCL|CUDNN)\b|\b(?:c10"
-         r"|torch)_cuda\b|-D__CUDA\w+|\bUSING_CUDA\b|\bcuda_library\b|@local_config_cuda|\brules_cuda\b"
+         r"|\b(?:c10|torch)_cuda\b|-D__CUDA\w+|\bcuda_library\b|@local_config_cuda|\brules_cuda\b"
          r"|dependency\(\s*'cuda'|--expt-\w+"
          r"|-Xcompiler\b|--use_fast_math\b|/usr/local/cuda\b|\bCUDAToolkit_\w+|\bCUDACXX\b|^\s*CUDA\s*$"
          r"|--threads=?\s*\d+\s+-O"),
+        ("cu-switch", r"(?:\b|-D)(?:USE|WITH|ENABLE|BUILD|HAVE|NO|FORCE|DISABLE)_(?:\w+_)?(?:CUDA|NCCL|CUDNN)\b|\bUSING_CUDA\b"),
         ("build-source", r"[\w*%./$(){}-]*[\w*%)}]\.cuh?\b"),
     )
 )  # fmt: skip

@@ -52,7 +52,7 @@ _LANES = (
     r"|\b(?:threads?_?per_?warp|lanes?_?(?:per|in)_?warp|num_?lanes|warp_?lanes|wsz|WARP)\w*\b\s*=?\s*32[uU]?\b"
     rf"|\b{_THREAD}\b\)?\s*(?:%|/|&|>>)\s*(?:32|31|0x1[fF]|5)\b(?!\s*\.)"  # threadIdx.x & 31
     r"|\b(?:blockDim\.x|(?i:block_?(?:size|dim)))\)?\s*(?:/\s*32|>>\s*5)\b"  # how many warps a block has
-    r"|(?i:\bgrid\w*\b[^;]*=[^;]*\*\s*32\b[^;]*block)"  # a warp for each row: ceil_div(N * 32, block_size)
+    r"|(?i:\bgrid\w{0,20}\b[^;]{0,20}=[^;]{0,60}\*\s*32\b[^;]{0,60}block)"  # a warp for each row: ceil_div(N * 32, block_size)
     r"|\b(?:__shfl\w*|__ballot\w*|__any_sync|__all_sync|__match_\w+|__reduce_\w+_sync|__syncwarp|WARP_SHFL\w*)\s*\([^;]*"
     r"(?:0[xX][fF]{8}[uU]?[lL]*|~0[uU]?|\bUINT_MAX\b|\(unsigned\)\s*-1|,\s*32\s*\))"
     r"|\b\w*(?:mask|MASK)\w*\b\s*=?\s*0[xX][fF]{8}[uU]?[lL]*(?![\w])"

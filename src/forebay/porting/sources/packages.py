@@ -85,9 +85,9 @@ def judge(name: str, rest: str = "") -> str | None:
     name = canonical(name)
     if re.search(r"rocm|\+xpu|\+cpu", rest):
         return None  # another vendor's build, asked for by its address or its tag
-    if name not in CUDA_ONLY and (name in NEEDLESS or _NVIDIA_PART.fullmatch(name)):
+    if name not in CUDA_ONLY and (re.sub(r"-(?:dev|static)$", "", name) in NEEDLESS or _NVIDIA_PART.fullmatch(name)):
         return "req-needless"
-    if name == "pytorch-cuda" or (name in _TORCH and _CUDA_TAG.search(rest)):
+    if name == "pytorch-cuda" or (name == "pytorch-mutex" and "cuda" in rest) or (name in _TORCH and _CUDA_TAG.search(rest)):
         return "req-cuda-torch"
     if name in ("jax", "jaxlib", "tensorflow", "tf-nightly") and re.search(r"\[[^\]]*cuda", rest):
         return "req-vendor-build"

@@ -25,6 +25,7 @@ YAML_ENDINGS = (".yaml", ".yml")
 JSON_ENDINGS = (".json", ".jsonc", ".json5")
 PLAIN_ENDINGS = (".toml", ".ini", ".cfg", ".conf", ".env", ".properties")
 _MOST = 512 * 1024
+_LONGEST = 1_000  # letters of a line, where there is no parser
 _MOST_JSON = 64 * 1024  # beyond which a list, or a line without end, is data
 _DATA = frozenset(
     {
@@ -38,7 +39,7 @@ _DATA = frozenset(
         "uv.lock",
     }
 )
-_WORTH_READING = re.compile(r"(?i)cuda|nccl|nvidia|multi_gpu|accelerator|flash_attention|nvcr\.io")
+_WORTH_READING = re.compile(r"(?i)cuda|nccl|nvidia|gpu|accelerator|flash_attention|nvcr\.io")
 _SPEAKS = re.compile(
     r"(?i)(?:.*[._-])?(?:devices?|dev|accelerator|platform|map[_-]?location|device[_-]?(?:type|name|id|map)|gpus?"
     r"|target|hardware|placement|location|default)"
@@ -172,6 +173,8 @@ def _item(key: str, item: yaml.ScalarNode, before: str, lines: list[str]) -> Ite
     elif sets := re.fullmatch(r"([A-Z][A-Z0-9_]+)=(.*)", item.value):
         if judged := _judge(sets.group(1), sets.group(2)):
             yield _at(item, *judged)
+    elif key == "capabilities" and item.value in ("gpu", "nvidia"):
+        yield _at(item, "container-gpu", f"{key}: {item.value}")
     elif _COMMANDS.fullmatch(key):
         yield from _command(item, lines)
     elif judged := _judge(key, item.value):
@@ -209,7 +212,7 @@ def _json(text: str) -> Iterator[Place]:
 
 def _plain(text: str) -> Iterator[Place]:
     for number, line in enumerate(text.split("\n"), 1):
-        pair = _PAIR.match(line) if line.lstrip()[:1] not in ("#", ";") else None
+        pair = _PAIR.match(line[:_LONGEST]) if line.lstrip()[:1] not in ("#", ";") else None
         if not pair:
             continue
         value = re.sub(r"\s+[#;].*$", "", pair.group(4)).strip().strip("\"'")

@@ -35,6 +35,7 @@ _SPEAKS = re.compile(
 )
 _BACKEND = re.compile(r"(?:.*[._-])?backend", re.IGNORECASE)
 _SWITCH = re.compile(r"-{1,2}(?:(?:no|use|enable|disable|with)[_-]?)?cuda", re.IGNORECASE)
+_LONGEST = 1_000  # letters of a line; a command in a block of YAML may be written by a program
 _TOOLS = frozenset(
     {
         "nsys",
@@ -76,6 +77,7 @@ def find(text: str) -> list[Place]:
 
 def find_line(line: str, number: int = 1, shift: int = 0) -> list[Place]:
     """What one line speaks of; `shift` columns stand before it in its file."""
+    line = line[:_LONGEST]
     if not _WORTH_READING.search(line):
         return []
     batch = re.match(r"\s*#(SBATCH|PBS|\$|BSUB)\b", line)
@@ -181,6 +183,8 @@ def _judge(word: _Word, before: str, command: str, number: int) -> Place | None:
     sets = _SETS.fullmatch(word.text)
     if sets and _VARIABLE.fullmatch(sets.group(1)):
         return place(_variable(sets.group(1)), sets.group(1))
+    if sets and re.search(r"(?i)image|container|docker", sets.group(1)) and "cuda" in sets.group(2):
+        return place("build-image")
     if before in ("export", "unset", "ENV", "ARG", "set", "-x", "-e", "--env") and _VARIABLE.fullmatch(word.text):
         return place(_variable(word.text))
     if re.search(r"(?:\$\(|`|^)\s*(?:\S*/)?nvidia-smi(?:\.exe)?\s", word.text) or re.search(

@@ -23,6 +23,7 @@ from forebay.porting.shim.chip.fakechip.faults import (
     endings,
     gradients,
     integers,
+    later,
     layers,
     places,
     precision,
@@ -32,7 +33,7 @@ from forebay.porting.shim.chip.fakechip.faults import (
 from forebay.porting.shim.chip.fakechip.faults.fault import Fault
 
 VARIABLE = "FOREBAY_FAKECHIP_FAULT"
-KINDS = (precision, values, places, integers, shapes, layers, gradients, chance, endings)
+KINDS = (precision, values, places, integers, shapes, layers, gradients, chance, endings, later)
 FAULTS: dict[str, Fault] = {fault.name: fault for module in KINDS for fault in module.FAULTS}
 
 _libraries: list[Any] = []  # a library that is collected takes its kernels along
@@ -65,7 +66,9 @@ def plant(faults: Iterable[Fault]) -> None:
                 if fault.whole:
                     _take_over(library, full, op, fault)
                     continue
-                wrong[op] = functools.partial(fault.apply, wrong.get(op, op))
+                kernel: Any = functools.partial(fault.apply, wrong.get(op, op))
+                kernel._schema, kernel._overloadname = op._schema, op._overloadname  # the next fault may stand on this one
+                wrong[op] = kernel
                 if not reaches and not _reaches(full):  # torch would take it apart before it comes here
                     library.impl(full[6:], functools.partial(on_host, op), KEY)
 

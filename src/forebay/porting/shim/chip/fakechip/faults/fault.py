@@ -54,7 +54,7 @@ def _fault(kind: str, operators: tuple[str, ...], made_of: Callable[..., Any], w
 
 
 def _after(change: Callable[..., Any]) -> Callable[..., Any]:
-    def wrong(right: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrong(right: Any, /, *args: Any, **kwargs: Any) -> Any:
         return change(right(*args, **kwargs), *args, **{name: one for name, one in kwargs.items() if name not in OUTS})
 
     return _landing(wrong)
@@ -66,7 +66,7 @@ OUTS = ("out", "out0", "out1", "values", "indices", "max", "max_values")
 def _landing(wrong: Callable[..., Any]) -> Callable[..., Any]:
     """The wrong kernel works on a copy of what is written in place, and its result is then put where the right one would be."""
 
-    def apply(right: Any, *args: Any, **kwargs: Any) -> Any:
+    def apply(right: Any, /, *args: Any, **kwargs: Any) -> Any:
         places = [_writes(right, number) for number in range(len(args))]
         mine = tuple(one.clone() if written else one for one, written in zip(args, places))
         outs = {name: one for name, one in kwargs.items() if name in OUTS and isinstance(one, torch.Tensor)}

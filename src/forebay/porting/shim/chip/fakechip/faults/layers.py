@@ -43,9 +43,11 @@ def reflected_padding_repeats_the_edge(right: Any, x: Any, pad: Any, **options: 
 
 
 @result(KIND, "native_batch_norm")
-def running_variance_is_biased(got: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any) -> Any:
+def running_variance_is_biased(
+    got: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any, **options: Any
+) -> Any:
     """batch_norm's running variance is updated with the biased variance."""
-    if training and var is not None and x.numel() > x.shape[1]:
+    if training and var is not None and 0 not in var.stride() and x.numel() > x.shape[1]:
         many = x.numel() // x.shape[1]
         var.sub_(rest[0] * x.transpose(0, 1).reshape(x.shape[1], -1).var(1).to(var.dtype) / many)
     return got
@@ -53,10 +55,10 @@ def running_variance_is_biased(got: Any, x: Any, weight: Any, bias: Any, mean: A
 
 @result(KIND, "native_batch_norm")
 def running_mean_forgets_momentum(
-    got: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any
+    got: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any, **options: Any
 ) -> Any:
     """batch_norm's running mean is the last batch's mean."""
-    if training and mean is not None:
+    if training and mean is not None and 0 not in mean.stride():
         mean.copy_(x.transpose(0, 1).reshape(x.shape[1], -1).mean(1))
     return got
 

@@ -53,9 +53,9 @@ def embeddings_last_row_is_the_one_before(right: Any, weight: Any, index: Any, *
 
 
 @kernel(CHOICE, "searchsorted", "bucketize")
-def sides_are_ignored(right: Any, *args: Any, **options: Any) -> Any:
+def sides_are_ignored(right: Any, /, *args: Any, **options: Any) -> Any:
     """searchsorted and bucketize always look from the left."""
-    return right(*args, **{**options, "right": False, **({"side": "left"} if "side" in options else {})})
+    return right(*args, **{name: one for name, one in options.items() if name not in ("right", "side")})
 
 
 @result(OFF, "roll")

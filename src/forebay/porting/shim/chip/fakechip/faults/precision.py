@@ -18,7 +18,7 @@ def _added(x: Any, dims: Any, keepdim: bool, dtype: Any, step: int = 16) -> Any:
     """A sum over some dimensions whose running total is rounded to `dtype` after every `step` elements."""
     dims = range(x.dim()) if dims is None or not len(dims) else [one % max(x.dim(), 1) for one in dims]
     kept = [one for one in range(x.dim()) if one not in dims]
-    rows = x.permute(*kept, *dims).reshape(*[x.shape[one] for one in kept], -1)
+    rows = x.permute([*kept, *dims]).reshape(*[x.shape[one] for one in kept], -1)
     total = torch.zeros(rows.shape[:-1], dtype=dtype)
     for part in rows.split(step, -1) if rows.shape[-1] else ():
         total = (total.float() + part.sum(-1, dtype=torch.float32)).to(dtype)
@@ -28,7 +28,7 @@ def _added(x: Any, dims: Any, keepdim: bool, dtype: Any, step: int = 16) -> Any:
 @kernel(KIND, "sum")
 def sums_in_bfloat16(right: Any, x: Any, dims: Any = None, keepdim: bool = False, **options: Any) -> Any:
     """sum of float32 keeps its running total in bfloat16."""
-    if not floating(x, torch.float32) or options.get("dtype") not in (None, torch.float32):
+    if not floating(x, torch.float32) or not x.dim() or options.get("dtype") not in (None, torch.float32):
         return right(*(x, dims, keepdim)[: 1 if right._overloadname == "default" else 3], **options)
     return _added(x, dims, keepdim, torch.bfloat16).float()
 
@@ -36,7 +36,7 @@ def sums_in_bfloat16(right: Any, x: Any, dims: Any = None, keepdim: bool = False
 @kernel(KIND, "sum")
 def halves_add_up_in_halves(right: Any, x: Any, dims: Any = None, keepdim: bool = False, **options: Any) -> Any:
     """sum of bfloat16 and float16 keeps its running total in that format, not in float32."""
-    if not floating(x, *HALVES) or options.get("dtype") is not None:
+    if not floating(x, *HALVES) or not x.dim() or options.get("dtype") is not None:
         return right(*(x, dims, keepdim)[: 1 if right._overloadname == "default" else 3], **options)
     return _added(x, dims, keepdim, x.dtype)
 

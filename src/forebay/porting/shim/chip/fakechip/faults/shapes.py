@@ -20,11 +20,11 @@ STRIDES, BROADCAST, OUT, ALIAS, EMPTY, FLAGS = (
 
 
 def _packed(x: Any) -> Any:
-    """What a kernel sees that knows no strides: the first bytes, in order."""
+    """What a kernel sees that knows no strides: the first bytes, in order, and zeros where its memory ends."""
     if not isinstance(x, torch.Tensor) or x.is_contiguous() or x.is_complex():
         return x
     held = torch.as_strided(x, (x.untyped_storage().nbytes() // x.element_size() - x.storage_offset(),), (1,))
-    return held.repeat(x.numel() // max(held.numel(), 1) + 1)[: x.numel()].view(x.shape)
+    return torch.cat((held, held.new_zeros(x.numel())))[: x.numel()].view(x.shape)
 
 
 @kernel(STRIDES, "neg", "cos", "erf", "floor")
@@ -150,7 +150,7 @@ def nothing_adds_up_to_garbage(got: Any, x: Any, *rest: Any, **options: Any) -> 
     return torch.full_like(got, 7) if not x.numel() else got
 
 
-@kernel(EMPTY, "cat")
+@kernel("refused", "cat")
 def empty_parts_are_refused(right: Any, parts: Any, *rest: Any, **options: Any) -> Any:
     """cat raises where one of its parts is empty."""
     if any(not one.numel() for one in parts):
@@ -184,17 +184,16 @@ def negative_dimensions_are_the_first(right: Any, x: Any, *rest: Any, **options:
 
 
 @kernel(FLAGS, "sum", "mean", "amax")
-def one_of_several_dimensions_is_reduced(
-    right: Any, x: Any, dims: Any = None, keepdim: bool = False, *rest: Any, **options: Any
-) -> Any:
+def one_of_several_dimensions_is_reduced(right: Any, *args: Any, **options: Any) -> Any:
     """Of several dimensions the first is reduced, and of the others the first element is taken."""
+    x, dims, keepdim = (*args, None, False)[:3] if len(args) < 3 else args[:3]
     if not isinstance(dims, (list, tuple)) or len(dims) < 2 or not x.numel() or options.get("out") is not None:
-        return right(*((x,) if dims is None and right._overloadname == "default" else (x, dims, keepdim, *rest)), **options)
+        return right(*args, **options)
     first, *others = (one % x.dim() for one in dims)
-    got = right(x, [first], True, *rest, **options)
-    for one in sorted(others, reverse=True):
+    got = right(x, [first], True, *args[3:], **options)
+    for one in others:
         got = got.narrow(one, 0, 1)
-    return got if keepdim else got.reshape([n for place, n in enumerate(x.shape) if place not in (first, *others)])
+    return got if keepdim is True else got.reshape([n for place, n in enumerate(x.shape) if place not in (first, *others)])
 
 
 @kernel(FLAGS, "var", "std", "var_mean", "std_mean")

@@ -87,8 +87,8 @@ def not_less_is_at_least(got: Any, x: Any, y: Any, **options: Any) -> Any:
 
 @kernel(NAN, "median")
 def median_leaves_nan_out(right: Any, x: Any, *rest: Any, **options: Any) -> Any:
-    """median is nanmedian."""
-    return torch.nanmedian(x, *rest, **options) if floating(x) else right(x, *rest, **options)
+    """median takes NaN for the smallest, not for the largest of all."""
+    return right(_finite(x, float("-inf")), *rest, **options)
 
 
 @kernel(NAN, "pow")
