@@ -71,6 +71,26 @@ MAY_DIFFER_TWICE = frozenset(
     }
 )
 
+# The database's own samples only: the time grows without end with the argument's value (a polynomial's degree), or the host
+# takes a minute for a larger sample.
+SLOW_BY_VALUE = frozenset(
+    {
+        "grid_sampler_3d",
+        "special.laguerre_polynomial_l",
+        "special.legendre_polynomial_p",
+        "special.hermite_polynomial_h",
+        "special.hermite_polynomial_he",
+        "special.chebyshev_polynomial_t",
+        "special.chebyshev_polynomial_u",
+        "special.chebyshev_polynomial_v",
+        "special.chebyshev_polynomial_w",
+        "special.shifted_chebyshev_polynomial_t",
+        "special.shifted_chebyshev_polynomial_u",
+        "special.shifted_chebyshev_polynomial_v",
+        "special.shifted_chebyshev_polynomial_w",
+    }
+)
+
 
 def listed(operator: str, table: AbstractSet[str]) -> bool:
     """Whether a table has this operator: under its own name, or that of which it is a variant."""

@@ -129,6 +129,7 @@ class _Sides:
 def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dtype: Any, tally: _Tally, mode: str) -> int:
     """Put what this sample shows into the tally. 1 when there was something to compare."""
     seed = seed_of(case.operator, case.format, str(number))
+    sample = carried(sample, case.operator, HOST.place)  # torch's makers may have put some of it on a GPU that they found
     process = listed(case.operator, UNIQUE_ONLY_PROCESSED)
     forth = case.direction == "forward"
 
@@ -198,7 +199,7 @@ def _truth(call: Any, sample: Sample, case: Case, tally: _Tally) -> Sequence[Any
         tally.note = "the reference chip is its truth: its meaning is of the format"
         return None
     try:
-        return tuple(call(widened(carried(sample, case.operator, HOST.place)), HOST).results)
+        return tuple(call(widened(sample), HOST).results)
     except Exception as error:
         tally.note = f"the reference chip is its truth: in float64 the host says {_told(error)}"
         return None

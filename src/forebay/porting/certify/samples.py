@@ -20,6 +20,7 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from forebay.porting.certify import probes
+from forebay.porting.certify.exceptions import SLOW_BY_VALUE, listed
 
 LOOK = 6  # samples of the database that are looked at, for each that is taken
 SEED = 20261122
@@ -71,7 +72,8 @@ def choose(op: Any, operator: str, dtype: Any, requires_grad: bool, most: int, o
         first = next((one for one in chosen if any(t.numel() > 1 and t.dim() for t in _sample(one).tensors())), None)
         if first is not None:
             chosen += _strided(first)
-        chosen += list(probes.extra(op, dtype, requires_grad))
+        if not listed(operator, SLOW_BY_VALUE):
+            chosen += list(probes.extra(op, dtype, requires_grad))
     return [sample for sample in map(_sample, chosen) if sample.is_somewhere()]
 
 
