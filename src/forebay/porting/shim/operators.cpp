@@ -620,7 +620,8 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
     }
     std::string name = op.name.substr(6);
     const bool which_ctc = name.rfind("_use_cudnn_ctc", 0) == 0 || name.rfind("_use_miopen_ctc", 0) == 0;
-    const bool whole = name == "convolution" || name == "convolution_backward" || name.rfind("_foreach_", 0) == 0;
+    // torch's kernels for any device that look into tables of kernels by device, which have no entry for ours
+    const bool whole = name == "convolution" || name == "convolution_backward" || name == "mode" || name.rfind("_foreach_", 0) == 0;
     name += op.overload_name.empty() ? "" : "." + op.overload_name;
     if (named.count(name) != 0) {
       continue;

@@ -157,6 +157,9 @@ def out_arguments_are_written_and_resized():
     assert out.tolist() == [2, 2, 2]
     torch.mm(torch.ones(2, 3, device="cuda"), torch.ones(3, 2, device="cuda"), out=out.resize_(2, 2))
     assert out.tolist() == [[3, 3], [3, 3]]
+    index = torch.empty(0, dtype=torch.long, device="cuda")
+    torch.mode(torch.ones(2, 3, device="cuda"), out=(out, index))
+    assert out.tolist() == [1, 1]
 
 
 def a_storage_can_be_emptied_and_grown():
