@@ -21,7 +21,7 @@ from forebay.porting.certify import randoms
 from forebay.porting.certify.calls import Outcome, backward, forward, host
 from forebay.porting.certify.compare import EXACT, Distance, Tolerance, compare, default, ratio
 from forebay.porting.certify.database import uninitialised
-from forebay.porting.certify.exceptions import MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED, listed
+from forebay.porting.certify.exceptions import HOST_DIFFERS_TWICE, MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED, listed
 from forebay.porting.certify.samples import Sample, carried, choose, names_a_device, seed_of, widened
 from forebay.porting.certify.target import HOST, Side, side
 from forebay.porting.certify.traffic import Traffic, device_of, is_fallback
@@ -230,7 +230,7 @@ def _look_at_places(found: Outcome, reference: Outcome, place: Any, tally: _Tall
 
 def _look_twice(case: Case, found: Outcome, again: Outcome, sides: _Sides, tally: _Tally) -> None:
     """The same seed, the same arguments: the same bits, where the reference chip gives the same bits twice."""
-    if same(found.on_host(), again.on_host()):
+    if listed(case.operator, HOST_DIFFERS_TWICE) or same(found.on_host(), again.on_host()):
         return
     if same(sides.on(HOST).results, sides.on(HOST).results):
         known = listed(case.operator, MAY_DIFFER_TWICE)

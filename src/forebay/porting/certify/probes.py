@@ -207,7 +207,10 @@ def _reduction(op: Any, dtype: Any, requires_grad: bool, with_others: bool) -> I
 
 def _reduced(op: Any, x: Any, turn: Iterator[int], **options: Any) -> Iterator[Call]:
     """One call; of the arguments that the operator needs besides, such as a norm's order, each call takes the next."""
-    needed = list(op.generate_args_kwargs(x, **options))
+    try:
+        needed = list(op.generate_args_kwargs(x, **options))
+    except (IndexError, TypeError):  # torch's makers for std and var take one dimension only
+        needed = [((), {})]
     if needed:
         args, kwargs = needed[next(turn) % len(needed)]
         yield (x, *args), {**kwargs, **options}
