@@ -22,6 +22,8 @@ from forebay.cli import chips_card, out
 from forebay.porting.shim.chip.adapter import known
 
 SOURCE = Path(__file__).resolve().parents[2]
+# Formats that are asked of a chip whose sheet has them, beside those that are asked of every chip: ours -> torch's.
+OF_SOME = {"fp64": ("float64",), "fp8": ("float8_e4m3fn", "float8_e5m2"), "int8": ("int8",)}
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Place:
     device: str
     imports: tuple[str, ...] = ()
     carrier: str = ""
+    formats: tuple[str, ...] = ()  # that its sheet says it has, beside the usual ones
 
 
 def certify(
@@ -43,7 +46,13 @@ def certify(
     ] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="One sample of each operator, in float32 and bfloat16.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="Only this operator; may be said again.", show_default=False)] = None,
-    formats: Annotated[str, typer.Option(help="Number formats, as float32,float64.", show_default=False)] = "",
+    formats: Annotated[
+        str,
+        typer.Option(
+            help="Number formats, as float32,float64: fp32, bf16, fp16, int64 and those of its sheet when none is given.",
+            show_default=False,
+        ),
+    ] = "",
     jobs: Annotated[int | None, typer.Option(help="Operators at a time: as many as cores.", show_default=False)] = None,
     patience: Annotated[float, typer.Option(help="Seconds after which a silent operator has hung.")] = 120.0,
     folder: Annotated[
@@ -65,6 +74,7 @@ def certify(
     words += [word for operator in only or () for word in ("--only", operator)]
     words += ["--smoke"] if smoke else []
     words += ["--formats", formats] if formats else []
+    words += [] if smoke or formats else [word for one in place.formats for word in ("--also", one)]
     words += ["--jobs", str(jobs)] if jobs else []
     words += ["--cache", str(cache)] if cache else []
     summary = _run(python or sys.executable, words, quiet=as_json)
@@ -91,7 +101,9 @@ def find(name: str, imports: tuple[str, ...] = ()) -> Place:
     if adapter is not None:
         return Place(adapter.device, imports or (() if adapter.plugin == "torch" else (adapter.plugin,)))
     chip = catalogue.find(name)
-    return Place(chip.device_type, imports or ((chip.plugin,) if chip.plugin and chip.plugin != "torch" else ()))
+    plugin = (chip.plugin,) if chip.plugin and chip.plugin != "torch" else ()
+    formats = tuple(its for ours, names in OF_SOME.items() if ours in chip.flop_per_s for its in names)
+    return Place(chip.device_type, imports or plugin, formats=formats)
 
 
 def _run(python: str, words: Sequence[str], quiet: bool) -> dict[str, Any]:

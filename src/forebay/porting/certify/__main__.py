@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--formats", default="", help="torch's names, with commas between (default: float32 and what else there is)"
     )
+    parser.add_argument("--also", action="append", default=[], metavar="FORMAT", help="beside those that are asked for anyway")
     parser.add_argument(
         "--jobs", type=int, default=min(8, os.cpu_count() or 1), help="operators at a time (default: as many as cores)"
     )
@@ -91,6 +92,7 @@ def certify(asked: argparse.Namespace) -> Run:
     from forebay.porting.certify import crew, database
 
     formats = tuple(asked.formats.split(",")) if asked.formats else SMOKE_FORMATS if asked.smoke else database.FORMATS
+    formats = tuple(dict.fromkeys((*formats, *asked.also)))
     _check_formats(formats)
     entries = database.load()
     wanted = {name: op for name, op in entries.items() if not asked.only or _is_asked(name, asked.only)}
