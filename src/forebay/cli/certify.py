@@ -49,7 +49,7 @@ def certify(
     formats: Annotated[
         str,
         typer.Option(
-            help="Number formats, as float32,float64: fp32, bf16, fp16, int64 and those of its sheet when none is given.",
+            help="Number formats, as float32,float64. Else fp32, bf16, fp16, int64 and those of its sheet.",
             show_default=False,
         ),
     ] = "",
