@@ -14,7 +14,7 @@ from forebay.cli import port
 from forebay.errors import BadInput, BadScript, Unknown
 from forebay.porting import report
 from forebay.porting.findings import Findings, Word
-from forebay.porting.scan import scan_script
+from forebay.porting.scan import scan_script, scan_tree
 from forebay.porting.shim.names import NAMES
 
 NVIDIA = Chip(name="a100", vendor="nvidia", title="", device_type="cuda", backend="nccl", speaks_cuda=True)
@@ -69,6 +69,14 @@ def test_the_verdict_on_cores_agrees_with_the_shims_own_table(found, name):
 def test_kernels_are_translated_for_chips_whose_compiler_knows_them(found):
     musa = replace(OWN, name="own-musa", device_type="musa", plugin="torch_musa")
     assert words(found("torch.utils.cpp_extension.load('k', ['k.cu'])"), OWN, musa) == ["blocked", "rewrite"]
+
+
+def test_what_only_starts_a_program_is_told_beside_its_verdict(tmp_path):
+    (tmp_path / "train.py").write_text("import torch\nx = torch.ones(2).cuda()\n")
+    (tmp_path / "launch.sh").write_text("#!/bin/sh\ndocker run --gpus all image python train.py\n")
+    (verdict,) = report.verdicts(scan_tree(tmp_path), [catalogue.find("cpu")])
+    assert verdict.verdict is Word.RUNS
+    assert verdict.why == ("beside the program: asks a container or a queue for NVIDIA's cards (launch.sh:2)",)
 
 
 def test_a_script_that_names_no_device_runs_anywhere_and_uses_no_card(found):

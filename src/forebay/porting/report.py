@@ -95,7 +95,8 @@ def _verdict(findings: Findings, chip: Chip, proven: str) -> Verdict:
     if "a device" not in findings.needs:
         why = "it names no device: it would run on the host's processor and leave the card idle"
         return Verdict(chip=chip.name, verdict=Word.RUNS, why=(why,), proven=proven)
-    everything = (*findings.findings, *findings.notes)
+    every = (*findings.findings, *findings.notes)
+    everything = [finding for finding in every if RULES[finding.rule].decides]
     words = {rule: becomes(rule, chip) for rule in dict.fromkeys(finding.rule for finding in everything)}
     word = max(words.values(), key=ORDER.index, default=Word.RUNS)
     own_name = chip.device_type != "cpu" and not chip.speaks_cuda
@@ -106,7 +107,9 @@ def _verdict(findings: Findings, chip: Chip, proven: str) -> Verdict:
     if own_name:
         word = word if carried else max(word, Word.REWRITE, key=ORDER.index)
         reasons.insert(0, OWN_NAME if carried else NO_ADAPTER)
-    return Verdict(chip=chip.name, verdict=word, why=tuple(reasons + _notes(findings, chip)), proven=proven)
+    around = [one for one in every if not RULES[one.rule].decides and becomes(one.rule, chip) is not Word.RUNS]
+    beside = [f"beside the program: {line}" for line in _reasons(around)]
+    return Verdict(chip=chip.name, verdict=word, why=tuple(reasons + beside + _notes(findings, chip)), proven=proven)
 
 
 def _carried(chip: Chip) -> bool:

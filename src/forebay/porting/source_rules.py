@@ -91,12 +91,12 @@ _BUILD_TABLE = (
     Rule("build-source", "the build names a CUDA source", REWRITE, EMULATED, BLOCKED,
          todo="build it only where a compiler for it is there", minutes=3),
     Rule("build-image", "a container image with CUDA in it", REWRITE, RUNS, REWRITE,
-         todo="start from the vendor's image with its torch", minutes=20, names_device=False),
+         todo="start from the vendor's image with its torch", minutes=20, names_device=False, decides=False),
     Rule("container-gpu", "asks a container or a queue for NVIDIA's cards", REWRITE, REWRITE, REWRITE,
          todo="ask for the vendor's resource (amd.com/gpu, huawei.com/Ascend910, ...), or leave it to the queue", minutes=5,
-         names_device=False),
+         names_device=False, decides=False),
     Rule("nvidia-tool", "calls a tool of NVIDIA's: a profiler, a checker, a module of the cluster", REWRITE, REWRITE, REWRITE,
-         todo="call the vendor's tool, or make the step optional", minutes=10, names_device=False),
+         todo="call the vendor's tool, or make the step optional", minutes=10, names_device=False, decides=False),
 )  # fmt: skip
 
 _PACKAGE_TABLE = (
