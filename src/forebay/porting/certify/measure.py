@@ -33,7 +33,7 @@ ELEMENTWISE = ("UnaryUfuncInfo", "BinaryUfuncInfo")  # torch's database's classe
 TRIED = 8  # samples of which those are taken
 VARIED = 2  # samples that are also called with out= and in place; drawn ones that are drawn often
 OFTEN = {"full": randoms.Patience(20_000, 200), "smoke": randoms.Patience(2_000, 32)}
-ONCE = randoms.Patience(0, 8)
+ONCE = randoms.Patience(0, randoms.LEAST_SEEDS)
 BUDGET_S = 20.0  # for one case: then no further sample begins
 
 
