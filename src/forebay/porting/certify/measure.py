@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from forebay.porting.certify import randoms
-from forebay.porting.certify.calls import Outcome, backward, forward, host
-from forebay.porting.certify.compare import EXACT, Distance, Tolerance, compare, default, ratio
+from forebay.porting.certify import looks, randoms
+from forebay.porting.certify.calls import Outcome, backward, forward
+from forebay.porting.certify.compare import Distance, Tolerance, compare, default, ratio
 from forebay.porting.certify.database import uninitialised
 from forebay.porting.certify.exceptions import HOST_DIFFERS_TWICE, MAY_DIFFER_TWICE, OF_THE_FORMAT, UNIQUE_ONLY_PROCESSED, listed
 from forebay.porting.certify.samples import Sample, carried, choose, names_a_device, seed_of, widened
+from forebay.porting.certify.tally import Tally
 from forebay.porting.certify.target import HOST, Side, side
-from forebay.porting.certify.traffic import Traffic, device_of, is_fallback
+from forebay.porting.certify.traffic import Traffic
 from forebay.porting.certify.variants import variants
-from forebay.porting.certify.verdict import Case, Verdict, Word, worse
+from forebay.porting.certify.verdict import Case, Verdict, Word
 
 MOST = {"full": 10, "smoke": 1}  # of the database's samples, of one case
 ELEMENTWISE = ("UnaryUfuncInfo", "BinaryUfuncInfo")  # torch's database's classes
@@ -41,34 +42,10 @@ class NoReference(Exception):
     """The reference chip itself can't make this call."""
 
 
-@dataclass
-class _Tally:
-    """What the samples of one case have shown so far."""
-
-    word: Word = Word.STRICT
-    distances: list[Distance] = field(default_factory=lambda: [EXACT])
-    host_bytes: int = 0
-    seconds: float = 0.0
-    reference_seconds: float = 0.0
-    samples: int = 0
-    varied: int = 0  # samples that were also called in another way
-    drawn: int = 0  # of them, those whose values are drawn
-    said: dict[Word, str] = field(default_factory=dict)
-    note: str = ""
-
-    def see(self, word: Word, detail: str = "") -> None:
-        self.word = worse(self.word, word)
-        self.said.setdefault(word, detail)
-
-    def seen(self, distance: Distance, what: str = "") -> None:
-        self.distances.append(distance)
-        self.see(distance.word, what + distance.detail)
-
-
 def measure(op: Any, case: Case, place: Any, mode: str = "full") -> Verdict:
     """The verdict. Raises nothing for what the operator does; a crash or a hang is for whoever watches this process."""
     dtype = getattr(torch, case.format)
-    tally = _Tally()
+    tally = Tally()
     began = time.monotonic()
     try:
         samples = choose(op, case.operator, dtype, case.direction == "backward", MOST[mode], own=mode == "full")
@@ -91,7 +68,7 @@ def measure(op: Any, case: Case, place: Any, mode: str = "full") -> Verdict:
     return _verdict(case, tally, tally.word, tally.said.get(tally.word, "") or tally.note)
 
 
-def _verdict(case: Case, tally: _Tally, word: Word, detail: str) -> Verdict:
+def _verdict(case: Case, tally: Tally, word: Word, detail: str) -> Verdict:
     told = max(tally.distances, key=lambda one: (ratio(one.error, one.reference_error), one.error is not None))
     return Verdict(
         operator=case.operator,
@@ -126,7 +103,7 @@ class _Sides:
         return self.call(carried(self.sample, self.operator, where.place), where, **more)
 
 
-def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dtype: Any, tally: _Tally, mode: str) -> int:
+def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dtype: Any, tally: Tally, mode: str) -> int:
     """Put what this sample shows into the tally. 1 when there was something to compare."""
     seed = seed_of(case.operator, case.format, str(number))
     sample = carried(sample, case.operator, HOST.place)  # torch's makers may have put some of it on a GPU that they found
@@ -156,9 +133,9 @@ def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dt
         found = call(mine, chip)
     tally.seconds += found.seconds
     tally.reference_seconds += reference.seconds
-    _look_at_traffic(traffic, mine, tally)
+    looks.at_traffic(traffic, mine, tally)
     if mine.tensors() or names_a_device(mine):
-        _look_at_places(found, reference, place, tally)
+        looks.at_places(found, reference, place, tally)
     if uninitialised(case.operator):
         tally.seen(compare([_zeros(one) for one in found.on_host()], [_zeros(one) for one in reference.results], None, None))
         tally.note = "shape and format only: its values are uninitialised memory"
@@ -176,9 +153,9 @@ def _one_sample(op: Any, case: Case, sample: Sample, number: int, place: Any, dt
     tally.seen(compare(mine_on_host, reference.results, truth, tolerance, signs=forth and type(op).__name__ in ELEMENTWISE))
     _look_twice(case, found, again, sides, tally)
     if forth:
-        _look_at_strides(found, reference, sample, tally)
-        _look_at_arguments(mine, reference_input, sample, tally)
-        _look_at_aliases(mine, found, reference_input, reference, tally)
+        looks.at_strides(found, reference, sample, tally)
+        looks.at_arguments(mine, reference_input, sample, tally)
+        looks.at_aliases(mine, found, reference_input, reference, tally)
         if tally.varied < VARIED and number < TRIED and not process:
             left = list(variants(op, sample, case.operator, chip, seed, reference.results))
             tally.varied += bool(left)
@@ -194,7 +171,7 @@ def _after_seed(seed: int) -> Any:
     return torch.Generator().manual_seed(seed).get_state()
 
 
-def _truth(call: Any, sample: Sample, case: Case, tally: _Tally) -> Sequence[Any] | None:
+def _truth(call: Any, sample: Sample, case: Case, tally: Tally) -> Sequence[Any] | None:
     if listed(case.operator, OF_THE_FORMAT):
         tally.note = "the reference chip is its truth: its meaning is of the format"
         return None
@@ -212,88 +189,14 @@ def _drawn(sides: _Sides, seed: int, patience: randoms.Patience) -> Distance:
     return randoms.alike(draw(sides.chip), draw(HOST), seed, patience)
 
 
-def _look_at_traffic(traffic: Traffic, mine: Sample, tally: _Tally) -> None:
-    tally.host_bytes += traffic.host_bytes
-    sizes = [one.numel() * one.element_size() for one in mine.tensors() if one.layout == torch.strided]
-    if is_fallback(traffic.copies, max(sizes, default=1)):
-        tally.see(Word.HOST_FALLBACK, f"{traffic.host_bytes} bytes were copied to the host during the call")
-
-
-def _look_at_places(found: Outcome, reference: Outcome, place: Any, tally: _Tally) -> None:
-    kind = torch.device(place).type
-    for one, its in zip(found.results, reference.results):
-        if isinstance(one, torch.Tensor) and isinstance(its, torch.Tensor):
-            where, there = device_of(one).type, device_of(its).type
-            if where != (kind if there == "cpu" else there):
-                tally.see(Word.WRONG, f"its result is on {where}, not on {kind}")
-
-
-def _look_twice(case: Case, found: Outcome, again: Outcome, sides: _Sides, tally: _Tally) -> None:
+def _look_twice(case: Case, found: Outcome, again: Outcome, sides: _Sides, tally: Tally) -> None:
     """The same seed, the same arguments: the same bits, where the reference chip gives the same bits twice."""
-    if listed(case.operator, HOST_DIFFERS_TWICE) or same(found.on_host(), again.on_host()):
+    if listed(case.operator, HOST_DIFFERS_TWICE) or looks.same(found.on_host(), again.on_host()):
         return
-    if same(sides.on(HOST).results, sides.on(HOST).results):
+    if looks.same(sides.on(HOST).results, sides.on(HOST).results):
         known = listed(case.operator, MAY_DIFFER_TWICE)
         why = ", as torch documents it for CUDA" if known else ""
         tally.see(Word.NONDETERMINISTIC, f"the same call with the same seed gave other bits{why}")
-
-
-def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    return len(one) == len(other) and all(_same(*pair) for pair in zip(one, other))
-
-
-def _same(one: Any, other: Any) -> bool:
-    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
-        return bool(one == other) or one != one
-    if (one.shape, one.dtype, one.layout) != (other.shape, other.dtype, other.layout):
-        return False
-    if one.layout != torch.strided:
-        one, other = one.to_dense(), other.to_dense()
-    if one.is_quantized:
-        one, other = one.dequantize(), other.dequantize()
-    return bool(((one == other) | ((one != one) & (other != other))).all())
-
-
-def _look_at_arguments(mine: Sample, reference_input: Sample, sample: Sample, tally: _Tally) -> None:
-    """What the reference leaves alone, the chip leaves alone; what it changes, the chip changes likewise."""
-    for number, (one, its, original) in enumerate(zip(mine.tensors(), reference_input.tensors(), sample.tensors())):
-        if one.layout != torch.strided or its.layout != torch.strided:
-            continue
-        if _same(its.detach(), original.detach()):
-            if not _same(host(one), original.detach()):
-                tally.see(Word.WRONG, f"argument {number} was overwritten")
-        else:
-            tally.seen(compare([host(one)], [its.detach()], None, None), f"argument {number} after the call: ")
-
-
-def _look_at_aliases(mine: Sample, found: Outcome, its_input: Sample, reference: Outcome, tally: _Tally) -> None:
-    """A view of an argument on the reference chip is one on the chip, and what is none there is none here."""
-    for one, its in zip(found.results, reference.results):
-        if not (isinstance(one, torch.Tensor) and isinstance(its, torch.Tensor) and its.layout == torch.strided and its.numel()):
-            continue
-        try:
-            here = any(_shares(one, argument) for argument in mine.tensors())
-        except Exception:
-            return  # a chip whose tensors have no storage: nothing can be said
-        there = any(_shares(its, argument) for argument in its_input.tensors())
-        if here != there:
-            tally.see(
-                Word.WRONG, "its result shares memory with an argument" if here else "its result isn't a view of its argument"
-            )
-
-
-def _look_at_strides(found: Outcome, reference: Outcome, sample: Sample, tally: _Tally) -> None:
-    """Where the caller names a memory format, the result has it."""
-    if isinstance(sample.kwargs.get("memory_format"), torch.memory_format):
-        for one, its in zip(found.results, reference.results):
-            if isinstance(its, torch.Tensor) and one.stride() != its.stride():
-                tally.see(Word.WRONG, f"its strides are {one.stride()}, not {its.stride()}, for {sample.kwargs['memory_format']}")
-
-
-def _shares(one: Any, other: Any) -> bool:
-    if other.layout != torch.strided or not other.numel():
-        return False
-    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
 
 
 def _zeros(value: Any) -> Any:
