@@ -79,7 +79,7 @@ def of_files(root: Path, files: Iterable[str], operators: Set[str]) -> Calls:
     words = sorted(_spelled(operators), key=len, reverse=True)
     if not words:
         return together(())
-    spelled = re.compile(b"|".join(re.escape(word.encode()) for word in words))
+    spelled = re.compile(rb"(?<!\w)(?:" + b"|".join(re.escape(word.encode()) for word in words) + rb")(?!\w)")
     parts, gradients = [], False
     for name in files:
         if name.endswith(".py"):
