@@ -85,8 +85,8 @@ class Centre:
         return until(lambda: seen if (seen := self.engine.look(handle)).phase is Phase.ENDED else None)
 
     def lines(self, name: str = "j-1", stream: str | None = "stdout", rank: int | None = None) -> list[str]:
-        body = self.engine.read_log(Handle(str(layout.run(self.home, name))), 0).body
-        lines = [json.loads(line) for line in body.splitlines()]
+        piece = self.engine.read_log(Handle(str(layout.run(self.home, name))), {})
+        lines = [json.loads(line) for line in piece.body.splitlines()] if piece else []
         return [line["text"] for line in lines if stream in (None, line["stream"]) and rank in (None, line["rank"])]
 
     def until_printed(self, text: str, name: str = "j-1") -> None:
@@ -128,7 +128,7 @@ def centre() -> Iterator[Centre]:
     home = Path(tempfile.mkdtemp(prefix="forebay-centre-"))
     made = Centre(home)
     yield made
-    for handle in made.engine.handles():
+    for handle in made.engine.handles().values():
         made.engine.stop(handle, 0)
         made.end(handle)
     made.engine.close()

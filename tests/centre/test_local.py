@@ -141,7 +141,7 @@ def test_a_run_that_does_not_listen_is_killed_after_the_grace(centre: Centre) ->
     handle = centre.launch("import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up')\ntime.sleep(600)")
     centre.until_printed("up")
     centre.engine.stop(handle, 0.3)
-    assert centre.end(handle).reason == "It was asked to stop, and was killed after 0.3 s."
+    assert centre.end(handle).reason == "It was asked to stop and was killed after 0.3 s."
 
 
 def test_a_rank_that_is_suspended_is_stopped_too(centre: Centre) -> None:
@@ -164,7 +164,7 @@ def test_a_new_engine_finds_the_runs_of_one_that_died_and_can_stop_them(centre: 
     subprocess.run([sys.executable, "-c", clean(program)], check=False)
     centre.engine.close()
     centre.engine = centre.open()
-    (handle,) = centre.engine.handles()
+    (handle,) = centre.engine.handles().values()
     centre.until_printed("up")
     assert centre.engine.look(handle).phase is Phase.RUNNING
     centre.engine.stop(handle, 5)
@@ -221,7 +221,7 @@ def test_an_ended_run_can_be_forgotten_and_its_output_stays(centre: Centre) -> N
     ended = Handle(str(layout.run(centre.home, "e-1")))
     centre.engine.forget(ended)
     centre.engine.forget(ended)
-    assert centre.engine.handles() == (running,)
+    assert list(centre.engine.handles().values()) == [running]
     assert (layout.output(centre.home, "e") / "kept").exists()
     with pytest.raises(Unknown):
         centre.engine.look(ended)
@@ -234,7 +234,7 @@ def test_a_spec_with_a_card_or_node_that_is_not_there_is_refused_and_leaves_noth
         centre.launch("", shares=(Share(node="elsewhere", cards=(0,)),))
     with pytest.raises(BadInput, match="name of a folder"):
         centre.launch("", name="../../etc", job="j")
-    assert centre.engine.handles() == ()
+    assert centre.engine.handles() == {}
 
 
 def test_nothing_of_the_engines_environment_reaches_a_rank(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The agent: joins a centre to a cloud. `python -m forebay.centre.agent --home DIR --cloud URL --token-file FILE`.
+"""The agent: joins a centre to a cloud. `python -m forebay.centre.agent --home DIR`, with settings from DIR/centre.toml.
 
 Asked:  what must run here, and what does the cloud have to know?
 Answer: two threads. One waits at the cloud for what is wanted; the other compares it with what the engine has, fetches code
@@ -16,127 +16,56 @@ import json
 import logging
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from forebay import __version__
-from forebay.centre import layout
-from forebay.centre.local import Local
-from forebay.centre.spec import Handle, Outcome, Phase, Seen, Spec
-from forebay.chips.node import Node
-from forebay.codec import decode, encode
-from forebay.data.bundle import file_hash
-from forebay.data.manifest import Manifest, check
-from forebay.data.store import ChunkStore, unpack_chunks
-from forebay.errors import Conflict, ForebayError, Unavailable, from_json
+from forebay.centre import engines, layout, settings
+from forebay.centre.haul import Haul
+from forebay.centre.link import Link, News, Wanted
+from forebay.centre.settings import Settings
+from forebay.centre.ship import Shipper
+from forebay.centre.spec import Engine, Handle, Outcome, Phase, Seen, Spec
+from forebay.chips.node import Condition, Node, NodeState
+from forebay.codec import encode
+from forebay.errors import Conflict, ForebayError, Unavailable
 
 log = logging.getLogger("forebay.agent")
 
 LOOK_S = 0.2  # between two looks at runs that go on
 REST_S = 1.0  # when nothing goes on
-WAIT_S = 20.0  # how long a request for news may hang at the cloud
 LONGEST_PAUSE_S = 5.0
-MOST_CHUNKS = 4096  # asked for at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A run that the cloud wants here."""
-
-    spec: Spec
-    stop: str
-    grace_s: float
-
-
-def address(cloud: str) -> str:
-    """The cloud's address, as given or as it stands in a file."""
-    text = cloud if "://" in cloud else Path(cloud).read_text().strip()
-    return text.rstrip("/")
-
-
-class Link:
-    """The agent's side of the API under /api/v1/agent."""
-
-    def __init__(self, cloud: str, token: str) -> None:
-        """`cloud`: its address, or the file in which it writes its address when it starts."""
-        self._cloud = cloud
-        self._http = httpx.Client(
-            base_url=address(cloud) + "/api/v1/agent",
-            headers={"Authorization": f"Bearer {token}", "User-Agent": f"forebay-agent/{__version__}"},
-            timeout=httpx.Timeout(WAIT_S + 10, connect=5.0),
-            trust_env=False,
-            verify=ssl.create_default_context(),  # the system's certificates, or those in SSL_CERT_FILE
-        )
-
-    def hello(self, nodes: tuple[Node, ...]) -> None:
-        self._ask("POST", "/hello", json={"version": __version__, "nodes": encode(nodes)})
-
-    def wanted(self, after: int) -> tuple[int, dict[str, Wanted]]:
-        body = self._ask("GET", "/wanted", params={"after": after, "wait_s": WAIT_S if after >= 0 else 0})
-        runs = [Wanted(decode(Spec, run["spec"], strict=False), run["stop"], run["grace_s"]) for run in body["runs"]]
-        return body["version"], {run.spec.name: run for run in runs}
-
-    def report(self, seen: list[Seen], progress: Mapping[str, Any]) -> tuple[int, list[str]]:
-        """Returns the version of `wanted` that knows of this, and which of our runs the cloud doesn't want."""
-        body = self._ask("POST", "/report", json={"seen": encode(seen), "progress": dict(progress)})
-        return body["version"], body["gone"]
-
-    def log(self, run: str, offset: int, body: bytes) -> None:
-        self._ask("POST", f"/runs/{run}/log", params={"offset": offset}, content=body)
-
-    def manifest(self, run: str, version: str) -> Manifest:
-        manifest = decode(Manifest, self._ask("GET", f"/manifests/{run}/{version}"))
-        check(manifest)
-        return manifest
-
-    def chunks(self, run: str, version: str, wanted: Sequence[str]) -> bytes:
-        return self._answer("POST", f"/chunks/{run}/{version}", json=list(wanted)).content
-
-    def bundle(self, run: str) -> bytes:
-        return self._answer("GET", f"/bundles/{run}").content
-
-    def _ask(self, method: str, path: str, **what: Any) -> Any:
-        return self._answer(method, path, **what).json()
-
-    def _answer(self, method: str, path: str, **what: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **what)
-        except httpx.TransportError as error:
-            self._http.base_url = address(self._cloud) + "/api/v1/agent"  # it may have come back elsewhere
-            raise Unavailable("The cloud doesn't answer.", found=str(error) or type(error).__name__) from error
-        if response.status_code >= 400:
-            try:
-                problem = from_json(response.json()["error"])
-            except (ValueError, KeyError):
-                problem = Unavailable("The cloud's answer makes no sense.", found=f"HTTP {response.status_code}")
-            raise problem
-        return response
+BUSY_TOLD_S = 5.0  # between two tellings of which cards others hold; that a node died is told at once
 
 
 class Agent:
-    def __init__(self, home: Path, engine: Local, link: Link, builds: Sequence[subprocess.Popen[bytes]] = ()) -> None:
-        """`builds`: processes that must have ended before a script that imports torch can start."""
-        self._home = home
+    def __init__(
+        self, home: Path, engine: Engine, link: Link, builds: Sequence[subprocess.Popen[bytes]] = (), *, kind: str = "local"
+    ) -> None:
+        """`builds`: processes that must have ended before a script that imports torch can start. `kind`: the engine's name."""
         self._engine = engine
+        self._kind = kind
         self._builds = builds
         self._link = link
+        self._haul = Haul(home, engine, link)
+        self._shipper = Shipper(home)
         self._guard = threading.Lock()  # over the next two
-        self._wanted: dict[str, Wanted] | None = None  # None: the cloud hasn't said yet
+        self._news: News | None = None  # None: the cloud hasn't said yet
         self._told_version = -1  # what the cloud knew when we last told it something; older news would start an ended run again
-        self._news = threading.Event()
+        self._awake = threading.Event()
         self._over = threading.Event()
-        self._fetching: dict[str, Future[None]] = {}
-        self._fetchers = ThreadPoolExecutor(2, thread_name_prefix="fetch")
+        self._met = False  # the cloud knows us, and our nodes
+        self._nodes: tuple[Node, ...] = ()  # as it knows them
+        self._states: tuple[NodeState, ...] | None = None  # the same; None: it may know older ones
+        self._states_told_s = 0.0
+        self._hauling: dict[str, Future[None]] = {}  # what is being fetched for a run, or sent of one
+        self._haulers = ThreadPoolExecutor(2, thread_name_prefix="haul")
         self._reported: dict[str, Seen] = {}
         self._progress: dict[str, Any] = {}
         self._never_started: dict[str, Seen] = {}  # ended before the engine ever heard of them
@@ -153,49 +82,58 @@ class Agent:
             except (ForebayError, OSError) as error:  # the link is broken, a disk is full: nothing that ends runs or us
                 pause_s = min(max(2 * pause_s, 0.5), LONGEST_PAUSE_S)
                 log.warning("%s; trying again in %.1f s", str(error).replace("\n", " "), pause_s)
-            self._news.wait(pause_s)
-            self._news.clear()
-        self._fetchers.shutdown(wait=False, cancel_futures=True)
+            self._awake.wait(pause_s)
+            self._awake.clear()
+        self._haulers.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
         self._over.set()
-        self._news.set()
+        self._awake.set()
 
     def _listen(self) -> None:
-        """Keep `_wanted` true. Says hello first, and again whenever the link was broken."""
-        version, pause_s, met = -1, 0.2, False
+        """Keep `_news` true. Says hello first, and again whenever the link was broken."""
+        version, pause_s = -1, 0.2
         while not self._over.is_set():
             try:
-                if not met:
+                if not self._met:
                     with self._guard:
                         self._told_version = -1  # it may be another cloud, whose journal is younger
-                    self._link.hello(self._engine.nodes())
-                    met = True
-                version, wanted = self._link.wanted(version)
-                pause_s = 0.2
+                    self._introduce()
+                news = self._link.wanted(version)
+                version, pause_s = news.version, 0.2
                 with self._guard:
                     if version >= self._told_version:
-                        self._wanted = wanted
-                self._news.set()
+                        self._news = news
+                self._awake.set()
             except ForebayError as error:
                 log.warning("%s", str(error).replace("\n", " "))
-                version, met = -1, False
-                time.sleep(pause_s)
+                version, self._met = -1, False
+                self._over.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _introduce(self) -> None:
+        nodes = self._engine.nodes()
+        self._link.hello(self._kind, nodes or None)
+        self._nodes, self._states, self._met = nodes, None, True
 
     def _turn(self) -> bool:
         """Compare what is wanted with what is, once. True while something goes on."""
-        if self._wanted is None:
+        news = self._news
+        if news is None:
             return True
-        wanted, handles = self._wanted, {Path(handle).name: handle for handle in self._engine.handles()}
-        for run, want in wanted.items():
+        if self._met and self._engine.nodes() != self._nodes and self._engine.nodes():
+            self._introduce()
+        handles = self._engine.handles()
+        for run, want in news.runs.items():
             if run not in handles:
                 self._begin(want)
             elif want.stop and run not in self._stopping:
                 self._stopping.add(run)
                 self._engine.stop(handles[run], want.grace_s)
         self._tell(handles)
-        return bool(handles or wanted or self._fetching)
+        for run in news.send:
+            self._haul_once(f"send {run}", partial(self._haul.send, run))
+        return bool(handles or news.runs or self._hauling)
 
     # Starting.
 
@@ -205,76 +143,54 @@ class Agent:
         if run in self._never_started:
             return
         if want.stop:
-            self._fetching.pop(run, None)
+            self._hauling.pop(run, None)
             self._never_started[run] = _unstarted(run, Outcome.STOPPED, want.stop)
             return
-        fetching = self._fetching.get(run)
-        if fetching is None:
-            if self._is_here(want.spec):
-                self._launch(want.spec)
-            else:
-                self._fetching[run] = self._fetchers.submit(self._fetch_calmly, want.spec)
-                self._fetching[run].add_done_callback(lambda _: self._news.set())
-            return
-        if not fetching.done():
-            return
-        del self._fetching[run]
-        problem = fetching.exception()
-        if problem is None:
+        if run not in self._hauling and self._haul.is_here(want.spec):
             self._launch(want.spec)
-        elif isinstance(problem, (Unavailable, OSError)):
-            log.warning("%s: fetching failed and is tried again: %s", run, str(problem).replace("\n", " "))
-        else:
+            return
+        try:
+            if self._haul_once(run, partial(self._haul.fetch, want.spec)):
+                self._launch(want.spec)
+        except ForebayError as problem:
             self._never_started[run] = _unstarted(run, Outcome.UNPREPARED, f"its code or data could not be fetched: {problem}")
 
     def _launch(self, spec: Spec) -> None:
         if any(build.poll() is None for build in self._builds) and self._engine.imports_torch(spec.bundle):
             return  # its cards are not counted as held before the engine has it
         try:
+            self._haul.note(spec.name)
             self._engine.launch(spec)
         except ForebayError as error:
             self._never_started[spec.name] = _unstarted(spec.name, Outcome.UNPREPARED, str(error))
 
-    def _is_here(self, spec: Spec) -> bool:
-        versions = [mount.source for mount in spec.mounts if mount.kind == "data"]
-        return layout.bundle(self._home, spec.bundle).exists() and all(
-            layout.data(self._home, spec.organisation, version).exists() for version in versions
-        )
+    def _haul_once(self, what: str, carry: Callable[[], None]) -> bool:
+        """Have something carried in the background; True, once, when it has arrived. What may pass is tried again; raises what
+        won't.
+        """
+        going_on = self._hauling.get(what)
+        if going_on is None:
+            self._hauling[what] = future = self._haulers.submit(self._carry_calmly, carry)
+            future.add_done_callback(lambda _: self._awake.set())
+            return False
+        if not going_on.done():
+            return False
+        del self._hauling[what]
+        problem = going_on.exception()
+        if isinstance(problem, (Unavailable, OSError)):
+            log.warning("%s: carrying failed and is tried again: %s", what, str(problem).replace("\n", " "))
+            return False
+        if problem is not None:
+            raise problem
+        return True
 
-    def _fetch_calmly(self, spec: Spec) -> None:
-        """Fetch; after a failure that may pass, wait a moment, since the next attempt begins as soon as this one is over."""
+    def _carry_calmly(self, carry: Callable[[], None]) -> None:
+        """Carry; after a failure that may pass, wait a moment, since the next attempt begins as soon as this one is over."""
         try:
-            self._fetch(spec)
+            carry()
         except (Unavailable, OSError):
             self._over.wait(REST_S)
             raise
-
-    def _fetch(self, spec: Spec) -> None:
-        """Bring a run's code and data here. Complete files only; what is here already isn't fetched again."""
-        archive = layout.bundle(self._home, spec.bundle)
-        if not archive.exists():
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            draft = archive.with_suffix(f".draft-{spec.name}")
-            draft.write_bytes(self._link.bundle(spec.name))
-            if file_hash(draft) != spec.bundle:
-                draft.unlink()
-                raise Unavailable("The code arrived damaged.", asked=spec.bundle)
-            draft.rename(archive)
-        for mount in spec.mounts:
-            if mount.kind == "data":
-                self._fetch_version(spec, mount.source)
-
-    def _fetch_version(self, spec: Spec, version: str) -> None:
-        tree = layout.data(self._home, spec.organisation, version)
-        if tree.exists():
-            return
-        manifest = self._link.manifest(spec.name, version)
-        chunks = ChunkStore(self._home / "store" / "chunks" / layout.name(spec.organisation))
-        while missing := chunks.missing(manifest):
-            for sha256, content in unpack_chunks(self._link.chunks(spec.name, version, missing[:MOST_CHUNKS])):
-                chunks.put(content, sha256)
-        self._engine.data_folder(spec.organisation)  # closed to everybody else before anything lies in it
-        chunks.materialise(manifest, tree)
 
     # Telling.
 
@@ -284,19 +200,29 @@ class Agent:
         progress: dict[str, Any] = {}
         for run, handle in handles.items():
             seen = self._engine.look(handle)
-            self._send_log(run, Path(handle))
+            self._shipper.ship(run, partial(self._engine.read_log, handle), partial(self._link.log, run))
             if self._reported.get(run) != seen:
                 news[run] = seen
             now = self._engine.progress(handle)
             if now is not None and self._progress.get(run) != now:
                 progress[run] = self._progress[run] = now
-        if not news and not progress:
+        states = self._engine.states()
+        states_are_news = self._states_are_news(states)
+        if not news and not progress and not states_are_news:
             return
-        version, gone = self._link.report(list(news.values()), {run: encode(value) for run, value in progress.items()})
+        version, gone = self._link.report(
+            list(news.values()),
+            {run: encode(value) for run, value in progress.items()},
+            states if states_are_news else None,
+        )
+        if states_are_news:
+            self._states, self._states_told_s = states, time.monotonic()
         over = [run for run, seen in news.items() if seen.phase is Phase.ENDED]
         with self._guard:
             self._told_version = max(self._told_version, version)
-            self._wanted = {run: want for run, want in (self._wanted or {}).items() if run not in over}
+            if self._news is not None:
+                left = {run: want for run, want in self._news.runs.items() if run not in over}
+                self._news = News(self._news.version, left, self._news.send, self._news.tunnels)
         for run, seen in news.items():
             self._reported[run] = seen
         for run in over:
@@ -307,41 +233,26 @@ class Agent:
                 self._stopping.add(run)
                 self._engine.stop(handles[run], 0.0)
 
+    def _states_are_news(self, states: tuple[NodeState, ...]) -> bool:
+        """Whether the cloud should hear now how the nodes stand."""
+        if not self._met or states == self._states:
+            return False
+        if self._states is None or _troubles(states) != _troubles(self._states):
+            return True
+        return time.monotonic() - self._states_told_s > BUSY_TOLD_S
+
     def _drop(self, run: str, handles: Mapping[str, Handle]) -> None:
         """The cloud has journaled the end of this run."""
         if run in handles:
             self._engine.forget(handles[run])
         for known in (self._reported, self._progress, self._never_started):
             known.pop(run, None)
+        self._shipper.forget(run)
         self._stopping.discard(run)
 
-    def _send_log(self, run: str, folder: Path) -> None:
-        """Send what is new in a run's log.
 
-        `sent.json` remembers how far both ends are, since rotation may have left a gap between them.
-        """
-        marks = folder / "sent.json"
-        here, there = json.loads(marks.read_bytes()) if marks.exists() else (0, 0)
-        while True:
-            part = self._engine.read_log(Handle(str(folder)), here)
-            if part.gap:
-                here += part.gap
-            if not part.body:
-                return
-            try:
-                self._link.log(run, there, part.body)
-                there += len(part.body)
-                here = part.next_offset
-            except ForebayError as error:
-                if not error.found.isdigit():
-                    if isinstance(error, Unavailable):
-                        raise
-                    return  # the cloud doesn't want this log
-                ahead = int(error.found) - there  # it got some that we didn't note, before one of us was killed
-                there, here = there + ahead, here + ahead
-            draft = marks.with_suffix(".draft")
-            draft.write_text(json.dumps([here, there]))
-            draft.rename(marks)
+def _troubles(states: tuple[NodeState, ...]) -> set[tuple[str, Condition]]:
+    return {(state.name, state.condition) for state in states if state.condition is not Condition.UP}
 
 
 def _unstarted(run: str, outcome: Outcome, reason: str) -> Seen:
@@ -389,12 +300,15 @@ def wait_for(files: Sequence[Path], patience_s: float = 30.0) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m forebay.centre.agent", description="Joins this machine to a cloud. `forebay up` starts it."
+        prog="python -m forebay.centre.agent",
+        description="Joins a centre to a cloud. `forebay up` and `forebay centre join` start it.",
     )
-    parser.add_argument("--home", required=True, type=Path, help="the centre's folder")
-    parser.add_argument("--cloud", required=True, help="the cloud's address, or a file that will hold it")
-    parser.add_argument("--token-file", required=True, type=Path)
-    parser.add_argument("--nodes", required=True, type=Path, help="JSON file: the nodes of this centre")
+    parser.add_argument(
+        "--home", required=True, type=Path, help="the centre's folder; what isn't said here is in its centre.toml"
+    )
+    parser.add_argument("--cloud", help="the cloud's address, or a file that will hold it")
+    parser.add_argument("--key-file", type=Path, help="default: `key` in the home")
+    parser.add_argument("--nodes", type=Path, help="JSON file: the nodes of this machine; default: those that are found")
     parser.add_argument(
         "--base", action="append", default=[], metavar="CHIP=PYTHON", help="the base environment of a chip; '*' for all others"
     )
@@ -403,16 +317,18 @@ def main() -> None:
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    base = dict(item.split("=", 1) for item in asked.base)
-    nodes = tuple(decode(Node, node) for node in json.loads(asked.nodes.read_bytes()))
+    if asked.cloud:
+        told = Settings(cloud=asked.cloud, base=dict(item.split("=", 1) for item in asked.base), trust_all=asked.trust_all)
+    else:
+        told = settings.read(asked.home)
+    key_file = asked.key_file or asked.home / settings.KEY
     alone = only_agent(asked.home)
-    shim = asked.shim or layout.shim(asked.home)
-    pythons = {chip: Path(python) for chip, python in base.items()}
     # First of all, so that the import of torch and the compiling, which come next, take no core from a cloud that is starting.
-    wait_for([asked.token_file] if "://" in asked.cloud else [asked.token_file, Path(asked.cloud)])
-    engine = Local(asked.home, nodes=nodes, base=pythons, trust_all=asked.trust_all, shim=shim)
-    builds = build_carriers(asked.home, shim, set(base.values()))
-    agent = Agent(asked.home, engine, Link(asked.cloud, asked.token_file.read_text().strip()), builds)
+    wait_for([key_file] if "://" in told.cloud else [key_file, Path(told.cloud)])
+    shim = asked.shim or layout.shim(asked.home)
+    engine = engines.open_engine(asked.home, told, nodes=asked.nodes, shim=shim)
+    builds = build_carriers(asked.home, shim, set(told.base.values())) if told.engine == "local" else []
+    agent = Agent(asked.home, engine, Link(told.cloud, key_file.read_text().strip()), builds, kind=told.engine)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: agent.stop())
     agent.run()

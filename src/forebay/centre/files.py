@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 
-def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Replace `path` by this value, readable by its owner only. `durable`: it also survives a power cut once this returns."""
+def write_json(path: Path, value: Any, *, durable: bool = False, mode: int = 0o600) -> None:
+    """Replace `path` by this value, readable by its owner only unless `mode` says otherwise.
+
+    `durable`: it also survives a power cut once this returns.
+    """
+    write_text(path, json.dumps(value, ensure_ascii=False), durable=durable, mode=mode)
+
+
+def write_text(path: Path, text: str, *, durable: bool = False, mode: int = 0o600) -> None:
+    """The same for a text."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        os.write(descriptor, json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape"))
+        os.write(descriptor, text.encode("utf-8", "surrogateescape"))
         if durable:
             os.fsync(descriptor)
     finally:
@@ -21,6 +30,16 @@ def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
     os.replace(draft, path)
     if durable:
         sync_folder(path.parent)
+
+
+def exchange(folder: Path, place: Path) -> None:
+    """Put a folder in the place of another, which is removed. Between the two there may be none for a moment."""
+    gone = place.with_name(f".gone-{place.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    if place.exists():
+        place.rename(gone)
+    folder.rename(place)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,6 +11,8 @@ home/
     log/             what it printed, in files named after their first byte's offset
     supervisor.log   what the supervisor itself had to complain about
     work/  tmp/      the unpacked bundle, and its temporary files
+    share-0/ …       of a run over several machines: each machine's part, laid out as above
+    meeting.json     and the port where their ranks meet
   outputs/<job>/     what the job leaves; outlives its attempts
   store/bundles/     packed code, by hash
   store/data/<organisation>/<version>/
@@ -112,3 +114,17 @@ def work(run_dir: Path) -> Path:
 
 def temporary(run_dir: Path) -> Path:
     return run_dir / "tmp"
+
+
+def door(run_dir: Path) -> Path:
+    """Where a program of the run may listen for people who come through the cloud (`job/door.py`)."""
+    return temporary(run_dir) / "door"
+
+
+def share(run_dir: Path, number: int) -> Path:
+    """The folder of one share of a run over several machines; it looks like that of a run on one."""
+    return run_dir / f"share-{number}"
+
+
+def meeting(run_dir: Path) -> Path:
+    return run_dir / "meeting.json"

@@ -26,9 +26,10 @@ from pathlib import Path
 from forebay import codec
 from forebay.centre import files, isolation, layout, leftovers, log, order, supervisor, work
 from forebay.centre.order import Order
-from forebay.centre.spec import Handle, Outcome, Phase, Progress, Seen, Spec
-from forebay.chips.node import Node
-from forebay.errors import BadInput, Conflict, Unknown
+from forebay.centre.spec import Handle, Outcome, Phase, Piece, Progress, Seen, Spec
+from forebay.chips.node import Node, NodeState
+from forebay.errors import BadInput, Conflict, Unavailable, Unknown
+from forebay.units import MIB
 
 ANY = "*"  # the key of the base environment for chips that have none of their own
 STANDBY_AFTER_S = 2.0  # the next standby imports when the run that took the last one has had its own start
@@ -58,9 +59,11 @@ class Local:
         standby: bool = True,
         shim: Path | None = None,
         build_env: Mapping[str, str] | None = None,
+        fate: bool = False,
     ) -> None:
         """`base`: chip (or "*") to its base environment's Python. `shim`: where the carrier of CUDA's words is compiled to,
-        if not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL.
+        if not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL. `fate`: runs end with this process, by
+        force.
 
         Takes up what an earlier engine over the same home left: its runs are remembered, and one that it had only written down
         is started.
@@ -79,14 +82,19 @@ class Local:
         self._standby: _Standby | None = None
         self._wants_standby = standby
         self._timer: threading.Timer | None = None
+        self._fate = os.pipe2(os.O_CLOEXEC) if fate else None
         self._lay_home_out()
-        for handle in self.handles():
+        for handle in self.handles().values():
             if self._unbegun(handle):
                 self._start(handle)
         self._replace_standby()
 
     def nodes(self) -> tuple[Node, ...]:
         return self._nodes
+
+    def states(self) -> tuple[NodeState, ...]:
+        """None: whoever can ask is on the machine, and its cards are all ours."""
+        return ()
 
     def launch(self, spec: Spec) -> Handle:
         run_dir = layout.run(self._home, spec.name)
@@ -144,9 +152,9 @@ class Local:
         with os.fdopen(descriptor, "wb", buffering=0) as control:
             control.write(b"stop\n")
 
-    def handles(self) -> tuple[Handle, ...]:
+    def handles(self) -> dict[str, Handle]:
         runs = self._home / "runs"
-        return tuple(Handle(str(path)) for path in sorted(runs.iterdir()) if layout.spec(path).exists())
+        return {path.name: Handle(str(path)) for path in sorted(runs.iterdir()) if layout.spec(path).exists()}
 
     def forget(self, handle: Handle) -> None:
         run_dir = Path(handle)
@@ -163,9 +171,20 @@ class Local:
         """What the run last printed about its work."""
         return supervisor.last_progress(self._known(handle))
 
-    def read_log(self, handle: Handle, offset: int) -> log.Part:
-        """What the run printed, from this offset on."""
-        return log.read(layout.log(self._known(handle)), offset)
+    def read_log(self, handle: Handle, marks: Mapping[str, int], most: int = MIB) -> Piece | None:
+        """What the run printed, from this mark on."""
+        return read_share(self._known(handle), "0", marks, most)
+
+    def dial(self, handle: Handle) -> socket.socket:
+        return knock(layout.door(self._known(handle)))
+
+    def output(self, job: str) -> Path:
+        return layout.output(self._home, job)
+
+    def take_in(self, job: str, organisation: str, folder: Path) -> None:
+        gid = isolation.gid(self._home, organisation, root=self._root, trust_all=self._trust_all)
+        isolation.give(folder, gid, gid)
+        files.exchange(folder, layout.output(self._home, job))
 
     def imports_torch(self, sha256: str) -> bool:
         """Whether a bundle that is here speaks of torch anywhere, so that its ranks want a carrier and a warm start."""
@@ -226,7 +245,10 @@ class Local:
 
     def _start(self, handle: Handle) -> None:
         """Start a supervisor. If another has the run's lock, this one leaves at once."""
-        self._supervisors[handle] = _detached(_supervisor([handle]), layout.complaints(Path(handle)))
+        ours = (self._fate[0],) if self._fate else ()
+        self._supervisors[handle] = _detached(
+            _supervisor([handle, *map(str, ours)]), layout.complaints(Path(handle)), pass_fds=ours
+        )
 
     def _hand_over(self, standby: _Standby, handle: Handle) -> None:
         self._supervisors[handle] = standby.process
@@ -301,6 +323,30 @@ class Local:
             return False
         os.close(lock)
         return not layout.status(run_dir).exists()
+
+
+def read_share(run_dir: Path, share: str, marks: Mapping[str, int], most: int) -> Piece | None:
+    """The next lines that the supervisor of one share wrote down."""
+    offset = marks.get(share, 0)
+    part = log.read(layout.log(run_dir), offset, most)
+    if not part.body:
+        return None
+    return Piece(share=share, start=offset + part.gap, end=part.next_offset, body=part.body)
+
+
+def knock(door: Path) -> socket.socket:
+    """Connect to a run's door on this machine."""
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        folder = os.open(door.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            line.connect(f"/proc/self/fd/{folder}/{door.name}")  # a socket's whole name has 107 bytes at most
+        finally:
+            os.close(folder)
+    except OSError as error:
+        line.close()
+        raise Unavailable("The run's door isn't open.", asked=str(door), found=error.strerror or str(error)) from error
+    return line
 
 
 def _detached(command: list[str], complaints: Path, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:

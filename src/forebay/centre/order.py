@@ -2,7 +2,7 @@
 
 Asked:  which process gets which number, core, card and variable?
 Answer: pure functions of the order. The supervisor reads them out to the parent of the ranks (`job/wire.py` names the fields).
-Limits: one machine: the shares of a spec are nodes of this machine, real or pretend.
+        A run over several machines has an order for each share; all but the ranks in it is the same (`for_share`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forebay.centre.spec import Spec
@@ -38,7 +38,7 @@ class Order:
     spec: Spec
     home: str
     base: str  # the Python of the chip's base environment
-    places: tuple[Place, ...]
+    places: tuple[Place, ...]  # the ranks that are started here
     visible_env: str | None  # the chip's visible-devices variable
     torch: str  # "import": ranks come out of a parent that has imported torch; "carry": they may import it themselves; "none"
     shim: str  # folder of the compiled carrier of CUDA's words
@@ -48,6 +48,26 @@ class Order:
     gid: int | None = None
     run_gid: int | None = None  # a group of this run alone, to find what is left of it
     build_env: Mapping[str, str] = field(default_factory=dict)  # for pip, set by the operator
+    world: int = 0  # ranks of the whole run; 0: those that are started here
+    address: str = "127.0.0.1"  # where the ranks of the first share are reached
+    meeting: str = ""  # file in which the first share's supervisor leaves the port of the rendezvous; empty: one share is all
+
+    @property
+    def ranks(self) -> int:
+        """Of the whole run."""
+        return self.world or len(self.places)
+
+    @property
+    def first(self) -> bool:
+        """Whether rank 0 is started here, and with it the rendezvous."""
+        return self.places[0].rank == 0
+
+
+def for_share(whole: Order, share: int, *, cards: tuple[int, ...] = (), meeting: str = "") -> Order:
+    """The part of an order that one machine carries out. `cards`: those that its engine really gave, if it picks them itself."""
+    mine = tuple(replace(place, cards=cards or place.cards) for place in whole.places if place.group == share)
+    alone = len({place.group for place in whole.places}) == 1
+    return replace(whole, places=mine, world=whole.ranks, meeting="" if alone else meeting)
 
 
 def places(spec: Spec, nodes: tuple[Node, ...]) -> tuple[Place, ...]:
@@ -111,9 +131,9 @@ def shared_environment(order: Order, run_dir: str, output: str, python: str, ove
         USER=f"org-{spec.organisation}",
         LOGNAME=f"org-{spec.organisation}",
         TMPDIR=f"{run_dir}/tmp",
-        WORLD_SIZE=str(len(order.places)),
+        WORLD_SIZE=str(order.ranks),
         ROLE_NAME="default",
-        ROLE_WORLD_SIZE=str(len(order.places)),
+        ROLE_WORLD_SIZE=str(order.ranks),
         TORCHELASTIC_RUN_ID=spec.name,
         TORCHELASTIC_RESTART_COUNT=restarts,
         TORCHELASTIC_MAX_RESTARTS=restarts,
@@ -185,8 +205,9 @@ def begin(
     env: dict[str, str],
     view: dict[str, Any],
     packages: str | None,
+    port: int | None = None,
 ) -> dict[str, Any]:
-    """The packet that begins a run; `job/wire.py` says what its fields mean."""
+    """The packet that begins a run; `job/wire.py` says what its fields mean. `port`: of a rendezvous that is kept elsewhere."""
     return {
         "say": "begin",
         "ranks": len(order.places),
@@ -197,6 +218,8 @@ def begin(
         "python": python,
         "env": env,
         "store": start != "exec",
+        "address": order.address,
+        "port": port,
         "view": view,
         "uid": order.uid,
         "gid": order.gid,

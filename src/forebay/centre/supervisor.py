@@ -6,7 +6,7 @@ Answer: a small process of its own, in its own session. It holds the run's lock 
         What it has seen is in status.json at any moment, so whoever comes later needs nobody to ask.
 Limits: it never retries and never chooses. If it is killed, its ranks die with it, and the next look() sweeps up and says "lost".
 
-    python -c "from forebay.centre.supervisor import main; main()" RUN_DIR
+    python -c "from forebay.centre.supervisor import main; main()" RUN_DIR [FD]     with FD: end, by force, when it is closed
     ... --standby FD HOME BASE SHIM CARDS COOKIE      wait with a crew that has imported torch; the run's folder comes over FD
 """
 
@@ -37,6 +37,7 @@ from forebay.units import KIB
 
 TICK_S = 2.0  # between two looks at the output folder and two signs of life
 PROGRESS_S = 0.5
+MEET_S = 0.05  # between two looks for the rendezvous
 CARRIERS = {"": "", "native": "native", "simulated": "simulated cuda device", "mapped": "mapped to cpu"}  # in words
 FAILURE_GRACE_S = 5.0  # for the other ranks, after one has failed
 _CHUNK = 64 * KIB
@@ -58,7 +59,7 @@ def main() -> None:
             crew.hurry(True)
             attend(run_dir, crew)
     else:
-        attend(Path(sys.argv[1]), None)
+        attend(Path(sys.argv[1]), None, fate=int(sys.argv[2]) if sys.argv[2:] else None)
 
 
 def wait_for_a_run(agent: socket.socket, crew: Crew) -> Path | None:
@@ -74,15 +75,19 @@ def wait_for_a_run(agent: socket.socket, crew: Crew) -> Path | None:
             return None
 
 
-def attend(run_dir: Path, crew: Crew | None) -> None:
-    """Carry one run out, from the lock to the last process. Does nothing when it is another's, or over."""
+def attend(run_dir: Path, crew: Crew | None, *, fate: int | None = None) -> Outcome | None:
+    """Carry one run, or one share of it, out, from the lock to the last process. Does nothing when it is another's, or over.
+
+    `fate`: a pipe's reading end. When its other end is closed, we and all ranks die at once: for an engine whose death must
+    not leave processes behind, because it would give their cards to somebody else.
+    """
     lock = wait_for_lock(run_dir)
     if lock is None:
         if crew is not None:
             crew.hang_up()
-        return
+        return None
     wanted = codec.decode(Order, files.read_json(layout.spec(run_dir)), strict=False)
-    Supervisor(run_dir, wanted, lock, crew).carry_out()
+    return Supervisor(run_dir, wanted, lock, crew, fate).carry_out()
 
 
 def wait_for_lock(run_dir: Path) -> int | None:
@@ -139,7 +144,7 @@ class _Stop(Exception):
 class Supervisor:
     """One run being carried out. Its methods are in the order in which they happen."""
 
-    def __init__(self, run_dir: Path, wanted: Order, lock: int, crew: Crew | None) -> None:
+    def __init__(self, run_dir: Path, wanted: Order, lock: int, crew: Crew | None, fate: int | None = None) -> None:
         self.run_dir = run_dir
         self.order = wanted
         self.home = Path(wanted.home)
@@ -160,15 +165,20 @@ class Supervisor:
         self.first_bad: tuple[int, int] | None = None
         self.hung_up = True  # there is nobody on the wire yet
         self.refusal = ""
+        self.port: int | None = None  # of the rendezvous, when another share keeps it
         self.stop_grace_s: float | None = None
+        self.signalled = False
         self.forced = False
         self.kill_at_s: float | None = None
         self.next_tick_s = 0.0
         self.next_progress_s = 0.0
+        if fate is not None:
+            os.set_blocking(fate, False)
+            self.selector.register(fate, selectors.EVENT_READ, lambda: self._share_fate(fate))
 
     # From the lock to the last process.
 
-    def carry_out(self) -> None:
+    def carry_out(self) -> Outcome:
         self._beat()
         self._say(self.seen)
         self._listen()
@@ -177,12 +187,18 @@ class Supervisor:
             python, packages, argv, view = self._prepare()
             ending = self._conduct(python, packages, argv, view)
         except _Stop:
-            ending = Ending(Outcome.STOPPED, "It was asked to stop before its ranks were started.")
+            ending = self._stopped("before its ranks were started")
         except ForebayError as error:
             ending = Ending(Outcome.UNPREPARED, str(error))
         except OSError as error:
             ending = Ending(Outcome.UNPREPARED, f"The run could not be laid out: {error}")
         self._finish(ending)
+        return ending.outcome
+
+    def _stopped(self, how: str = "") -> Ending:
+        """What to say of a run that was told to stop: by us, or by a signal from its machine or its centre."""
+        asked = "Its centre ended it (SIGTERM)" if self.signalled else "It was asked to stop"
+        return Ending(Outcome.PREEMPTED if self.signalled else Outcome.STOPPED, f"{asked}{f' {how}' if how else ''}.")
 
     def _prepare(self) -> tuple[str, Path | None, list[str], dict[str, Any]]:
         """Folders, code, packages. Returns the Python, the packages laid over it, the command, and what of the files a rank
@@ -286,6 +302,7 @@ class Supervisor:
             env=env,
             view=view,
             packages=str(packages) if packages is not None else None,
+            port=self._meet(),
         )
         self._heed()
         self._say(
@@ -301,8 +318,7 @@ class Supervisor:
         if self.refusal:
             return Ending(Outcome.UNPREPARED, self.refusal)
         if self.stop_grace_s is not None:
-            how = f", and was killed after {self.stop_grace_s:g} s" if self.forced else ""
-            return Ending(Outcome.STOPPED, f"It was asked to stop{how}.")
+            return self._stopped(f"and was killed after {self.stop_grace_s:g} s" if self.forced else "")
         if self.first_bad is not None:
             rank, code = self.first_bad
             return Ending(Outcome.FAILED, in_words(f"Rank {rank}", code), code, rank)
@@ -310,6 +326,17 @@ class Supervisor:
             code = crew.hang_up()
             return Ending(Outcome.FAILED, in_words("The process that had started the ranks", code), code)
         return Ending(Outcome.SUCCEEDED, "Every rank ended well.", 0)
+
+    def _meet(self) -> int | None:
+        """Wait until the first share's supervisor has said where the ranks meet. None: we are the first, or alone."""
+        if self.order.first or not self.order.meeting:
+            return None
+        meeting = Path(self.order.meeting)
+        while (found := files.read_json(meeting)) is None:
+            self.next_tick_s = min(self.next_tick_s, time.monotonic() + MEET_S)
+            self._turn()
+            self._heed()
+        return int(found["port"])
 
     def _finish(self, ending: Ending) -> None:
         """See the last process out, and say how it ended."""
@@ -321,7 +348,7 @@ class Supervisor:
         self._drain()
         self._note_progress()
         now_ns = time.time_ns()
-        found = self.shelf.scan() if self.output.is_dir() else ()
+        found = self.shelf.scan() if self.order.first and self.output.is_dir() else ()
         seen = replace(
             self.seen,
             phase=Phase.ENDED,
@@ -366,7 +393,8 @@ class Supervisor:
     def _tick(self) -> None:
         self._beat()
         self._reap()
-        if self.seen.phase is Phase.RUNNING:
+        self._heed()  # on another machine than the engine's the file is seen, and the pipe isn't
+        if self.seen.phase is Phase.RUNNING and self.order.first:  # one look is enough, where all see the same folder
             found = self.shelf.scan()
             if found != self.seen.artefacts:
                 self._say(
@@ -387,6 +415,9 @@ class Supervisor:
             case None:
                 self.hung_up = True
                 self.selector.unregister(crew.socket)
+            case {"say": "meeting", "port": port}:
+                if self.order.meeting:
+                    self._persist(lambda: files.write_json(Path(self.order.meeting), {"port": port}, mode=0o644))
             case {"say": "refused", "reason": reason}:
                 hint = "Run the engine as root with CAP_SYS_ADMIN, or open these folders to others (chmod o+x)."
                 self.refusal = f"The ranks could not be shut in: {reason}. {hint}"
@@ -456,9 +487,15 @@ class Supervisor:
 
     def _signalled(self, descriptor: int) -> None:
         os.read(descriptor, 4096)
-        if self.stop_grace_s is None:
+        if files.read_json(layout.stop(self.run_dir)) is None:
+            self.signalled = True
             files.write_json(layout.stop(self.run_dir), {"grace_s": self.order.spec.grace_s})
         self._heed()
+
+    def _share_fate(self, descriptor: int) -> None:
+        """Whoever started us has something to say, which is only that he is gone. The parent of the ranks dies with us."""
+        if not os.read(descriptor, 1):
+            os._exit(1)
 
     def _heed(self) -> None:
         wish = files.read_json(layout.stop(self.run_dir))

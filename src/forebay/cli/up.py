@@ -158,7 +158,7 @@ def start_agent(folder: Path, bases: dict[str, Path], *, trust_all: bool) -> Non
         str(home),
         "--cloud",
         str(folder / "address"),
-        "--token-file",
+        "--key-file",
         str(folder / "centre.token"),
     ]
     agent += ["--nodes", str(home / "nodes.json")]

@@ -143,8 +143,8 @@ class _Family:
         os.set_blocking(self.wake, False)
         signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        port = self._open_store() if self.begin.store else keeper.free_port()
-        where = dict(keeper.address(port, kept=self.begin.store))
+        port = self.begin.port if self.begin.port is not None else self._open_meeting()
+        where = dict(keeper.variables(self.begin.address, port, kept=self.begin.store))
         for mine, streams in places:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -161,8 +161,13 @@ class _Family:
         self._watch()
         return None
 
+    def _open_meeting(self) -> int:
+        port = self._open_store() if self.begin.store else keeper.free_port(self.begin.address)
+        send(self.sock, {"say": "meeting", "port": port})
+        return port
+
     def _open_store(self) -> int:
-        listening = keeper.listen()
+        listening = keeper.listen(self.begin.address)
         port = int(listening.getsockname()[1])
         self.keeper = os.fork()
         if self.keeper == 0:

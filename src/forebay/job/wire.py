@@ -7,6 +7,7 @@ Answer: over a socket of packets, one JSON text a packet. File descriptors of a 
                             {"say": "rank", ...}      one a rank, with its stdout and stderr; the fields of `Rank`
                             {"say": "signal", "number": 15}
     parent -> supervisor    {"say": "ready", "executable", "prefixes", "path", "version", "carrier", "why"}
+                            {"say": "meeting", "port": 29500}         where the ranks of all shares meet
                             {"say": "started", "pids": [...]}
                             {"say": "refused", "reason": "..."}
                             {"say": "exit", "rank": 0, "code": 0}     negative: the signal
@@ -40,9 +41,11 @@ class Begin:
     env: dict[str, str]
     store: bool  # keep a rendezvous store outside the ranks
     view: dict[str, Any]  # see confine.enter; empty: the machine as it is
+    address: str = "127.0.0.1"  # where the ranks meet: the machine of rank 0
     uid: int | None = None
     gid: int | None = None
     groups: tuple[int, ...] = ()
+    port: int | None = None  # of the rendezvous, if it is kept by another share; None: it is opened here
     packages: str | None = None  # the tenant's own site-packages, laid over the base's
 
 

@@ -1,0 +1,146 @@
+"""The agent's side of the API under /api/v1/agent. It only dials out.
+
+Asked:  what do a centre and its cloud say to each other?
+Answer: everything is a state that may be told twice: "these are my nodes", "this is wanted here", "this is what I see". Content
+        travels by its hash, a message of chunks at a time, so that a link that breaks costs one message.
+Limits: HTTP, and HTTPS with the system's certificates or those in SSL_CERT_FILE.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from forebay import __version__
+from forebay.centre.spec import Seen, Spec
+from forebay.chips.node import Node, NodeState
+from forebay.codec import decode, encode
+from forebay.data.manifest import Manifest, check
+from forebay.errors import Unavailable, from_json
+
+WAIT_S = 20.0  # how long a request for news may hang at the cloud
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A run that the cloud wants here."""
+
+    spec: Spec
+    stop: str
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the cloud wants of this centre, whole."""
+
+    version: int
+    runs: Mapping[str, Wanted]
+    send: tuple[str, ...] = ()  # runs of this centre whose output is wanted elsewhere
+    tunnels: Mapping[str, str] = field(default_factory=dict)  # people who want to talk to a run: tunnel -> run
+
+
+def address(cloud: str) -> str:
+    """The cloud's address, as given or as it stands in a file."""
+    text = cloud if "://" in cloud else Path(cloud).read_text().strip()
+    return text.rstrip("/")
+
+
+class Link:
+    """Requests of one centre, shown by its key to be its own."""
+
+    def __init__(self, cloud: str, key: str) -> None:
+        """`cloud`: its address, or the file in which it writes its address when it starts."""
+        self._cloud = cloud
+        self._http = httpx.Client(
+            base_url=address(cloud) + "/api/v1/agent",
+            headers={"Authorization": f"Bearer {key}", "User-Agent": f"forebay-agent/{__version__}"},
+            timeout=httpx.Timeout(WAIT_S + 10, connect=5.0),
+            trust_env=False,
+            verify=ssl.create_default_context(),  # the system's certificates, or those in SSL_CERT_FILE
+        )
+
+    # Who we are, and how our nodes stand.
+
+    def hello(self, engine: str, nodes: tuple[Node, ...] | None) -> None:
+        """`nodes` None: the engine doesn't know them now, and what was said before stands."""
+        self._ask("POST", "/hello", json={"version": __version__, "engine": engine, "nodes": encode(nodes)})
+
+    def report(
+        self, seen: Sequence[Seen], progress: Mapping[str, Any], states: tuple[NodeState, ...] | None
+    ) -> tuple[int, list[str]]:
+        """Returns the version of `wanted` that knows of this, and which of our runs the cloud doesn't want.
+
+        `states` None: nothing has changed.
+        """
+        body: dict[str, Any] = {"seen": encode(tuple(seen)), "progress": dict(progress)}
+        if states is not None:
+            body["states"] = encode(states)
+        answer = self._ask("POST", "/report", json=body)
+        return answer["version"], answer["gone"]
+
+    # What is wanted here.
+
+    def wanted(self, after: int) -> News:
+        body = self._ask("GET", "/wanted", params={"after": after, "wait_s": WAIT_S if after >= 0 else 0})
+        runs = [Wanted(decode(Spec, run["spec"], strict=False), run["stop"], run["grace_s"]) for run in body["runs"]]
+        return News(body["version"], {run.spec.name: run for run in runs}, tuple(body.get("send", ())), body.get("tunnels", {}))
+
+    def bundle(self, run: str) -> bytes:
+        return self._answer("GET", f"/bundles/{run}").content
+
+    def manifest(self, run: str, version: str) -> Manifest:
+        return self._manifest(f"/manifests/{run}/{version}")
+
+    def chunks(self, run: str, version: str, wanted: Sequence[str]) -> bytes:
+        return self._answer("POST", f"/chunks/{run}/{version}", json=list(wanted)).content
+
+    # What runs print and leave.
+
+    def log(self, run: str, offset: int, body: bytes) -> None:
+        self._ask("POST", f"/runs/{run}/log", params={"offset": offset}, content=body)
+
+    def output(self, run: str, of: str) -> Manifest:
+        """What the run `of` has left, for a run that needs it here. Unavailable as long as the cloud hasn't got it."""
+        return self._manifest(f"/outputs/{run}/{of}")
+
+    def output_chunks(self, run: str, of: str, wanted: Sequence[str]) -> bytes:
+        return self._answer("POST", f"/outputs/{run}/{of}/chunks", json=list(wanted)).content
+
+    def missing(self, run: str, manifest: Manifest) -> list[str]:
+        """Which chunks of a run's output the cloud doesn't have."""
+        missing: list[str] = self._ask("POST", f"/outputs/{run}/missing", json=encode(manifest))["missing"]
+        return missing
+
+    def send_chunks(self, run: str, message: bytes) -> None:
+        self._ask("POST", f"/outputs/{run}/chunks", content=message)
+
+    def keep_output(self, run: str, manifest: Manifest) -> None:
+        self._ask("PUT", f"/outputs/{run}", json=encode(manifest))
+
+    def _manifest(self, path: str) -> Manifest:
+        manifest = decode(Manifest, self._ask("GET", path))
+        check(manifest)
+        return manifest
+
+    def _ask(self, method: str, path: str, **what: Any) -> Any:
+        return self._answer(method, path, **what).json()
+
+    def _answer(self, method: str, path: str, **what: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **what)
+        except httpx.TransportError as error:
+            self._http.base_url = address(self._cloud) + "/api/v1/agent"  # it may have come back elsewhere
+            raise Unavailable("The cloud doesn't answer.", found=str(error) or type(error).__name__) from error
+        if response.status_code >= 400:
+            try:
+                problem = from_json(response.json()["error"])
+            except (ValueError, KeyError):
+                problem = Unavailable("The cloud's answer makes no sense.", found=f"HTTP {response.status_code}")
+            raise problem
+        return response
