@@ -27,6 +27,7 @@ from forebay import codec
 from forebay.centre import files, isolation, layout, leftovers, log, order, supervisor, work
 from forebay.centre.order import Order
 from forebay.centre.spec import Handle, Outcome, Phase, Piece, Progress, Seen, Spec
+from forebay.chips import catalogue
 from forebay.chips.node import Node, NodeState
 from forebay.errors import BadInput, Conflict, Unavailable, Unknown
 from forebay.units import MIB
@@ -60,10 +61,11 @@ class Local:
         shim: Path | None = None,
         build_env: Mapping[str, str] | None = None,
         fate: bool = False,
+        check: str = "1h",
     ) -> None:
         """`base`: chip (or "*") to its base environment's Python. `shim`: where the carrier of CUDA's words is compiled to,
         if not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL. `fate`: runs end with this process, by
-        force.
+        force. `check`: a run's cards are looked at first if the last good look is older, or never.
 
         Takes up what an earlier engine over the same home left: its runs are remembered, and one that it had only written down
         is started.
@@ -82,6 +84,7 @@ class Local:
         self._standby: _Standby | None = None
         self._wants_standby = standby
         self._timer: threading.Timer | None = None
+        self._check = check
         self._fate = os.pipe2(os.O_CLOEXEC) if fate else None
         self._lay_home_out()
         for handle in self.handles().values():
@@ -218,16 +221,21 @@ class Local:
         places = order.places(spec, self._nodes)
         base = self._base_of(spec.chip, pretend=spec.pretend)
         identity = isolation.identify(self._home, spec.organisation, root=self._root, trust_all=self._trust_all)
-        visible_env, device_type = _names_of(spec.chip)
+        chip = catalogue.find(spec.chip)
+        torch = ("import" if spec.entry.endswith(".py") else "carry") if self.imports_torch(spec.bundle) else "none"
         return Order(
             spec=spec,
             home=str(self._home),
             base=base,
             places=places,
-            visible_env=visible_env,
-            torch=("import" if spec.entry.endswith(".py") else "carry") if self.imports_torch(spec.bundle) else "none",
+            visible_env=chip.visible_devices_env,
+            torch=torch,
             shim=self._shim,
-            can_fork=spec.pretend or device_type in _FORKABLE,
+            can_fork=spec.pretend or chip.device_type in _FORKABLE,
+            check_before=torch != "none" and order.check_due(spec.checked_s_ago, self._check),
+            check_after=torch != "none" and self._check != "never",
+            device=chip.device_type,
+            backend=chip.backend or "gloo",
             cookie=secrets.token_hex(16),
             uid=identity.uid,
             gid=identity.gid,
@@ -371,14 +379,6 @@ def _supervisor(arguments: list[str]) -> list[str]:
     source = str(Path(__file__).resolve().parents[2])
     opening = f"import sys; sys.path.insert(0, {source!r}); from forebay.centre.supervisor import main; main()"
     return [sys.executable, "-I", "-S", "-c", opening, *arguments]
-
-
-def _names_of(chip: str) -> tuple[str | None, str]:
-    """The chip's visible-devices variable and torch's device type."""
-    from forebay.chips import catalogue
-
-    found = catalogue.find(chip)
-    return found.visible_devices_env, found.device_type
 
 
 def _preparing(run_dir: Path) -> Seen:
