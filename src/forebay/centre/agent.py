@@ -327,7 +327,11 @@ def main() -> None:
     wait_for([key_file] if "://" in told.cloud else [key_file, Path(told.cloud)])
     shim = asked.shim or layout.shim(asked.home)
     engine = engines.open_engine(asked.home, told, nodes=asked.nodes, shim=shim)
-    builds = build_carriers(asked.home, shim, set(told.base.values())) if told.engine == "local" else []
+    builds = (
+        build_carriers(asked.home, shim, {str(path) for path in engines.bases(asked.home, told, shim).values()})
+        if told.engine == "local"
+        else []
+    )
     agent = Agent(asked.home, engine, Link(told.cloud, key_file.read_text().strip()), builds, kind=told.engine)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: agent.stop())

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from forebay import codec
 from forebay.centre import files, isolation, layout, leftovers, log, order, supervisor, work
+from forebay.centre.base import ANY
 from forebay.centre.order import Order
 from forebay.centre.spec import Handle, Outcome, Phase, Piece, Progress, Seen, Spec
 from forebay.chips import catalogue
@@ -32,7 +33,6 @@ from forebay.chips.node import Node, NodeState
 from forebay.errors import BadInput, Conflict, Unavailable, Unknown
 from forebay.units import MIB
 
-ANY = "*"  # the key of the base environment for chips that have none of their own
 STANDBY_AFTER_S = 2.0  # the next standby imports when the run that took the last one has had its own start
 _FORKABLE = ("cpu", "cuda")  # device types whose driver importing torch doesn't touch
 

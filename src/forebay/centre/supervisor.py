@@ -263,6 +263,8 @@ class Supervisor:
         above = layout.environments(self.home, wanted.spec.organisation)
         gids = [gid for gid in (wanted.gid, wanted.run_gid) if gid is not None]
         needed = [(Path(path), False) for path in (*about["prefixes"], *about["path"], about["executable"])]
+        links = extra.get("PIP_FIND_LINKS", "")  # the site's own wheels
+        needed += [(Path(links), False)] if links.startswith("/") else []
         view = isolation.view([*needed, (above, True), (self.run_dir, True)], wanted.uid, gids)
         tmp = str(layout.temporary(self.run_dir))
         env = {
