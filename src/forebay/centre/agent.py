@@ -34,6 +34,7 @@ from forebay.centre.ship import Shipper
 from forebay.centre.spec import Engine, Handle, Outcome, Phase, Seen, Spec
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.codec import encode
+from forebay.data.remote import Remote
 from forebay.errors import Conflict, ForebayError, Unavailable
 
 log = logging.getLogger("forebay.agent")
@@ -46,14 +47,24 @@ BUSY_TOLD_S = 5.0  # between two tellings of which cards others hold; that a nod
 
 class Agent:
     def __init__(
-        self, home: Path, engine: Engine, link: Link, builds: Sequence[subprocess.Popen[bytes]] = (), *, kind: str = "local"
+        self,
+        home: Path,
+        engine: Engine,
+        link: Link,
+        builds: Sequence[subprocess.Popen[bytes]] = (),
+        *,
+        kind: str = "local",
+        remote: Remote | None = None,
     ) -> None:
-        """`builds`: processes that must have ended before a script that imports torch can start. `kind`: the engine's name."""
+        """`builds`: processes that must have ended before a script that imports torch can start. `kind`: the engine's name.
+
+        `remote`: a store that isn't in the home.
+        """
         self._engine = engine
         self._kind = kind
         self._builds = builds
         self._link = link
-        self._haul = Haul(home, engine, link)
+        self._haul = Haul(home, engine, link, remote)
         self._shipper = Shipper(home)
         self._guard = threading.Lock()  # over the next two
         self._news: News | None = None  # None: the cloud hasn't said yet
@@ -327,12 +338,11 @@ def main() -> None:
     wait_for([key_file] if "://" in told.cloud else [key_file, Path(told.cloud)])
     shim = asked.shim or layout.shim(asked.home)
     engine = engines.open_engine(asked.home, told, nodes=asked.nodes, shim=shim)
-    builds = (
-        build_carriers(asked.home, shim, {str(path) for path in engines.bases(asked.home, told, shim).values()})
-        if told.engine == "local"
-        else []
-    )
-    agent = Agent(asked.home, engine, Link(told.cloud, key_file.read_text().strip()), builds, kind=told.engine)
+    programs = {str(path) for path in engines.bases(asked.home, told, shim).values()} if told.engine == "local" else ()
+    builds = build_carriers(asked.home, shim, programs)
+    remote = Remote(told.store) if told.store else None
+    link = Link(told.cloud, key_file.read_text().strip())
+    agent = Agent(asked.home, engine, link, builds, kind=told.engine, remote=remote)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: agent.stop())
     agent.run()
