@@ -20,13 +20,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forebay.centre import engines, layout, settings
+from forebay.centre import engines, files, layout, settings
 from forebay.centre.haul import Haul
 from forebay.centre.link import Link, News, Wanted
 from forebay.centre.settings import Settings
@@ -60,6 +61,7 @@ class Agent:
 
         `remote`: a store that isn't in the home.
         """
+        self._home = home
         self._engine = engine
         self._kind = kind
         self._builds = builds
@@ -126,6 +128,11 @@ class Agent:
         nodes = self._engine.nodes()
         self._link.hello(self._kind, nodes or None)
         self._nodes, self._states, self._met = nodes, None, True
+        if nodes:
+            cards = Counter(dict.fromkeys(sorted({node.chip for node in nodes}), 0))
+            for node in nodes:
+                cards[node.chip] += len(node.cards)
+            files.write_json(self._home / "joined.json", {"at_ns": time.time_ns(), "nodes": len(nodes), "cards": dict(cards)})
 
     def _turn(self) -> bool:
         """Compare what is wanted with what is, once. True while something goes on."""

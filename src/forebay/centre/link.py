@@ -51,6 +51,16 @@ def address(cloud: str) -> str:
     return text.rstrip("/")
 
 
+def join(cloud: str, token: str, key_sha256: str) -> str:
+    """Exchange a token for a key whose hash is shown; the secret itself stays here. Returns the centre's name.
+
+    Said again with the same key, it is answered the same.
+    """
+    link = Link(cloud, token)
+    name: str = link._ask("POST", "/join", json={"key_sha256": key_sha256, "version": __version__})["centre"]
+    return name
+
+
 class Link:
     """Requests of one centre, shown by its key to be its own."""
 
