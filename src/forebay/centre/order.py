@@ -72,7 +72,15 @@ def for_share(whole: Order, share: int, *, cards: tuple[int, ...] = (), meeting:
     """The part of an order that one machine carries out. `cards`: those that its engine really gave, if it picks them itself."""
     mine = tuple(replace(place, cards=cards or place.cards) for place in whole.places if place.group == share)
     alone = len({place.group for place in whole.places}) == 1
-    return replace(whole, places=mine, world=whole.ranks, meeting="" if alone else meeting)
+    return replace(
+        whole,
+        places=mine,
+        world=whole.ranks,
+        meeting="" if alone else meeting,
+        # Two shares may lie on one machine, where each ends what is left of its own.
+        cookie=f"{whole.cookie}.{share}",
+        run_gid=None if whole.run_gid is None else whole.run_gid + share,
+    )
 
 
 def places(spec: Spec, nodes: tuple[Node, ...]) -> tuple[Place, ...]:
