@@ -174,7 +174,7 @@ def test_two_hundred_short_jobs_over_all_three_while_slurmctld_is_restarted(pool
         ["mlu370-x8"],
         ["mtt-s4000"],
         ["mlu370-x8"],
-        list(("ascend-910b", "mtt-s4000")),
+        ["ascend-910b", "mtt-s4000"],
     ]
     jobs = [
         pool.member.run(script, [f"{0.1 + i % 5 / 10:.1f}"], chips=menus[i % len(menus)], name=f"short-{i}", retries=0)["id"]
