@@ -25,7 +25,7 @@ _START = """#!/bin/sh
 # What a job of `forebay shell` starts: the door, with the environment's own Python.
 exec "$(command -v python3 || command -v python)" "$(dirname "$0")/forebay/job/door.py" "$@"
 """
-_TORCH = """# A line for the centre, which looks for it: what is started here may import torch, so CUDA's words are carried for it.
+_TORCH = """# A line for the centre, which looks for it: what starts here may import torch, so CUDA's words are carried for it.
 import torch
 """
 OVER_S = 20.0  # for a job whose door was told to close

@@ -33,6 +33,7 @@ from forebay.job.talk import Reader, Talk
 HUNGRY = 1 << 16  # an end that has more than this before it is given no more
 TOLD_S = 60.0  # for a visitor whose link is broken to hear how the shell ended that was all of the job
 LAST_WORDS_S = 2.0  # for telling visitors why the door closes
+MET_S = 60.0
 NOTICED_S = 10.0  # at least this often it looks around, though nobody woke it
 
 
@@ -316,9 +317,10 @@ def _listen_for_other_groups() -> list[socket.socket]:
 
 
 def wait_for_the_first(folder: Path) -> None:
-    """In the other ranks: until rank 0 is gone."""
+    """In the other ranks: until rank 0 is gone. One on another machine that never meets it takes it for gone, after a while."""
     afar = int(os.environ.get("GROUP_RANK", "0")) > 0
-    while not (folder / "door.over").exists():
+    until_s = time.monotonic() + MET_S
+    while not (folder / "door.over").exists() and (not afar or time.monotonic() < until_s):
         line = socket.socket(socket.AF_INET if afar else socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             if afar:
