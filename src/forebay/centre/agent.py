@@ -33,6 +33,7 @@ from forebay.centre.link import Link, News, Wanted
 from forebay.centre.settings import Settings
 from forebay.centre.ship import Shipper
 from forebay.centre.spec import Engine, Handle, Outcome, Phase, Seen, Spec
+from forebay.centre.tunnels import Tunnels
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.codec import encode
 from forebay.data.remote import Remote
@@ -68,6 +69,7 @@ class Agent:
         self._link = link
         self._haul = Haul(home, engine, link, remote)
         self._shipper = Shipper(home)
+        self._tunnels = Tunnels(engine, link)
         self._guard = threading.Lock()  # over the next two
         self._news: News | None = None  # None: the cloud hasn't said yet
         self._told_version = -1  # what the cloud knew when we last told it something; older news would start an ended run again
@@ -148,6 +150,7 @@ class Agent:
             elif want.stop and run not in self._stopping:
                 self._stopping.add(run)
                 self._engine.stop(handles[run], want.grace_s)
+        self._tunnels.serve(news.tunnels, handles)
         self._tell(handles)
         for run in news.send:
             self._haul_once(f"send {run}", partial(self._haul.send, run))

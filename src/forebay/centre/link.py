@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -64,16 +65,23 @@ def join(cloud: str, token: str, key_sha256: str) -> str:
 class Link:
     """Requests of one centre, shown by its key to be its own."""
 
-    def __init__(self, cloud: str, key: str) -> None:
+    def __init__(self, cloud: str, key: str, connections: int = 100) -> None:
         """`cloud`: its address, or the file in which it writes its address when it starts."""
         self._cloud = cloud
+        self._key = key
+        self._tunnels_version: int | None = None  # of the tunnels that we last heard of
         self._http = httpx.Client(
             base_url=address(cloud) + "/api/v1/agent",
             headers={"Authorization": f"Bearer {key}", "User-Agent": f"forebay-agent/{__version__}"},
             timeout=httpx.Timeout(WAIT_S + 10, connect=5.0),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             trust_env=False,
             verify=ssl.create_default_context(),  # the system's certificates, or those in SSL_CERT_FILE
         )
+
+    def twin(self, connections: int) -> Link:
+        """Another link to the same cloud, with connections of its own."""
+        return Link(self._cloud, self._key, connections)
 
     # Who we are, and how our nodes stand.
 
@@ -97,7 +105,9 @@ class Link:
     # What is wanted here.
 
     def wanted(self, after: int) -> News:
-        body = self._ask("GET", "/wanted", params={"after": after, "wait_s": WAIT_S if after >= 0 else 0})
+        known = {} if self._tunnels_version is None else {"tunnels_after": self._tunnels_version}
+        body = self._ask("GET", "/wanted", params={"after": after, "wait_s": WAIT_S if after >= 0 else 0, **known})
+        self._tunnels_version = body.get("tunnels_version")
         runs = [Wanted(decode(Spec, run["spec"], strict=False), run["stop"], run["grace_s"]) for run in body["runs"]]
         return News(body["version"], {run.spec.name: run for run in runs}, tuple(body.get("send", ())), body.get("tunnels", {}))
 
@@ -132,6 +142,22 @@ class Link:
 
     def keep_output(self, run: str, manifest: Manifest) -> None:
         self._ask("PUT", f"/outputs/{run}", json=encode(manifest))
+
+    # Tunnels to runs. `life` names this life of the agent.
+
+    def read_tunnel(self, tunnel: str, life: str, offset: int) -> tuple[bytes, str]:
+        """Bytes for the run from `offset` on, after a wait if need be; and why the tunnel is closed, after its last byte."""
+        answer = self._answer("GET", f"/tunnels/{tunnel}/up", params={"by": life, "offset": offset, "wait_s": WAIT_S})
+        return answer.content, unquote(answer.headers.get("Forebay-Closed", ""))
+
+    def write_tunnel(self, tunnel: str, life: str, offset: int, body: bytes) -> tuple[int, str]:
+        """Send what the run's door gave. Returns where the stream ends now, and why the tunnel is closed if it is."""
+        where = {"by": life, "offset": offset, "wait_s": WAIT_S}
+        answer = self._ask("POST", f"/tunnels/{tunnel}/down", params=where, content=body)
+        return answer["end"], answer["closed"]
+
+    def close_tunnel(self, tunnel: str, life: str, why: str) -> None:
+        self._ask("DELETE", f"/tunnels/{tunnel}", params={"by": life, "why": why})
 
     def _manifest(self, path: str) -> Manifest:
         manifest = decode(Manifest, self._ask("GET", path))

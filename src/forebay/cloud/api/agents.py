@@ -59,18 +59,29 @@ async def hello(body: dict[str, Any], desk: At, centre: Centre) -> Body:
 
 
 @router.get("/wanted")
-async def wanted(desk: At, centre: Centre, after: int = -1, wait_s: Annotated[float, Query(ge=0, le=60)] = 0.0) -> Body:
-    """What should run at this centre, whole. Waits up to `wait_s` while nothing has changed since version `after`."""
+async def wanted(
+    desk: At,
+    centre: Centre,
+    after: int = -1,
+    wait_s: Annotated[float, Query(ge=0, le=60)] = 0.0,
+    tunnels_after: int | None = None,
+) -> Body:
+    """What should run at this centre, whole, and the tunnels to what runs there. Waits up to `wait_s` while nothing has changed
+    since version `after`, and version `tunnels_after` of the tunnels.
+    """
     loop: Loop = desk.loop
     until = time.monotonic() + wait_s
-    while loop.wanted_version == after and (left := until - time.monotonic()) > 0:
+    while (loop.wanted_version, desk.tunnels.version) == (after, tunnels_after or desk.tunnels.version) and (
+        left := until - time.monotonic()
+    ) > 0:
         await loop.changed(left)
     runs = [
         {"spec": encode(spec_of(run, loop.state.t.jobs[run.job].job)), "stop": run.stop, "grace_s": run.grace_s}
         for run in loop.wanted.values()
         if run.allocation.centre == centre
     ]
-    return {"version": loop.wanted_version, "runs": runs}
+    tunnels = desk.tunnels.listing(centre, desk.is_live)
+    return {"version": loop.wanted_version, "runs": runs, "tunnels": tunnels, "tunnels_version": desk.tunnels.version}
 
 
 @router.post("/report")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
@@ -13,6 +14,7 @@ from forebay.cloud.loop import Body, Loop, Make
 from forebay.cloud.loop import Request as Once
 from forebay.cloud.menu import Reader
 from forebay.cloud.store import Store
+from forebay.cloud.tunnels import Tunnels
 from forebay.errors import BadInput, Unknown
 from forebay.units import MIB
 
@@ -24,11 +26,18 @@ class Desk:
         self.loop = loop
         self.store = store
         self.reader = Reader(store.empty_folder("reading"))
+        # Versions begin at the time, so that they are above those of the cloud's earlier lives.
+        self.tunnels = Tunnels(time.monotonic, time.time_ns() // 1000, loop.wake)
         self.heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
 
     @property
     def state(self) -> State:
         return self.loop.state
+
+    def is_live(self, run: str) -> bool:
+        """Whether a run holds cards."""
+        known = self.state.t.runs.get(run)
+        return known is not None and not known.outcome
 
 
 async def desk_of(request: Request) -> Desk:
