@@ -57,6 +57,7 @@ class Spec:
     pretend: bool = False
     grace_s: float = 10.0  # between "please stop" (SIGTERM) and SIGKILL
     time_limit_s: float | None = None  # of the ranks; the cloud ends them, an engine may want to know beforehand
+    checked_s_ago: float | None = None  # when its cards were last found to be well; None: never, or a run on one failed since
 
     @property
     def ranks(self) -> int:
