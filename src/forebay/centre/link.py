@@ -69,7 +69,6 @@ class Link:
         """`cloud`: its address, or the file in which it writes its address when it starts."""
         self._cloud = cloud
         self._key = key
-        self._tunnels_version: int | None = None  # of the tunnels that we last heard of
         self._http = httpx.Client(
             base_url=address(cloud) + "/api/v1/agent",
             headers={"Authorization": f"Bearer {key}", "User-Agent": f"forebay-agent/{__version__}"},
@@ -105,9 +104,7 @@ class Link:
     # What is wanted here.
 
     def wanted(self, after: int) -> News:
-        known = {} if self._tunnels_version is None else {"tunnels_after": self._tunnels_version}
-        body = self._ask("GET", "/wanted", params={"after": after, "wait_s": WAIT_S if after >= 0 else 0, **known})
-        self._tunnels_version = body.get("tunnels_version")
+        body = self._ask("GET", "/wanted", params={"after": after, "wait_s": WAIT_S if after >= 0 else 0})
         runs = [Wanted(decode(Spec, run["spec"], strict=False), run["stop"], run["grace_s"]) for run in body["runs"]]
         return News(body["version"], {run.spec.name: run for run in runs}, tuple(body.get("send", ())), body.get("tunnels", {}))
 

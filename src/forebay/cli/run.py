@@ -45,6 +45,9 @@ def run(
     requirements: Annotated[
         str | None, typer.Option(help="requirements.txt, or a folder of wheels, inside the code folder.")
     ] = None,
+    takes: Annotated[
+        str, typer.Option(help="How long it takes on which chip: ascend-910b=10m,h100-sxm:8=4m. It goes where it ends first.")
+    ] = "",
     time_limit: Annotated[str | None, typer.Option(help="Stop it after 90s, 30m, 12h…")] = None,
     retries: Annotated[
         int, typer.Option(help="Attempts after the first, if it is killed or fails after a checkpoint.", min=0, max=100)
@@ -79,6 +82,7 @@ def run(
             inputs=dict(mount(item, "input") for item in input_ or []),
             output=output,
             requirements=requirements,
+            takes=_takes(takes),
             time_limit=time_limit,
             retries=retries,
             grace_s=_seconds(grace),
@@ -137,6 +141,7 @@ def _need_dashes(words: list[str]) -> None:
             "--input",
             "--output",
             "--requirements",
+            "--takes",
             "--time-limit",
             "--retries",
             "--project",
@@ -194,6 +199,14 @@ def counts(text: str) -> list[int]:
     if not counts or min(counts) < 1:
         raise BadInput("That is no number of cards.", asked=f"--cards {text}", hint="a whole number from 1 on, or several: 8,4")
     return counts
+
+
+def _takes(text: str) -> dict[str, float]:
+    """{"h100-sxm:8": 240.0} for "h100-sxm:8=4m"."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if not all(name and time for name, _, time in pairs):
+        raise BadInput("That doesn't say how long it takes.", asked=f"--takes {text}", hint="--takes ascend-910b=10m,h100-sxm=4m")
+    return {name.strip(): _seconds(time) for name, _, time in pairs}
 
 
 def _seconds(text: str) -> float:

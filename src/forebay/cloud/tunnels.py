@@ -79,11 +79,10 @@ class Tunnel:
 class Tunnels:
     """The tunnels of this life of the cloud."""
 
-    def __init__(self, now_s: Callable[[], float], version: int, changed: Callable[[], None]) -> None:
-        """`version`: a number above those of earlier lives. `changed` is called whenever a tunnel was opened or closed."""
+    def __init__(self, now_s: Callable[[], float], changed: Callable[[], None]) -> None:
+        """`changed` is called whenever a tunnel was opened or closed."""
         self._now_s = now_s
         self._all: dict[str, Tunnel] = {}
-        self.version = version  # of the list of open ones
         self._changed = changed
 
     def open(self, tunnel: str, *, run: str, centre: str, key: str) -> Tunnel:
@@ -97,7 +96,7 @@ class Tunnels:
         if sum(other.run == run and not other.closed for other in self._all.values()) >= A_RUN:
             raise Conflict("Too many tunnels lead to this run.", found=str(A_RUN), hint="close some, or try again in a minute")
         made = self._all[tunnel] = Tunnel(tunnel, run, centre, key, heard_s=self._now_s())
-        self._tell()
+        self._changed()
         return made
 
     def of_visitor(self, tunnel: str, key: str) -> Tunnel:
@@ -124,7 +123,7 @@ class Tunnels:
         if not tunnel.closed:
             tunnel.closed, tunnel.closed_s = why, self._now_s()
             tunnel.move()
-            self._tell()
+            self._changed()
 
     def listing(self, centre: str, is_live: Callable[[str], bool]) -> dict[str, str]:
         """The open tunnels of a centre: tunnel -> run. Those of runs that have ended are closed by this."""
@@ -175,10 +174,6 @@ class Tunnels:
             if end > before or end >= offset + len(body) or tunnel.closed or left <= 0:
                 return end
             await _moved(tunnel, left)
-
-    def _tell(self) -> None:
-        self.version += 1
-        self._changed()
 
 
 async def _moved(tunnel: Tunnel, most_s: float) -> None:

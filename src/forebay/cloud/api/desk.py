@@ -13,6 +13,7 @@ from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body, Loop, Make
 from forebay.cloud.loop import Request as Once
 from forebay.cloud.menu import Reader
+from forebay.cloud.sending import Sending
 from forebay.cloud.store import Store
 from forebay.cloud.tunnels import Tunnels
 from forebay.errors import BadInput, Unknown
@@ -26,9 +27,9 @@ class Desk:
         self.loop = loop
         self.store = store
         self.reader = Reader(store.empty_folder("reading"))
-        # Versions begin at the time, so that they are above those of the cloud's earlier lives.
-        self.tunnels = Tunnels(time.monotonic, time.time_ns() // 1000, loop.wake)
-        self.heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
+        self.tunnels = Tunnels(time.monotonic, loop.wake)
+        self.sending = Sending()
+        self.told: dict[str, Body] = {}  # centre -> what it was last asked for besides runs
 
     @property
     def state(self) -> State:
@@ -38,6 +39,13 @@ class Desk:
         """Whether a run holds cards."""
         known = self.state.t.runs.get(run)
         return known is not None and not known.outcome
+
+    def asks(self, centre: str) -> Body:
+        """What a centre is asked for besides runs. It is news when it differs from what was told last."""
+        return {
+            "send": self.sending.wanted(self.state, centre, self.loop.clock.now_ns()),
+            "tunnels": self.tunnels.listing(centre, self.is_live),
+        }
 
 
 async def desk_of(request: Request) -> Desk:
