@@ -26,6 +26,10 @@ def open_engine(home: Path, told: Settings, *, nodes: Path | None, shim: Path) -
             found = detect.detect().nodes if nodes is None else _read(nodes)
             base = {chip: Path(python) for chip, python in told.base.items()}
             return Local(home, nodes=found, base=base, trust_all=told.trust_all, shim=shim, build_env=told.build_env)
+        case "slurm":
+            from forebay.centre.slurm.engine import open_slurm
+
+            return open_slurm(home, told, shim=shim)
         case _:
             raise BadInput("There is no such engine.", asked=told.engine, found=", ".join(NAMES))
 
