@@ -77,6 +77,9 @@ class SlurmCentre(Centre):
         """Slurm's number of a run's job."""
         return str(until(lambda: self.engine._runs[name].job_id))
 
+    def job_of_ended(self, name: str = "j-1") -> str:
+        return str(json.loads((layout.run(self.home, name) / "job.json").read_text())["id"])
+
     def told_by_slurm(self, name: str = "j-1") -> str:
         path = layout.exchange(layout.run(self.home, name)) / "log"
         return path.read_text() if path.exists() else ""

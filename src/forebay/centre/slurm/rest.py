@@ -164,7 +164,7 @@ class Rest:
             raise Unavailable("slurmrestd's answer makes no sense.", found=f"HTTP {response.status_code}") from None
         problems = [_problem(one) for one in body.get("errors") or ()]
         problems = [problem for problem in problems if problem.number not in forgive]
-        if not problems:
+        if not problems or body.get("job_id"):  # a job that has to wait for a machine is taken, and complained of
             return body
         said = "; ".join(problem.text for problem in problems)
         if any(_passes(problem) for problem in problems):

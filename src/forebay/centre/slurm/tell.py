@@ -18,6 +18,7 @@ SQUEUE = "JobID:|,Name:|,State:|,Reason:|,NodeList:|,RestartCnt:|,StartTime:|,En
 SACCT = "JobIDRaw,JobName,State,NodeList,Restarts,Start,End"
 _WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=")
 _GRES = re.compile(r"([A-Za-z_][\w.-]*)(?::([A-Za-z_][\w.-]*|\d+[A-Za-z_][\w.-]*))?:(\d+)([KMG]?)(?:\(([^)]*)\))?")
+_GIVEN = re.compile(r"([A-Za-z_][\w.-]*)(?::([\w.-]*[A-Za-z_][\w.-]*))?(?::\d+)?\(([^)]*)\)")
 _NOTHING = frozenset({"(null)", "N/A", "None", "none", ""})
 
 
@@ -146,7 +147,9 @@ def accounts(text: str) -> tuple[Job, ...]:
 
 
 def bound(text: str, key: str) -> dict[str, tuple[int, ...]]:
-    """Which cards of one kind a job has on each node: `scontrol -d show job`. `key`: "npu:ascend910b"."""
+    """Which cards of one kind a job has on each node: `scontrol -d show job`. `key`: "npu:ascend910b". None named: they are only
+    counted there.
+    """
     name, _, model = key.partition(":")
     found: dict[str, tuple[int, ...]] = {}
     for line in text.splitlines():
@@ -154,7 +157,7 @@ def bound(text: str, key: str) -> dict[str, tuple[int, ...]]:
         if "Nodes" not in told or "GRES" not in told:
             continue
         cards: tuple[int, ...] = ()
-        for kind, mine, _, _, inside in _GRES.findall(told["GRES"]):
+        for kind, mine, inside in _GIVEN.findall(told["GRES"]):
             if kind == name and mine in ("", model) and inside.startswith("IDX:"):
                 cards += hostlist.numbers(inside.removeprefix("IDX:"))
         found.update(dict.fromkeys(hostlist.expand(told["Nodes"]), cards))

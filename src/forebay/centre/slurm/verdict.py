@@ -46,8 +46,10 @@ def judge(name: str, shares: Sequence[Seen | None], last: Sequence[Seen | None],
         return _before(name, job, marks)
     if len(known) == len(shares) and all(share.phase is Phase.ENDED for share in known):
         seen = gang.combine(name, known)
-        if over or not _doubtful(seen):
-            return _explained(seen, job, marks, vanished=False) if over else seen
+        if over or (marks.limit and not marks.stop_asked):
+            return _explained(seen, job, marks, vanished=False)
+        if not _doubtful(seen):
+            return seen
     elif over:
         ended = [_dead(share, lost, marks) for share, lost in zip(shares, last, strict=True)]
         return _explained(gang.combine(name, [one for one in ended if one is not None]), job, marks, vanished=True, name=name)
