@@ -45,9 +45,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def main() -> None:
-    os.umask(0o022)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    settle()
     if sys.argv[1] == "--standby":
         descriptor, home, base, shim, cards, cookie = sys.argv[2:]
         crew = Crew(Path(home), base, cookie, shim=shim, torch="import", cards=int(cards))
@@ -60,6 +58,13 @@ def main() -> None:
             attend(run_dir, crew)
     else:
         attend(Path(sys.argv[1]), None, fate=int(sys.argv[2]) if sys.argv[2:] else None)
+
+
+def settle() -> None:
+    """Make this process fit to be a supervisor: orphans of the run fall back to it, and no terminal ends it."""
+    os.umask(0o022)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def wait_for_a_run(agent: socket.socket, crew: Crew) -> Path | None:

@@ -94,7 +94,7 @@ def join(
         slurm={"partitions": tuple(partition or ()), "rest": rest, "cpus_per_card": cpus_per_card, "extra": tuple(extra or ())},
         ray={"address": address, "dashboard": dashboard, "node_home": node_home, "cpus_per_card": float(cpus_per_card)},
     )
-    told, nodes = _looked_at(told)
+    told, nodes = _looked_at(told, folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o711)
     name = _exchange(folder, told.cloud, token)
     settings.write(folder, replace(told, name=name or told.name))
@@ -158,24 +158,24 @@ def home_of(asked: Path | None, engine: str) -> Path:
 # Looking.
 
 
-def _looked_at(told: Settings) -> tuple[Settings, tuple[Node, ...]]:
+def _looked_at(told: Settings, folder: Path) -> tuple[Settings, tuple[Node, ...]]:
     """What is here, and the settings with the answers of a person in them. Touches nothing."""
     match told.engine:
         case "slurm":
-            from forebay.centre.slurm import look
+            from forebay.centre.slurm.look import look
 
-            found = look.look(told)
+            found = look(told, folder)
             if found.unsure:
                 answers = {one.gres: _ask(one.question, one.gres, one.candidates, "--gres") for one in found.unsure}
                 told = replace(told, slurm=replace(told.slurm, gres={**told.slurm.gres, **answers}))
-                found = look.look(told)
+                found = look(told, folder)
             nodes = found.nodes
         case "ray":
             return told, ()  # a driver has to connect first: the agent does, and says what it found
         case _:
             from forebay.chips import detect
 
-            nodes = detect.detect().nodes
+            nodes = tuple(replace(node, pretend=told.pretend) for node in detect.detect().nodes)
     if not nodes:
         raise Unknown("There is no card here that Forebay could use.", asked=told.engine, hint="--gres GRES=CHIP; forebay chips")
     return told, nodes
