@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 
@@ -65,6 +65,7 @@ class Client:
             base_url=self.url + "/api/v1",
             headers=headers,
             timeout=httpx.Timeout(30.0, connect=5.0),
+            limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),  # a tunnel holds two
             trust_env=False,  # no proxy stands between a tenant and the cloud
             verify=ssl.create_default_context(),  # the system's certificates, or those in SSL_CERT_FILE
         )
@@ -219,9 +220,11 @@ class Client:
         grace_s: float = 10.0,
         project: str | None = None,
         limit: str | int = CODE_LIMIT_BYTES,
+        along: Mapping[str, Path] | None = None,
         said: Said = _silent,
     ) -> Body:
-        """Submit a script, or a folder of code with `entry`. Returns as soon as the job is safe in the journal.
+        """Submit a script, or a folder of code with `entry`. Returns as soon as the job is safe in the journal. `along`: files
+        to pack beside the code, by the names that they get.
 
         `data` maps a data set (or a version of one) to the folder where the script finds it; `inputs` maps an earlier job to
         the folder where the script finds what that job left. `takes` says how many seconds the job takes on a chip
@@ -232,7 +235,7 @@ class Client:
         with tempfile.TemporaryDirectory(prefix="forebay-") as folder:
             archive = Path(folder) / "code.tar.gz"
             most = parse_bytes(limit) if isinstance(limit, str) else limit
-            bundle = pack(source, entry, limit_bytes=most, to=archive)
+            bundle = pack(source, entry, limit_bytes=most, to=archive, along=along)
             if not self._has_bundle(bundle.sha256, where):
                 said("sending code", 0, bundle.size_bytes)
                 self._send(f"/bundles/{bundle.sha256}", archive.read_bytes(), where)
@@ -289,6 +292,29 @@ class Client:
     def events(self, job: str, *, follow: bool = False, timeout_s: float = float("inf")) -> Iterator[tuple[str, Body]]:
         """What happens to a job: ("story", event), ("progress", progress), and ("end", its last state)."""
         yield from self._stream(f"/jobs/{_quoted(job)}/events?follow={str(follow).lower()}", timeout_s)
+
+    # Tunnels: to the door of a job that runs (`visitor.py` speaks through them).
+
+    def open_tunnel(self, job: str) -> Body:
+        """{"id", "run"}. Conflict when the job is over, Unavailable while it doesn't run yet."""
+        return self._write("POST", f"/jobs/{_quoted(job)}/tunnels", {})
+
+    def write_tunnel(self, tunnel: str, offset: int, body: bytes, wait_s: float) -> tuple[int, str]:
+        """Where the stream ends now, which may be short of what was sent; and why the tunnel is closed, if it is."""
+        where = {"offset": offset, "wait_s": wait_s}
+        answer = self._patiently(lambda: self._http.post(f"/tunnels/{tunnel}/up", params=where, content=body))
+        return answer["end"], answer["closed"]
+
+    def read_tunnel(self, tunnel: str, offset: int, wait_s: float) -> tuple[bytes, str]:
+        """Bytes from `offset` on, after a wait if need be; and why the tunnel is closed, after its last byte."""
+        where = {"offset": offset, "wait_s": wait_s}
+        answer = self._answered(lambda: self._http.get(f"/tunnels/{tunnel}/down", params=where))
+        if answer.status_code >= 400:
+            raise from_json(answer.json().get("error", {}))
+        return answer.content, unquote(answer.headers.get("Forebay-Closed", ""))
+
+    def close_tunnel(self, tunnel: str) -> None:
+        self._write("DELETE", f"/tunnels/{tunnel}")
 
     def output(self, job: str, to: Path | str, *, said: Said = _silent, timeout_s: float = OUTPUT_S) -> Body:
         """Bring what a job (or one run of it) left into a folder that is new or empty. Waits while the cloud gets it from the

@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from forebay.centre import isolation
 from forebay.centre.spec import Spec
 from forebay.chips.node import Node
 from forebay.errors import BadInput
+from forebay.units import parse_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,10 @@ class Order:
     build_env: Mapping[str, str] = field(default_factory=dict)  # for pip, set by the operator
     world: int = 0  # ranks of the whole run; 0: those that are started here
     address: str = "127.0.0.1"  # where the ranks of the first share are reached
+    check_before: bool = False  # look at the health of the cards before the ranks are started
+    check_after: bool = False  # and after they failed
+    device: str = "cpu"  # torch's type of the cards, for that look
+    backend: str = "gloo"  # of torch.distributed, for the same
     meeting: str = ""  # file in which the first share's supervisor leaves the port of the rendezvous; empty: one share is all
 
     @property
@@ -66,8 +72,17 @@ class Order:
 def for_share(whole: Order, share: int, *, cards: tuple[int, ...] = (), meeting: str = "") -> Order:
     """The part of an order that one machine carries out. `cards`: those that its engine really gave, if it picks them itself."""
     mine = tuple(replace(place, cards=cards or place.cards) for place in whole.places if place.group == share)
-    alone = len({place.group for place in whole.places}) == 1
-    return replace(whole, places=mine, world=whole.ranks, meeting="" if alone else meeting)
+    if len({place.group for place in whole.places}) == 1:
+        return replace(whole, places=mine, world=whole.ranks, meeting="")
+    return replace(
+        whole,
+        places=mine,
+        world=whole.ranks,
+        meeting=meeting,
+        # Two shares may be on one machine after all, and what is left of the one must not be taken for the other's.
+        cookie=f"{whole.cookie}-{share}",
+        run_gid=None if whole.run_gid is None else isolation.next_run_gid(whole.run_gid, share),
+    )
 
 
 def places(spec: Spec, nodes: tuple[Node, ...]) -> tuple[Place, ...]:
@@ -99,6 +114,30 @@ def places(spec: Spec, nodes: tuple[Node, ...]) -> tuple[Place, ...]:
     if not found:
         raise BadInput("A run has at least one card.", asked=spec.name)
     return tuple(found)
+
+
+def cards_by_node(order: Order) -> dict[str, tuple[int, ...]]:
+    """The cards on which ranks are started here."""
+    return {order.spec.shares[place.group].node: place.cards for place in order.places}
+
+
+def check_packet(order: Order, cards: tuple[int, ...]) -> dict[str, Any]:
+    """The packet that has cards looked at; `job/check.py` says what its fields mean."""
+    return {
+        "say": "check",
+        "cards": list(cards),
+        "device": "cpu" if order.spec.pretend else order.device,
+        "visible": None if order.spec.pretend else order.visible_env,
+        "backend": order.backend,
+        "fork": order.can_fork,
+    }
+
+
+def check_due(checked_s_ago: float | None, every: str) -> bool:
+    """Whether cards want a look before a run. `every`: how old a good one may be, or "never"."""
+    if every == "never":
+        return False
+    return checked_s_ago is None or checked_s_ago > parse_seconds(every)
 
 
 def attempt(run: str) -> int:

@@ -23,6 +23,8 @@ VERBS: dict[str, str] = {
     "down": "Stop what `up` started.",
     "port": "Say what a CUDA-written script or project needs from a chip, and which chips can run it.",
     "run": "Run a script on cards of the pool.",
+    "shell": "Open a shell or Jupyter on cards of the pool.",
+    "wheels": "Collect the wheels of a requirements.txt in a folder, for a centre without internet.",
     "jobs": "List jobs, newest first.",
     "show": "Show one job: state, runs, progress, what it left.",
     "logs": "Print what a job printed; -f follows.",

@@ -74,12 +74,12 @@ def run(
             source,
             words,
             entry=entry,
-            cards=_counts(cards),
+            cards=counts(cards),
             chips=[part for part in chip.split(",") if part],
             name=name,
-            env=_variables(env or []),
-            data=dict(_mount(item, "data/") for item in data or []),
-            inputs=dict(_mount(item, "input") for item in input_ or []),
+            env=variables(env or []),
+            data=dict(mount(item, "data/") for item in data or []),
+            inputs=dict(mount(item, "input") for item in input_ or []),
             output=output,
             requirements=requirements,
             takes=_takes(takes),
@@ -191,7 +191,7 @@ def _check_code(source: Path, entry: str | None) -> str | None:
     return entry
 
 
-def _counts(text: str) -> list[int]:
+def counts(text: str) -> list[int]:
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
@@ -215,7 +215,7 @@ def _seconds(text: str) -> float:
     return parse_seconds(text)
 
 
-def _variables(items: list[str]) -> dict[str, str]:
+def variables(items: list[str]) -> dict[str, str]:
     values = {}
     for item in items:
         name, equals, value = item.partition("=")
@@ -225,6 +225,6 @@ def _variables(items: list[str]) -> dict[str, str]:
     return values
 
 
-def _mount(item: str, default: str) -> tuple[str, str]:
+def mount(item: str, default: str) -> tuple[str, str]:
     source, colon, at = item.partition(":")
     return source, at if colon else (default + source.partition("@")[0] if default.endswith("/") else default)

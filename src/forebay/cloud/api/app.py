@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from forebay import __version__
-from forebay.cloud.api import agents, centres, data, jobs, outputs, pool, streams, tenants
+from forebay.cloud.api import agents, centres, data, jobs, outputs, pool, streams, tenants, tunnels
 from forebay.cloud.api.desk import Desk
 from forebay.cloud.loop import Loop
 from forebay.cloud.store import Store
@@ -47,6 +47,8 @@ def application(loop: Loop, store: Store) -> FastAPI:
     app.state.desk = desk
     for part in (tenants, data, jobs, outputs, pool, centres, agents, streams):
         app.include_router(part.router)
+    app.include_router(tunnels.visitors)
+    app.include_router(tunnels.carriers)
     app.add_exception_handler(ForebayError, _tell_error)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_http)
