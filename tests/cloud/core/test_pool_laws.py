@@ -206,7 +206,7 @@ def indexes(state: State) -> dict[str, Any]:
             for chip, islands in state.rooms.islands.items()
             for key, island in islands.items()
         },
-        "live": state.live,
+        "live": (state.live, state.limited),
         "at": {centre: runs for centre, runs in state.live_at.items() if runs},
         "ends": state.ends,
         "bad": state.bad_cards,

@@ -40,6 +40,7 @@ class State:
         self.lanes: dict[Lane, list[tuple[int, str]]] = {}  # heaps of (order, job id)
         self.waiting = 0
         self.live: dict[str, None] = {}  # runs that hold cards, oldest first
+        self.limited: dict[str, None] = {}  # those with a time limit
         self.live_at: dict[str, dict[str, None]] = {}  # the same, by centre
         self.held: dict[str, int] = {}  # "organisation/chip" -> cards held
         self.rooms = Rooms()
@@ -246,6 +247,7 @@ class State:
         )
         allocation = run.allocation
         del self.live[run.id], self.live_at[allocation.centre][run.id]
+        self.limited.pop(run.id, None)
         self._forget_end(run.id)
         self._give_back(allocation, self.t.jobs[run.job].job.organisation)
         if event.outcome in ("failed", "lost"):
@@ -293,7 +295,10 @@ class State:
     def _hold(self, run: Run) -> None:
         self.live[run.id] = None
         self.live_at.setdefault(run.allocation.centre, {})[run.id] = None
-        self._take(run.allocation, run.id, self.t.jobs[run.job].job.organisation)
+        job = self.t.jobs[run.job].job
+        if job.time_limit_s is not None:
+            self.limited[run.id] = None
+        self._take(run.allocation, run.id, job.organisation)
         self._expect(run)
 
     def node(self, centre: str, node: str) -> Node | None:
