@@ -124,7 +124,10 @@ def test_a_preempted_run_has_its_grace_and_may_be_tried_again(centre: SlurmCentr
     until(lambda: centre.lines().count("up") == 16)
     urgent = centre.site.submit("npu:8", nodes="a1", script="sleep 1", more=("--partition=urgent",))
     seen = centre.end(handle)
-    assert (seen.outcome, seen.reason) == (Outcome.PREEMPTED, "Its centre ended it (SIGTERM).")  # it left within Slurm's GraceTime
+    assert (seen.outcome, seen.reason) == (
+        Outcome.PREEMPTED,
+        "Its centre ended it (SIGTERM).",
+    )  # it left within Slurm's GraceTime
     assert centre.lines().count("saved") == 16
     until(lambda: centre.site.jobs()[urgent]["JobState"] == "COMPLETED")
 
@@ -197,7 +200,9 @@ def test_a_run_whose_time_at_the_centre_is_over_has_timed_out(site: Site) -> Non
 
 @both
 def test_runs_go_on_and_end_while_slurmctld_is_away(centre: SlurmCentre) -> None:
-    handle = centre.launch("import os, time\nprint('up', flush=True)\nwhile not os.path.exists('out/go'): time.sleep(0.1)", cards=1)
+    handle = centre.launch(
+        "import os, time\nprint('up', flush=True)\nwhile not os.path.exists('out/go'): time.sleep(0.1)", cards=1
+    )
     until(lambda: centre.lines())
     centre.seen(handle, lambda seen: seen.phase is Phase.RUNNING)
     centre.site.stop_slurmctld(signal.SIGKILL)
