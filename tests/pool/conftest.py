@@ -46,7 +46,7 @@ class Pool:
         self.member = cloud.client(self.secret, patience_s=120)
         for chip in CHIPS:
             self.operator.set_price(chip, "0.5")
-        slurm = ["--gres", "mlu:mlu370=mlu370-x8", "--check", "never"]
+        slurm = ["--gres", "mlu:mlu370=mlu370-x8", "--gres", "gpu:h100=h100-sxm", "--check", "never"]
         self.join("north", "slurm", slurm, {"SLURM_CONF": str(site.conf)})
         ray = ["--address", cluster.address, "--dashboard", cluster.dashboard, "--resource", "MTT=mtt-s4000", "--check", "never"]
         self.join("east", "ray", ray, {})

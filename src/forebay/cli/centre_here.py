@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -109,6 +109,7 @@ def leave(
     engine: Annotated[str, typer.Option(help="Whose default folder is meant.")] = "local",
     home: Home = None,
     forget: Annotated[bool, typer.Option("--forget", help="Drop the centre's key too: joining again needs a new token.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Stop this centre's agent. Runs go on, and the next join takes them up."""
     folder = home_of(home, engine)
@@ -116,9 +117,11 @@ def leave(
     stopped = daemons.stop("agent", folder)
     if forget:
         (folder / settings.KEY).unlink(missing_ok=True)
-    out.console.print(
-        ("Stopped the agent" if stopped else "No agent was at work") + f" in {folder}." + (" Its key is gone." if forget else "")
-    )
+    if as_json:
+        out.as_json({"home": str(folder), "stopped": stopped, "forgotten": forget})
+        return
+    what = "Stopped the agent" if stopped else "No agent was at work"
+    out.console.print(f"{what} in {folder}.{' Its key is gone.' if forget else ''}")
 
 
 def status(
@@ -146,7 +149,9 @@ def status(
     if as_json:
         out.as_json(about)
     else:
-        out.facts((name.replace("_", " "), "–" if value is None else value) for name, value in about.items())
+        cards = ", ".join(f"{count} x {chip}" for chip, count in sorted(met.get("cards", {}).items()))
+        told_of = {**about, "cards": cards or None}
+        out.facts((name.replace("_", " "), "–" if value is None else value) for name, value in told_of.items())
     raise typer.Exit(0 if pid else Unavailable.exit_code)
 
 
@@ -166,7 +171,9 @@ def _looked_at(told: Settings, folder: Path) -> tuple[Settings, tuple[Node, ...]
 
             found = look(told, folder)
             if found.unsure:
-                answers = {one.gres: _ask(one.question, one.gres, one.candidates, "--gres") for one in found.unsure}
+                if not sys.stdin.isatty():
+                    raise _nobody_to_ask({one.gres: one.candidates for one in found.unsure}, "--gres")
+                answers = {one.gres: _ask(one.question, one.candidates) for one in found.unsure}
                 told = replace(told, slurm=replace(told.slurm, gres={**told.slurm.gres, **answers}))
                 found = look(told, folder)
             nodes = found.nodes
@@ -181,16 +188,20 @@ def _looked_at(told: Settings, folder: Path) -> tuple[Settings, tuple[Node, ...]
     return told, nodes
 
 
-def _ask(question: str, name: str, candidates: Iterable[str], option: str) -> str:
+def _nobody_to_ask(unsure: Mapping[str, Sequence[str]], option: str) -> BadInput:
+    named = {name: [candidate for candidate in candidates if candidate] for name, candidates in unsure.items()}
+    return BadInput(
+        "I don't know which chips these are, and nobody is at the terminal to ask.",
+        asked=", ".join(named),
+        found="; ".join(f"{name} may be {' or '.join(known) or 'none of the catalogue'}" for name, known in named.items()),
+        hint=" ".join(f"{option} {name}={known[0] if known else 'CHIP'}" for name, known in named.items())
+        + f"; {option} NAME= leaves one alone",
+    )
+
+
+def _ask(question: str, candidates: Iterable[str]) -> str:
     """Which chip a resource is, asked of the person at the terminal."""
     named = [candidate for candidate in candidates if candidate]
-    if not sys.stdin.isatty():
-        raise BadInput(
-            f"I don't know which chip {name} is, and nobody is at the terminal to ask.",
-            asked=name,
-            found=", ".join(named) or "no chip of the catalogue has a name like it",
-            hint=f"{option} {name}={named[0] if named else 'CHIP'}, or {option} {name}= to leave it alone",
-        )
     while True:
         answer = str(typer.prompt(question, default=named[0] if named else "", show_default=bool(named))).strip()
         try:

@@ -28,7 +28,7 @@ def tell(event: e.Event, state: State) -> str:
                 f"({event.free_cards} {event.allocation.chip} were free, {queue}){_forecast(event.outlooks)}"
             )
         case e.Queued():
-            return f"waits in the queue of its centre: {event.reason}"
+            return f"waits in its centre's own queue: {event.reason.removeprefix('waiting in the centre: ')}"
         case e.Admitted(run=run):
             waited = event.at_ns - state.t.runs[run].launched_at_ns
             return f"its centre's queue let it start, {show_seconds(waited / NS_PER_S)} after it was handed over"
