@@ -12,11 +12,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Mapping
@@ -24,17 +22,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forebay import codec
-from forebay.centre import files, isolation, layout, leftovers, log, order, supervisor, work
-from forebay.centre.base import ANY
+from forebay.centre import files, home, isolation, layout, leftovers, log, supervisor
+from forebay.centre.home import Home
 from forebay.centre.order import Order
 from forebay.centre.spec import Handle, Outcome, Phase, Piece, Progress, Seen, Spec
-from forebay.chips import catalogue
 from forebay.chips.node import Node, NodeState
-from forebay.errors import BadInput, Conflict, Unavailable, Unknown
+from forebay.errors import Conflict, Unavailable
 from forebay.units import MIB
 
 STANDBY_AFTER_S = 2.0  # the next standby imports when the run that took the last one has had its own start
-_FORKABLE = ("cpu", "cuda")  # device types whose driver importing torch doesn't touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +66,18 @@ class Local:
         Takes up what an earlier engine over the same home left: its runs are remembered, and one that it had only written down
         is started.
         """
-        self._home = home.absolute()
+        pythons = {chip: str(python) for chip, python in base.items()}
+        self._home = Home(home, base=pythons, trust_all=trust_all, shim=shim, build_env=build_env, check=check)
         self._nodes = nodes
-        self._base = {chip: str(python) for chip, python in base.items()}
-        self._shim = str((shim or layout.shim(self._home)).absolute())
-        self._trust_all = trust_all
-        self._build_env = dict(build_env or {})
-        self._root = os.geteuid() == 0
         self._guard = threading.RLock()
         self._supervisors: dict[Handle, subprocess.Popen[bytes]] = {}
         self._handed: set[Handle] = set()  # given to a standby; started anew if that one died before it took the lock
-        self._torch: dict[str, bool] = {}  # by bundle
         self._standby: _Standby | None = None
         self._wants_standby = standby
         self._timer: threading.Timer | None = None
-        self._check = check
         self._fate = os.pipe2(os.O_CLOEXEC) if fate else None
-        self._lay_home_out()
+        self._home.lay_out()
+        self._home.link_code(Path(__file__).resolve().parents[1])
         for handle in self.handles().values():
             if self._unbegun(handle):
                 self._start(handle)
@@ -100,13 +91,13 @@ class Local:
         return ()
 
     def launch(self, spec: Spec) -> Handle:
-        run_dir = layout.run(self._home, spec.name)
+        run_dir = layout.run(self._home.path, spec.name)
         layout.name(spec.job)
         handle = Handle(str(run_dir))
         with self._guard:
             if layout.spec(run_dir).exists():
                 return handle
-            wanted = self._order(spec)
+            wanted = self._home.order(spec, self._nodes)
             standby = self._take_standby(wanted)
             if standby is not None:
                 wanted = replace(wanted, cookie=standby.cookie)
@@ -120,17 +111,17 @@ class Local:
             return handle
 
     def look(self, handle: Handle) -> Seen:
-        run_dir = self._known(handle)
+        run_dir = self._home.known(handle)
         child = self._supervisors.get(handle)
         alive = child is not None and child.poll() is None
-        seen = self._status(run_dir)
+        seen = home.status(run_dir)
         if alive or (seen is not None and seen.phase is Phase.ENDED):
             return seen or _preparing(run_dir)
         lock = supervisor.take_lock(run_dir)
         if lock is None:  # its supervisor is none of our children, and lives
-            return self._status(run_dir) or _preparing(run_dir)
+            return home.status(run_dir) or _preparing(run_dir)
         try:
-            seen = self._status(run_dir)  # it may have ended between our two looks
+            seen = home.status(run_dir)  # it may have ended between our two looks
             if seen is not None:
                 return seen if seen.phase is Phase.ENDED else _sweep(run_dir, lock, seen)
             if child is not None and handle not in self._handed:
@@ -143,8 +134,8 @@ class Local:
         return _preparing(run_dir)
 
     def stop(self, handle: Handle, grace_s: float) -> None:
-        run_dir = self._known(handle)
-        seen = self._status(run_dir)
+        run_dir = self._home.known(handle)
+        seen = home.status(run_dir)
         if seen is not None and seen.phase is Phase.ENDED:
             return
         files.write_json(layout.stop(run_dir), {"grace_s": grace_s}, durable=True)
@@ -156,53 +147,39 @@ class Local:
             control.write(b"stop\n")
 
     def handles(self) -> dict[str, Handle]:
-        runs = self._home / "runs"
-        return {path.name: Handle(str(path)) for path in sorted(runs.iterdir()) if layout.spec(path).exists()}
+        return self._home.handles()
 
     def forget(self, handle: Handle) -> None:
         run_dir = Path(handle)
-        if run_dir.parent != self._home / "runs" or not run_dir.exists():
+        if not self._home.holds(handle) or not run_dir.exists():
             return
         if self.look(handle).phase is not Phase.ENDED:
             raise Conflict("The run hasn't ended, so its folder is still needed.", asked=run_dir.name, hint="stop it first")
-        gone = run_dir.with_name(f".gone-{run_dir.name}")
-        run_dir.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        self._home.remove(run_dir)
         self._supervisors.pop(handle, None)
 
     def progress(self, handle: Handle) -> Progress | None:
         """What the run last printed about its work."""
-        return supervisor.last_progress(self._known(handle))
+        return supervisor.last_progress(self._home.known(handle))
 
     def read_log(self, handle: Handle, marks: Mapping[str, int], most: int = MIB) -> Piece | None:
         """What the run printed, from this mark on."""
-        return read_share(self._known(handle), "0", marks, most)
+        return read_share(self._home.known(handle), "0", marks, most)
 
     def dial(self, handle: Handle) -> socket.socket:
-        return knock(layout.door(self._known(handle)))
+        return knock(layout.door(self._home.known(handle)))
 
     def output(self, job: str) -> Path:
-        return layout.output(self._home, job)
+        return layout.output(self._home.path, job)
 
     def take_in(self, job: str, organisation: str, folder: Path) -> None:
-        gid = isolation.gid(self._home, organisation, root=self._root, trust_all=self._trust_all)
-        isolation.give(folder, gid, gid)
-        files.exchange(folder, layout.output(self._home, job))
+        self._home.take_in(job, organisation, folder)
 
     def imports_torch(self, sha256: str) -> bool:
-        """Whether a bundle that is here speaks of torch anywhere, so that its ranks want a carrier and a warm start."""
-        if sha256 not in self._torch:
-            try:
-                self._torch[sha256] = work.imports_torch(layout.bundle(self._home, sha256))
-            except (OSError, EOFError, tarfile.TarError):
-                return False  # the supervisor will say what is wrong with it
-        return self._torch[sha256]
+        return self._home.imports_torch(sha256)
 
     def data_folder(self, organisation: str) -> Path:
-        """The folder into which the agent brings an organisation's data: the organisation may read it, and nobody else."""
-        gid = isolation.gid(self._home, organisation, root=self._root, trust_all=self._trust_all)
-        folder = layout.data(self._home, organisation)
-        return isolation.own_folder(folder, 0o750, 0 if self._root else None, gid)
+        return self._home.data_folder(organisation)
 
     def close(self) -> None:
         """Let the standby go. Runs go on."""
@@ -214,40 +191,6 @@ class Local:
                 self._standby.line.close()
                 self._standby.process.wait()
                 self._standby = None
-
-    # The order.
-
-    def _order(self, spec: Spec) -> Order:
-        places = order.places(spec, self._nodes)
-        base = self._base_of(spec.chip, pretend=spec.pretend)
-        identity = isolation.identify(self._home, spec.organisation, root=self._root, trust_all=self._trust_all)
-        chip = catalogue.find(spec.chip)
-        torch = ("import" if spec.entry.endswith(".py") else "carry") if self.imports_torch(spec.bundle) else "none"
-        return Order(
-            spec=spec,
-            home=str(self._home),
-            base=base,
-            places=places,
-            visible_env=chip.visible_devices_env,
-            torch=torch,
-            shim=self._shim,
-            can_fork=spec.pretend or chip.device_type in _FORKABLE,
-            check_before=torch != "none" and order.check_due(spec.checked_s_ago, self._check),
-            check_after=torch != "none" and self._check != "never",
-            device=chip.device_type,
-            backend=chip.backend or "gloo",
-            cookie=secrets.token_hex(16),
-            uid=identity.uid,
-            gid=identity.gid,
-            run_gid=identity.run_gid,
-            build_env=self._build_env,
-        )
-
-    def _base_of(self, chip: str, *, pretend: bool) -> str:
-        for key in ("cpu" if pretend else chip, ANY):
-            if key in self._base:
-                return self._base[key]
-        raise BadInput("This centre has no base environment for that chip.", asked=chip, found=", ".join(self._base))
 
     # Supervisors.
 
@@ -288,38 +231,13 @@ class Local:
             if not self._wants_standby or self._standby is not None or not self._nodes:
                 return
             first = next((node for node in self._nodes if not node.pretend), self._nodes[0])
-            base = self._base_of(first.chip, pretend=first.pretend)
+            base = self._home.base_of(first.chip, pretend=first.pretend)
             cards, cookie = max(len(node.cards) for node in self._nodes), secrets.token_hex(16)
             ours, theirs = socket.socketpair()
             with theirs:
-                arguments = ["--standby", str(theirs.fileno()), str(self._home), base, self._shim, str(cards), cookie]
-                process = _detached(_supervisor(arguments), self._home / "standby.log", (theirs.fileno(),))
+                arguments = ["--standby", str(theirs.fileno()), str(self._home.path), base, self._home.shim, str(cards), cookie]
+                process = _detached(_supervisor(arguments), self._home.path / "standby.log", (theirs.fileno(),))
             self._standby = _Standby(process, ours, base, cookie)
-
-    # Folders.
-
-    def _lay_home_out(self) -> None:
-        isolation.own_folder(self._home, 0o711)
-        for folder in ("runs", "outputs", "store", "store/data", "envs", "shim", "code"):
-            isolation.own_folder(self._home / folder, 0o755 if folder in ("shim", "code") else 0o711)
-        isolation.own_folder(self._home / "store" / "bundles", 0o700)
-        for gone in (self._home / "runs").glob(".gone-*"):
-            shutil.rmtree(gone, ignore_errors=True)
-        link, package = layout.code(self._home) / "forebay", Path(__file__).resolve().parents[1]
-        if not link.is_symlink() or Path(os.readlink(link)) != package:
-            draft = link.with_name(f".forebay.{os.getpid()}")
-            draft.symlink_to(package)
-            draft.replace(link)
-
-    def _known(self, handle: Handle) -> Path:
-        run_dir = Path(handle)
-        if run_dir.parent != self._home / "runs" or not layout.spec(run_dir).exists():
-            raise Unknown("This engine has no such run.", asked=run_dir.name)
-        return run_dir
-
-    def _status(self, run_dir: Path) -> Seen | None:
-        body = files.read_json(layout.status(run_dir))
-        return None if body is None else codec.decode(Seen, body, strict=False)
 
     def _unbegun(self, handle: Handle) -> bool:
         """True when the run was written down, but no supervisor has begun it."""
