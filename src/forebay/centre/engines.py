@@ -35,6 +35,10 @@ def open_engine(home: Path, told: Settings, *, nodes: Path | None, shim: Path) -
                 build_env=build_env(told),
                 check=told.check,
             )
+        case "ray":
+            from forebay.centre.ray.engine import Ray
+
+            return Ray(home, told)
         case _:
             raise BadInput("There is no such engine.", asked=told.engine, found=", ".join(NAMES))
 
