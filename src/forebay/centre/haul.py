@@ -154,7 +154,9 @@ def survey(root: Path) -> Manifest:
 
 
 def messages(root: Path, manifest: Manifest, missing: set[str]) -> Iterator[bytes]:
-    """The missing chunks of a folder, packed. A file that has changed since it was surveyed ends it: the next sending takes it anew."""
+    """The missing chunks of a folder, packed. A file that has changed since it was surveyed ends it: the next sending takes it
+    anew.
+    """
     message: dict[str, bytes] = {}
     size = 0
     for file in manifest.files:
