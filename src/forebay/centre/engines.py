@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from forebay.centre import base
@@ -26,6 +27,8 @@ def open_engine(home: Path, told: Settings, *, nodes: Path | None, shim: Path) -
             from forebay.chips import detect
 
             found = detect.detect().nodes if nodes is None else _read(nodes)
+            if told.pretend:
+                found = tuple(replace(node, pretend=True) for node in found)
             return Local(
                 home,
                 nodes=found,
@@ -39,6 +42,10 @@ def open_engine(home: Path, told: Settings, *, nodes: Path | None, shim: Path) -
             from forebay.centre.ray.engine import Ray
 
             return Ray(home, told)
+        case "slurm":
+            from forebay.centre.slurm.engine import open_slurm
+
+            return open_slurm(home, settled(home, told, shim), shim=shim)
         case _:
             raise BadInput("There is no such engine.", asked=told.engine, found=", ".join(NAMES))
 
@@ -58,6 +65,12 @@ def bases(home: Path, told: Settings, shim: Path) -> dict[str, Path]:
             visible=visible,
         )
     return found
+
+
+def settled(home: Path, told: Settings, shim: Path) -> Settings:
+    """The settings with each base as a program, and pip's variables whole."""
+    programs = {chip: str(path) for chip, path in bases(home, told, shim).items()}
+    return replace(told, base=programs, build_env=build_env(told))
 
 
 def build_env(told: Settings) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Home:
     ) -> None:
         """`base`: chip (or "*") to its base environment's Python. `shim`: where the carrier of CUDA's words is compiled to, if
         not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL. `check`: a run's cards are looked at first if
-        the last good look is older, or never.
+        the last good look is older, or "never".
         """
         self.path = path.absolute()
         self.base = dict(base)

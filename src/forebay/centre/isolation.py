@@ -42,6 +42,11 @@ def identify(home: Path, organisation: str, *, root: bool, trust_all: bool) -> I
     return Identity(uid, uid, FIRST_RUN_GID + secrets.randbelow(RUN_GIDS)) if root else Identity(None, None, None)
 
 
+def next_run_gid(run_gid: int, steps: int) -> int:
+    """Another group beside that of a run, for one of its shares."""
+    return FIRST_RUN_GID + (run_gid - FIRST_RUN_GID + steps) % RUN_GIDS
+
+
 def gid(home: Path, organisation: str, *, root: bool, trust_all: bool) -> int | None:
     """The organisation's group; None where all are the engine's own."""
     uid = _look_up(home, organisation, root=root, trust_all=trust_all)

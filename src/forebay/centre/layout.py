@@ -13,6 +13,7 @@ home/
     work/  tmp/      the unpacked bundle, and its temporary files
     share-0/ …       of a run over several machines: each machine's part, laid out as above
     meeting.json     and the port where their ranks meet
+    exchange/        what an engine's own part on the nodes reads and writes, as whoever it runs as there
   outputs/<job>/     what the job leaves; outlives its attempts
   store/bundles/     packed code, by hash
   store/data/<organisation>/<version>/
@@ -20,6 +21,7 @@ home/
   shim/              the compiled carrier of CUDA's words; read-only to jobs
   code/forebay       a link to this package: all that a base environment is shown of Forebay
   uids.json          which organisation is which user
+  accounts/<organisation>/    of one whose jobs run as an account of the site: a home like this one, and that account's
 """
 
 from __future__ import annotations
@@ -128,3 +130,12 @@ def share(run_dir: Path, number: int) -> Path:
 
 def meeting(run_dir: Path) -> Path:
     return run_dir / "meeting.json"
+
+
+def exchange(run_dir: Path) -> Path:
+    """What passes between an engine and its own part on the nodes."""
+    return run_dir / "exchange"
+
+
+def account(home: Path, organisation: str) -> Path:
+    return home / "accounts" / name(organisation)

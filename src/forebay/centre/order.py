@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from forebay.centre import isolation
 from forebay.centre.spec import Spec
 from forebay.chips.node import Node
 from forebay.errors import BadInput
@@ -71,8 +72,17 @@ class Order:
 def for_share(whole: Order, share: int, *, cards: tuple[int, ...] = (), meeting: str = "") -> Order:
     """The part of an order that one machine carries out. `cards`: those that its engine really gave, if it picks them itself."""
     mine = tuple(replace(place, cards=cards or place.cards) for place in whole.places if place.group == share)
-    alone = len({place.group for place in whole.places}) == 1
-    return replace(whole, places=mine, world=whole.ranks, meeting="" if alone else meeting)
+    if len({place.group for place in whole.places}) == 1:
+        return replace(whole, places=mine, world=whole.ranks, meeting="")
+    return replace(
+        whole,
+        places=mine,
+        world=whole.ranks,
+        meeting=meeting,
+        # Two shares may be on one machine after all, and what is left of the one must not be taken for the other's.
+        cookie=f"{whole.cookie}-{share}",
+        run_gid=None if whole.run_gid is None else isolation.next_run_gid(whole.run_gid, share),
+    )
 
 
 def places(spec: Spec, nodes: tuple[Node, ...]) -> tuple[Place, ...]:

@@ -67,9 +67,7 @@ class RaySettings:
     chips: Mapping[str, str] = field(default_factory=dict)  # resource -> chip: "NPU" -> "ascend-910b", "GPU:H100" -> "h100-sxm"
     cpus_per_card: float = 1.0
     node_home: str = ""  # a folder on every node ("$SCRATCH/forebay"); empty: the centre's own, which all nodes see
-    grows: Mapping[str, Grown] = field(
-        default_factory=dict
-    )  # nodes that only the autoscaler can bring, by the name of their kind
+    grows: Mapping[str, Grown] = field(default_factory=dict)  # what only the autoscaler can bring, by the name of its kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

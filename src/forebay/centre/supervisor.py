@@ -45,9 +45,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def main() -> None:
-    os.umask(0o022)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    settle()
     if sys.argv[1] == "--standby":
         descriptor, home, base, shim, cards, cookie = sys.argv[2:]
         crew = Crew(Path(home), base, cookie, shim=shim, torch="import", cards=int(cards))
@@ -60,6 +58,13 @@ def main() -> None:
             attend(run_dir, crew)
     else:
         attend(Path(sys.argv[1]), None, fate=int(sys.argv[2]) if sys.argv[2:] else None)
+
+
+def settle() -> None:
+    """Make this process fit to be a supervisor: orphans of the run fall back to it, and no terminal ends it."""
+    os.umask(0o022)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def wait_for_a_run(agent: socket.socket, crew: Crew) -> Path | None:
@@ -388,8 +393,7 @@ class Supervisor:
             return None
         meeting = Path(self.order.meeting)
         while (found := files.read_json(meeting)) is None:
-            self.next_tick_s = min(self.next_tick_s, time.monotonic() + MEET_S)
-            self._turn()
+            self._turn(MEET_S)
             self._heed()
         return int(found["port"])
 
@@ -426,7 +430,8 @@ class Supervisor:
         while not done():
             self._turn()
 
-    def _turn(self) -> None:
+    def _turn(self, most_s: float = TICK_S) -> None:
+        """What there is to do now; waits for more, but not longer than this."""
         now_s = time.monotonic()
         if self.kill_at_s is not None and now_s >= self.kill_at_s:
             self.kill_at_s, self.forced = None, True
@@ -441,7 +446,7 @@ class Supervisor:
         wake_s = min(
             self.next_tick_s, self.kill_at_s or self.next_tick_s, self.next_progress_s if self.recent else self.next_tick_s
         )
-        for key, _ in self.selector.select(max(wake_s - now_s, 0)):
+        for key, _ in self.selector.select(min(max(wake_s - now_s, 0), most_s)):
             key.data()
         self._write_lines()
 

@@ -20,9 +20,14 @@ def main() -> None:
     if arguments[0] == "--rank":
         _rank(arguments[1:])
         return
+    import signal
     import socket
 
     from forebay.job import confine
+
+    # A machine that goes down, and a scheduler that wants cards back, signal every process of a run. This one and the keeper
+    # stay, so that the ranks have their grace; the supervisor ends them.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
 
     given = {arguments[i]: arguments[i + 1] for i in range(0, 8, 2)}
     confine.die_with(int(given["--parent"]))

@@ -1,0 +1,355 @@
+"""The door of a run: people come in through it, for a shell or for Jupyter on the run's cards.
+
+Asked:  how does somebody outside use cards of the pool by hand, where no port is open and no secret may lie about?
+Answer: this program is the run. Its rank 0 listens on a unix socket in the run's own folder, which belongs to the organisation's
+        user; the agent dials it and carries bytes (`centre/tunnels.py`). Each conversation (`talk.py`) is a program with a
+        terminal or pipes, a connection to a port of this machine, or Jupyter. A connection that breaks ends no conversation:
+        the visitor comes again and goes on. Where no byte has passed for the idle time, the door ends itself, with exit code 0.
+Limits: standard library and Python 3.9. A silent computation counts as idle. Other ranks only wait for the first to end.
+
+    python door.py IDLE_SECONDS      0: never
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # as in job/__main__.py
+
+from forebay.job import rooms, talk
+from forebay.job.rooms import End
+from forebay.job.talk import Reader, Talk
+
+HUNGRY = 1 << 16  # an end that has more than this before it is given no more
+TOLD_S = 60.0  # for a visitor whose link is broken to hear how the shell ended that was all of the job
+LAST_WORDS_S = 2.0  # for telling visitors why the door closes
+MET_S = 60.0
+NOTICED_S = 10.0  # at least this often it looks around, though nobody woke it
+
+
+class Conversation:
+    """One visitor's talk with one end, over whichever connection there is now."""
+
+    def __init__(self, name: str) -> None:
+        self.talk = Talk(name)
+        self.end: End | None = None
+        self.line: socket.socket | None = None
+        self.reader = Reader()
+        self.out = b""
+        self.over = False  # the end is, and the visitor may not know yet
+        self.over_s = 0.0
+        self.last = False  # when it is over, so is the job
+
+    def come_in(self, line: socket.socket, reader: Reader, greeting: bytes) -> None:
+        """The visitor is here, for the first time or again."""
+        self.break_off()
+        self.line, self.reader, self.out = line, reader, b""
+        self.talk.connected()
+        self.talk.hear(talk.HELLO, greeting)
+
+    def break_off(self) -> None:
+        if self.line is not None:
+            self.line.close()
+        self.line = None
+
+    def finish(self, code: int | None, why: str = "") -> None:
+        if not self.over:
+            self.over, self.over_s = True, time.monotonic()
+            self.talk.tell(talk.EXIT, code=code, why=why)
+        if self.end is not None:
+            self.end.close()
+        self.end = None
+
+    def wants(self) -> dict[int, int]:
+        """Which descriptors it waits for, and for what."""
+        found: dict[int, int] = {}
+        if self.line is not None:
+            hungry = self.end is None or len(self.end.inbox) < HUNGRY
+            events = (select.POLLIN if hungry else 0) | (select.POLLOUT if self.out or self.talk.talkative else 0)
+            found[self.line.fileno()] = events
+        if self.end is not None:
+            for descriptor in self.end.outs if self.talk.room else ():
+                found[descriptor] = select.POLLIN
+            if self.end.inbox and self.end.into is not None:
+                found[self.end.into] = found.get(self.end.into, 0) | select.POLLOUT
+        return {descriptor: events for descriptor, events in found.items() if events}
+
+    def move(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """Carry what can be carried now. Returns how many bytes of content passed, and the frames that are not content."""
+        passed, heard = 0, self._listen()
+        rest = []
+        for kind, body in heard:
+            if self.end is not None and kind in (talk.DATA, talk.END, talk.SIZE):
+                self.end.take_in(kind, body)
+                passed += len(body)
+            else:
+                rest.append((kind, body))
+        if self.end is not None:
+            passed += self._give_out()
+        self._speak()
+        return passed, rest
+
+    def _listen(self) -> list[tuple[bytes, bytes]]:
+        if self.line is None or (self.end is not None and len(self.end.inbox) >= HUNGRY):
+            return []
+        try:
+            chunk = self.line.recv(HUNGRY)
+            if not chunk:
+                raise ConnectionResetError
+            return [(kind, body) for kind, body in self.reader.feed(chunk) if self.talk.hear(kind, body)]
+        except BlockingIOError:
+            return []
+        except (OSError, ValueError):
+            self.break_off()
+            return []
+
+    def _give_out(self) -> int:
+        """What the end has printed, to the visitor; and its end, when there is nothing more."""
+        end = self.end
+        assert end is not None
+        passed, ended, drained = 0, end.ended(), True
+        end.digest()
+        for descriptor, kind in list(end.outs.items()):
+            while drained:
+                if not self.talk.room:
+                    drained = False
+                    break
+                try:
+                    chunk = os.read(descriptor, talk.LARGEST)
+                except BlockingIOError:
+                    break
+                except OSError:  # a terminal whose program has gone
+                    chunk = b""
+                if not chunk:
+                    end.ran_dry(descriptor)
+                    if kind == talk.DATA:
+                        self.talk.say(talk.END)
+                    break
+                passed += len(chunk)
+                self.talk.say(kind, chunk)
+        news = end.news()
+        if news is not None:
+            self.talk.tell(talk.READY, **news)
+        if ended is not None and drained:
+            self.finish(*ended)
+        return passed
+
+    def _speak(self) -> None:
+        while self.line is not None and (self.out or self.talk.talkative):
+            self.out = self.out or self.talk.take()
+            try:
+                self.out = self.out[self.line.send(self.out) :]
+            except BlockingIOError:
+                return
+            except OSError:
+                self.break_off()
+
+
+class Door:
+    def __init__(self, folder: Path, idle_s: float) -> None:
+        self.idle_s = idle_s
+        self.conversations: dict[str, Conversation] = {}
+        self.callers: dict[socket.socket, Reader] = {}  # who hasn't greeted yet; the other ranks never do
+        self.listening = [_listen_in(folder), *_listen_for_other_groups()]
+        self.jupyter = rooms.Jupyter(folder)
+        self.last_s = time.monotonic()  # when a byte last passed
+        self.closing = ""  # why it closes
+        self.asked = False  # by SIGTERM
+        self.woken, wake = os.pipe()
+        for descriptor in (self.woken, wake):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._told_to_stop)
+
+    def _told_to_stop(self, *_: Any) -> None:
+        self.asked, self.closing = True, self.closing or "the job was stopped"
+
+    def serve(self) -> None:
+        """Until it is asked to close, or nothing has happened for too long."""
+        while not self.closing:
+            self._turn()
+            if self.idle_s and time.monotonic() - self.last_s >= self.idle_s:
+                self.closing = f"not a byte in either direction for {rooms.show_seconds(self.idle_s)}"
+        say(f"the door closes: {self.closing}")
+        for conversation in self.conversations.values():
+            conversation.finish(143 if self.asked else 0, self.closing)
+        until_s = time.monotonic() + LAST_WORDS_S
+        while time.monotonic() < until_s and any(c.line and not c.talk.settled for c in self.conversations.values()):
+            self._turn(until_s - time.monotonic())
+        self.jupyter.close()
+
+    def _turn(self, most_s: float = NOTICED_S) -> None:
+        poll = select.poll()
+        for descriptor in (self.woken, *(sock.fileno() for sock in (*self.listening, *self.callers))):
+            poll.register(descriptor, select.POLLIN)
+        for conversation in self.conversations.values():
+            for descriptor, events in conversation.wants().items():
+                poll.register(descriptor, events)
+        if self.idle_s:
+            most_s = min(most_s, max(self.idle_s - (time.monotonic() - self.last_s), 0.0) + 0.01)
+        if self.jupyter.starting:
+            most_s = min(most_s, 0.1)
+        poll.poll(most_s * 1000)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.woken, 4096)
+        for listening in self.listening:
+            with contextlib.suppress(BlockingIOError):
+                caller, _ = listening.accept()
+                caller.setblocking(False)
+                self.callers[caller] = Reader()
+        for caller in list(self.callers):
+            self._hear_out(caller)
+        for conversation in list(self.conversations.values()):
+            self._attend(conversation)
+
+    def _hear_out(self, caller: socket.socket) -> None:
+        """Somebody at the door: the first frame says whose conversation goes on."""
+        reader = self.callers[caller]
+        try:
+            chunk = caller.recv(talk.LARGEST)
+            frames = reader.feed(chunk)
+            if not chunk:
+                raise ConnectionResetError
+            if not frames:
+                return
+            kind, body = frames[0]
+            greeting = json.loads(body)
+            name, heard = str(greeting["conversation"]), int(greeting["heard"])
+            if kind != talk.HELLO:
+                raise ValueError("no greeting")
+        except BlockingIOError:
+            return
+        except (OSError, ValueError, KeyError, TypeError):
+            del self.callers[caller]
+            caller.close()
+            return
+        del self.callers[caller]
+        if heard and name not in self.conversations:
+            with contextlib.suppress(OSError):
+                caller.send(talk.told(talk.HELLO, conversation=name, heard=0, over=True))
+            caller.close()
+            return
+        conversation = self.conversations.setdefault(name, Conversation(name))
+        self.last_s = time.monotonic()
+        try:
+            conversation.come_in(caller, reader, body)
+        except ValueError:
+            conversation.break_off()
+            return
+        for kind, body in frames[1:]:
+            if conversation.talk.hear(kind, body):
+                self._heed(conversation, kind, body)
+
+    def _attend(self, conversation: Conversation) -> None:
+        passed, frames = conversation.move()
+        if passed:
+            self.last_s = time.monotonic()
+        for kind, body in frames:
+            self._heed(conversation, kind, body)
+        told = conversation.talk.settled or time.monotonic() - conversation.over_s > TOLD_S
+        if conversation.last and conversation.over and told:
+            self.closing = self.closing or "its visitor is through"
+        if conversation.over and conversation.talk.settled:
+            conversation.break_off()
+            self.conversations.pop(conversation.talk.conversation, None)
+
+    def _heed(self, conversation: Conversation, kind: bytes, body: bytes) -> None:
+        self.last_s = time.monotonic()
+        if kind == talk.OPEN and conversation.end is None and not conversation.over:
+            try:
+                conversation.last = bool(json.loads(body).get("last"))
+                conversation.end = rooms.open_end(json.loads(body), self.jupyter)
+                say(f"somebody came in: {conversation.end.name}")
+            except (OSError, ValueError, KeyError) as error:
+                conversation.finish(127, f"it could not be started: {error}")
+        elif kind == talk.QUIT:
+            self.closing = self.closing or "its visitor left"
+        elif kind == talk.EXIT:
+            conversation.finish(None, "the visitor left")
+            self.conversations.pop(conversation.talk.conversation, None)
+            conversation.break_off()
+        elif conversation.end is not None:
+            conversation.end.take_in(kind, body)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _listen_in(folder: Path) -> socket.socket:
+    """A socket's whole name has 107 bytes at most, and a run's folder may lie deep: its name is said from within."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink("door")
+        listening.bind("door")
+    finally:
+        os.chdir(before)
+    listening.listen(64)
+    listening.setblocking(False)
+    return listening
+
+
+def _listen_for_other_groups() -> list[socket.socket]:
+    """Where ranks on other machines wait for our end: the port at which they would have met, which nobody else uses."""
+    if int(os.environ.get("GROUP_WORLD_SIZE", "1")) < 2:
+        return []
+    where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        listening = socket.create_server(where)
+    except OSError:
+        listening = socket.create_server(("", where[1]))
+    listening.setblocking(False)
+    return [listening]
+
+
+def wait_for_the_first(folder: Path) -> None:
+    """In the other ranks: until rank 0 is gone. One on another machine that never meets it takes it for gone, after a while."""
+    afar = int(os.environ.get("GROUP_RANK", "0")) > 0
+    until_s = time.monotonic() + MET_S
+    while not (folder / "door.over").exists() and (not afar or time.monotonic() < until_s):
+        line = socket.socket(socket.AF_INET if afar else socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if afar:
+                line = socket.create_connection((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), timeout=5)
+                line.settimeout(None)
+            else:
+                os.chdir(folder)
+                line.connect("door")
+            line.recv(1)
+            return
+        except OSError:
+            time.sleep(0.1)  # it doesn't listen yet
+        finally:
+            line.close()
+
+
+def main() -> None:
+    folder = Path(os.environ.get("TMPDIR", "."))
+    if os.environ.get("RANK", "0") != "0":
+        wait_for_the_first(folder)
+        return
+    door = Door(folder, float(sys.argv[1]) if sys.argv[1:] else 0.0)
+    say("the door is open")
+    try:
+        door.serve()
+    finally:
+        (folder / "door.over").touch()
+    sys.exit(143 if door.asked else 0)
+
+
+if __name__ == "__main__":
+    main()
