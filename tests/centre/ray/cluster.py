@@ -106,6 +106,17 @@ class Cluster:
         _kill(lambda: self._processes("head"))
         (self.folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)  # `ray stop` would remove it
 
+    def mend(self) -> None:
+        """Start every node that isn't alive, after what is left of it was killed."""
+        if not self.alive():
+            self.kill_head()
+            self.start_head()
+        for name in self.hosts:
+            if name not in self.alive():
+                _kill(lambda name=name: self._processes(name))  # type: ignore[misc]
+                self.start_node(name)
+        self.wait(lambda: set(self.hosts) <= set(self.alive()), "all nodes to be alive")
+
     def end(self) -> None:
         _kill(lambda: self._processes(""))
         shutil.rmtree(self.folder / "ray", ignore_errors=True)
