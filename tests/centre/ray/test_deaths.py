@@ -60,7 +60,8 @@ def test_an_agent_that_is_killed_finds_its_runs_again(site):
     files.write_json(site.home / "run.json", encode(spec))
     code = (
         "import json, sys, time\nfrom pathlib import Path\nfrom forebay.codec import decode\n"
-        "from forebay.centre.ray.engine import Ray\nfrom forebay.centre.settings import Settings\nfrom forebay.centre.spec import Spec\n"
+        "from forebay.centre.ray.engine import Ray\nfrom forebay.centre.settings import Settings\n"
+        "from forebay.centre.spec import Spec\n"
         "home = Path(sys.argv[1])\n"
         "engine = Ray(home, decode(Settings, json.loads((home / 'told.json').read_text())))\n"
         "engine.launch(decode(Spec, json.loads((home / 'run.json').read_text())))\ntime.sleep(600)\n"

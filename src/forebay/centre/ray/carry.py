@@ -34,8 +34,8 @@ from forebay.data import manifest as manifests
 from forebay.data.store import ChunkStore, unpack_chunks
 from forebay.errors import BadInput, ForebayError, Unavailable
 
-FOLLOW_S = 2.0  # how long a launcher waits for something to say
-SILENT_S = 4.0  # without an answer for so long, the node's own state is looked at
+FOLLOW_S = 1.0  # how long a launcher waits for something to say
+SILENT_S = 3.0  # without an answer for so long, the node itself is looked at
 PENDING_S = (0.05, 0.5)  # between two looks at a group that waits: at first, and later
 ASIDE_S = 5.0  # grace for shares whose sibling is lost
 FORGOTTEN_S = 5.0  # after a new cluster was met, until the launchers of the old one have noticed it too
@@ -118,7 +118,7 @@ class Carrier:
         if part.seen is None:
             raise Unavailable("The run's door isn't open.", asked=self.spec.name)
         try:
-            return await self.world.ask(part.launcher, word, *arguments, patience_s=SILENT_S, alive=lambda: self._is_there(0))
+            return await self.world.ask(part.launcher, word, *arguments, patience_s=SILENT_S, there=lambda: self._is_there(0))
         except Gone as gone:
             raise Unavailable("The run's door can't be reached.", asked=self.spec.name, found=str(gone)) from None
 
@@ -343,9 +343,12 @@ class Carrier:
         part = self.parts[number]
         try:
             return await self.world.ask(
-                part.launcher, word, *arguments, patience_s=SILENT_S, alive=lambda: self._is_there(number)
+                part.launcher, word, *arguments, patience_s=SILENT_S, there=lambda: self._is_there(number)
             )
         except Gone as gone:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self.world.look(), SILENT_S)  # Ray may just have said why
+                self.world.say_nodes()  # before anybody hears of the run's end, and looks for another place
             self._lose(number, self._why_gone(number, str(gone)))
             raise
 
@@ -406,7 +409,7 @@ class Carrier:
         for other, part in enumerate(self.parts):
             if other != number and part.launcher is not None and (part.seen is None or part.seen.phase is not Phase.ENDED):
                 with contextlib.suppress(Gone, ForebayError):
-                    await self.world.ask(part.launcher, "call", "aside", ASIDE_S, patience_s=SILENT_S, alive=lambda: False)
+                    await self.world.ask(part.launcher, "call", "aside", ASIDE_S, patience_s=SILENT_S, there=_nobody)
 
     def _end_all(self, outcome: Outcome, reason: str) -> None:
         for number, part in enumerate(self.parts):
@@ -431,7 +434,7 @@ class Carrier:
                 and part.seen.outcome is not Outcome.LOST
             ):
                 with contextlib.suppress(Gone, ForebayError):
-                    await self.world.ask(part.launcher, "call", "clear", patience_s=SILENT_S, alive=lambda: False)
+                    await self.world.ask(part.launcher, "call", "clear", patience_s=SILENT_S, there=_nobody)
             if part.launcher is not None:
                 await self.world.end_launcher(part.launcher)
         await self.world.remove_group(group.group_name(self.world.tag, self.spec.name))
@@ -454,7 +457,7 @@ class Carrier:
                     if part.launcher is not None and (part.seen is None or part.seen.phase is not Phase.ENDED):
                         with contextlib.suppress(Gone, ForebayError):
                             await self.world.ask(
-                                part.launcher, "call", "stop", float(wish["grace_s"]), patience_s=SILENT_S, alive=lambda: False
+                                part.launcher, "call", "stop", float(wish["grace_s"]), patience_s=SILENT_S, there=_nobody
                             )
             await self.world.nudged(1.0)
 
@@ -490,6 +493,11 @@ class Carrier:
         place = self.world.places.get(self._node(number))
         return place.host if place is not None else None
 
-    def _is_there(self, number: int) -> bool:
+    async def _is_there(self, number: int) -> bool:
         host = self._host(number)
-        return host is None or bool(host.alive)
+        return host is None or await self.world.is_there(host)
+
+
+async def _nobody() -> bool:
+    """For what is said once: who is silent is left alone."""
+    return False

@@ -66,6 +66,7 @@ class Hand:
 
     async def serve(self) -> None:
         self._world = World(self._home, self._told, self._tag)
+        self._world.say_nodes = self._tell_nodes
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._hear, args=(loop,), daemon=True).start()
         await self._connect()

@@ -39,6 +39,7 @@ class Host:
     id: str
     name: str  # as `ray start --node-name` said; else its address
     ip: str
+    port: int = 0  # on which its raylet listens; 0: unknown
     alive: bool = True
     expected: bool = False  # it is gone, and that was wanted
     reason: str = ""  # why it is gone
@@ -63,6 +64,7 @@ def from_driver(nodes: Iterable[Mapping[str, Any]], available: Mapping[str, Mapp
             id=node["NodeID"],
             name=node.get("NodeName") or node["NodeManagerAddress"],
             ip=node["NodeManagerAddress"],
+            port=int(node.get("NodeManagerPort") or 0),
             alive=bool(node["Alive"]),
             expected=node.get("DeathReason") in _EXPECTED,
             reason=node.get("DeathReasonMessage") or "",

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from forebay.centre.settings import Settings
 from forebay.errors import ForebayError, Unavailable
 
 CONNECT_S = 3.0
+PROBE_S = 2.0  # for a raylet to take a connection
+STRIKES = 2  # connections in a row that came to nothing; one that is refused is enough
 
 
 class Gone(Exception):
@@ -40,7 +43,10 @@ class World:
         self.sources = Sources()
         self.hosts: tuple[Host, ...] = ()
         self.places: dict[str, Place] = {}
+        self.say_nodes: Callable[[], None] = lambda: None  # tell the engine now, and not only each second
         self._nudge = asyncio.Event()
+        self._strikes: dict[str, int] = {}
+        self._doubted: dict[str, str] = {}  # nodes that Ray still believes in, and we don't
 
     # That something may have changed.
 
@@ -78,8 +84,33 @@ class World:
 
     async def look(self) -> None:
         """See which nodes there are."""
-        self.hosts = await asyncio.to_thread(_hosts)
+        found = await asyncio.to_thread(_hosts)
+        doubted = self._doubted
+        self.hosts = tuple(
+            replace(host, alive=False, reason=doubted[host.id]) if host.alive and host.id in doubted else host for host in found
+        )
         self.places = view.places(self.hosts, self.told.ray, pretend=self.told.pretend)
+
+    async def is_there(self, host: Host) -> bool:
+        """Whether a node's raylet takes connections. When it refuses, no actor of that node will ever answer again, and we need
+        not wait until Ray has missed enough of its heartbeats: by its own settings that takes 15 seconds.
+        """
+        if not host.alive or host.id in self._doubted:
+            return False
+        if not host.port:
+            return True
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host.ip, host.port), PROBE_S)
+        except OSError as error:  # TimeoutError is one
+            strikes = self._strikes[host.id] = self._strikes.get(host.id, 0) + 1
+            if not isinstance(error, ConnectionRefusedError) and strikes < STRIKES:
+                return True
+            self._doubted[host.id] = "its raylet doesn't answer"
+            await self.look()
+            return False
+        writer.close()
+        self._strikes.pop(host.id, None)
+        return True
 
     # Groups.
 
@@ -117,20 +148,22 @@ class World:
             raise Unavailable("The run's placement group is gone.", asked=run)
         return await asyncio.to_thread(_send_launcher, name, found, number, bundle)
 
-    async def ask(self, launcher: Any, word: str, *arguments: Any, patience_s: float, alive: Callable[[], bool]) -> Any:
-        """What a launcher answers. Gone when Ray says that it is dead; or when it has been silent and `alive` doubts it."""
+    async def ask(
+        self, launcher: Any, word: str, *arguments: Any, patience_s: float, there: Callable[[], Awaitable[bool]]
+    ) -> Any:
+        """What a launcher answers. Gone when Ray says that it is dead; or when it has been silent and isn't `there`."""
         import ray
 
         while True:
             answer = asyncio.ensure_future(_answer(getattr(launcher, word).remote(*arguments)))
             while not (await asyncio.wait({answer}, timeout=patience_s))[0]:
-                if not alive():
+                if not await there():
                     answer.cancel()
                     raise Gone("it doesn't answer")
             try:
                 return answer.result()
             except ray.exceptions.ActorUnavailableError:
-                if not alive():
+                if not await there():
                     raise Gone("it can't be reached") from None
                 await asyncio.sleep(1)
             except ray.exceptions.RayActorError as error:
