@@ -297,6 +297,7 @@ class Ray:
         """What is true of the nodes now. `hosts` None: what was true before, but nobody answers."""
         with self._guard:
             if hosts is not None:
+                hosts = view.remembering(hosts, self._hosts or ())
                 self._hosts, self._placed = hosts, placed
                 self._places = view.places(hosts, self._told.ray, pretend=self._told.pretend)
             self._away = away

@@ -16,7 +16,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forebay.centre.settings import RaySettings
@@ -92,6 +92,17 @@ def from_dashboard(nodes: Any, status: Any) -> tuple[Host, ...]:
             labels=dict(node.get("labels") or {}),
         )
         for node in _dig(nodes, "data", "result", "result") or ()
+    )
+
+
+def remembering(hosts: Iterable[Host], before: Iterable[Host]) -> tuple[Host, ...]:
+    """Of a dead node Ray has forgotten what it had; we know it from before."""
+    had = {host.id: host for host in before if host.resources}
+    return tuple(
+        replace(host, resources=had[host.id].resources, labels=had[host.id].labels)
+        if not host.resources and host.id in had
+        else host
+        for host in hosts
     )
 
 

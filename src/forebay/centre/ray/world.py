@@ -84,7 +84,7 @@ class World:
 
     async def look(self) -> None:
         """See which nodes there are."""
-        found = await asyncio.to_thread(_hosts)
+        found = view.remembering(await asyncio.to_thread(_hosts), self.hosts)
         doubted = self._doubted
         self.hosts = tuple(
             replace(host, alive=False, reason=doubted[host.id]) if host.alive and host.id in doubted else host for host in found
