@@ -87,11 +87,10 @@ def shell(
                 code_ = shell_jupyter.jupyter(cloud, job, port, note, ends_it=ends_it)
             else:
                 code_ = _shell(cloud, job, command, ends_it=ends_it)
+        except KeyboardInterrupt:
+            code_ = 130
         finally:
-            if ends_it:
-                _end(cloud, job)
-            elif not cloud.job(job)["ended_at_ns"]:
-                note(f"the job goes on, and its cards are held: forebay shell {job} connects again, forebay cancel {job} ends it")
+            _part(cloud, job, ends_it=ends_it)
     raise typer.Exit(code_)
 
 
@@ -165,6 +164,17 @@ def _await(cloud: Any, job: str) -> None:
             note(event["text"])
         if kind == "end":
             raise RunFailed(f"The job {event['phase']}.", asked=job, found=event["reason"], hint=f"forebay logs {job}")
+
+
+def _part(cloud: Any, job: str, *, ends_it: bool) -> None:
+    """See to what becomes of the job, and say it."""
+    try:
+        if ends_it:
+            _end(cloud, job)
+        elif not cloud.job(job)["ended_at_ns"]:
+            note(f"the job goes on, and its cards are held: forebay shell {job} connects again, forebay cancel {job} ends it")
+    except ForebayError as error:
+        note(f"{error.text} So the job may go on until its idle time is over; forebay cancel {job} ends it")
 
 
 def _end(cloud: Any, job: str) -> None:

@@ -72,7 +72,7 @@ class Conversation:
         rest = []
         for kind, body in heard:
             if self.end is not None and kind in (talk.DATA, talk.END, talk.SIZE):
-                self.end.take_in(kind, body)
+                self.give(kind, body)
                 passed += len(body)
             else:
                 rest.append((kind, body))
@@ -80,6 +80,14 @@ class Conversation:
             passed += self._give_out()
         self._speak()
         return passed, rest
+
+    def give(self, kind: bytes, body: bytes) -> None:
+        """Hand the end what the visitor sent."""
+        assert self.end is not None
+        try:
+            self.end.take_in(kind, body)
+        except (ValueError, TypeError) as error:
+            self.finish(None, f"the visitor sent what makes no sense: {error}")
 
     def _listen(self) -> list[tuple[bytes, bytes]]:
         if self.line is None or (self.end is not None and len(self.end.inbox) >= HUNGRY):

@@ -13,7 +13,6 @@ Limits: standard library and Python 3.9. A silent computation counts as idle. Ot
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -107,7 +106,7 @@ class Door:
             if not frames:
                 return
             kind, body = frames[0]
-            greeting = json.loads(body)
+            greeting = talk.read(body)
             name, heard = str(greeting["conversation"]), int(greeting["heard"])
             if kind != talk.HELLO:
                 raise ValueError("no greeting")
@@ -131,8 +130,12 @@ class Door:
             conversation.break_off()
             return
         for kind, body in frames[1:]:
-            if conversation.talk.hear(kind, body):
-                self._heed(conversation, kind, body)
+            try:
+                if conversation.talk.hear(kind, body):
+                    self._heed(conversation, kind, body)
+            except ValueError:
+                conversation.break_off()
+                return
 
     def _attend(self, conversation: Conversation) -> None:
         passed, frames = conversation.move()
@@ -151,10 +154,11 @@ class Door:
         self.last_s = time.monotonic()
         if kind == talk.OPEN and conversation.end is None and not conversation.over:
             try:
-                conversation.last = bool(json.loads(body).get("last"))
-                conversation.end = open_end(json.loads(body), self.jupyter)
+                asked = talk.read(body)
+                conversation.last = bool(asked.get("last"))
+                conversation.end = open_end(asked, self.jupyter)
                 say(f"somebody came in: {conversation.end.name}")
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, TypeError, KeyError) as error:
                 conversation.finish(127, f"it could not be started: {error}")
         elif kind == talk.QUIT:
             self.closing = self.closing or "its visitor left"
@@ -163,7 +167,7 @@ class Door:
             self.conversations.pop(conversation.talk.conversation, None)
             conversation.break_off()
         elif conversation.end is not None:
-            conversation.end.take_in(kind, body)
+            conversation.give(kind, body)
 
 
 def open_end(asked: dict[str, Any], jupyter: Jupyter) -> End:

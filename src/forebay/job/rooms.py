@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import pty
 import re
@@ -30,7 +29,7 @@ _OF_A_RANK = re.compile(
     r"TORCHELASTIC_.*|TORCH_NCCL_ASYNC.*|MASTER_(ADDR|PORT)|(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|ROLE_RANK"
 )
 _OPENING = r"""PS1='[\[\e[1m\]{job}\[\e[0m\]] \w \$ '
-[ -f ~/.bashrc ] && . ~/.bashrc
+if [ -f ~/.bashrc ]; then . ~/.bashrc; fi
 """
 
 
@@ -51,7 +50,7 @@ class End:
         elif kind == talk.END:
             self._no_more = True
         elif kind == talk.SIZE:
-            self.resize(json.loads(body))
+            self.resize(talk.read(body))
         self.digest()
 
     def digest(self) -> None:
