@@ -38,6 +38,10 @@ def open_engine(home: Path, told: Settings, *, nodes: Path | None, shim: Path) -
                 build_env=build_env(told),
                 check=told.check,
             )
+        case "ray":
+            from forebay.centre.ray.engine import Ray
+
+            return Ray(home, told)
         case "slurm":
             from forebay.centre.slurm.engine import open_slurm
 

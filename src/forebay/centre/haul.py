@@ -14,9 +14,9 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forebay.centre import files, isolation, layout
-from forebay.centre.link import Link
 from forebay.centre.spec import Engine, Spec
 from forebay.data.bundle import file_hash
 from forebay.data.dataset import pieces
@@ -25,6 +25,9 @@ from forebay.data.remote import Remote
 from forebay.data.store import ChunkStore, pack_chunks, unpack_chunks
 from forebay.errors import BadInput, Unavailable
 from forebay.units import MIB
+
+if TYPE_CHECKING:
+    from forebay.centre.link import Link  # it needs httpx, which a node need not have
 
 MOST_CHUNKS = 4096  # asked for at a time
 MESSAGE_BYTES = 8 * MIB  # of chunks in one message, about
@@ -122,7 +125,7 @@ class Haul:
         root = self._engine.output(_job(run))
         manifest = survey(root)
         missing = set(self._link.missing(run, manifest))
-        for message in _messages(root, manifest, missing):
+        for message in messages(root, manifest, missing):
             self._link.send_chunks(run, message)
         self._link.keep_output(run, manifest)
 
@@ -163,8 +166,10 @@ def survey(root: Path) -> Manifest:
     return manifest
 
 
-def _messages(root: Path, manifest: Manifest, missing: set[str]) -> Iterator[bytes]:
-    """The missing chunks of a folder. A file that has changed since it was surveyed ends it: the next sending takes it anew."""
+def messages(root: Path, manifest: Manifest, missing: set[str]) -> Iterator[bytes]:
+    """The missing chunks of a folder, packed. A file that has changed since it was surveyed ends it: the next sending takes it
+    anew.
+    """
     message: dict[str, bytes] = {}
     size = 0
     for file in manifest.files:

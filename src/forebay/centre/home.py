@@ -81,7 +81,8 @@ class Home:
         return run_dir
 
     def holds(self, handle: Handle) -> bool:
-        return Path(handle).parent == self.path / "runs"
+        """Whether this is a run of ours, or a share of one."""
+        return self.path / "runs" in (Path(handle).parent, Path(handle).parent.parent)
 
     def remove(self, run_dir: Path) -> None:
         """Drop a run's folder, so that it is gone at once."""
