@@ -11,16 +11,16 @@ import os
 import secrets
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from forebay import codec
 from forebay.centre import files, isolation, layout, order, work
 from forebay.centre.order import Order
-from forebay.centre.spec import Handle, Seen, Spec
+from forebay.centre.spec import Handle, Phase, Seen, Spec
 from forebay.chips import catalogue
 from forebay.chips.node import Node
-from forebay.errors import BadInput, Unknown
+from forebay.errors import BadInput, Conflict, Unknown
 
 ANY = "*"  # the key of the base environment for chips that have none of their own
 _FORKABLE = ("cpu", "cuda")  # device types whose driver importing torch doesn't touch
@@ -80,8 +80,13 @@ class Home:
     def holds(self, handle: Handle) -> bool:
         return Path(handle).parent == self.path / "runs"
 
-    def remove(self, run_dir: Path) -> None:
-        """Drop a run's folder, so that it is gone at once."""
+    def forget(self, handle: Handle, look: Callable[[Handle], Seen]) -> None:
+        """Drop the folder of a run that has ended. May be said twice."""
+        run_dir = Path(handle)
+        if not self.holds(handle) or not run_dir.exists():
+            return
+        if look(handle).phase is not Phase.ENDED:
+            raise Conflict("The run hasn't ended, so its folder is still needed.", asked=run_dir.name, hint="stop it first")
         gone = run_dir.with_name(f".gone-{run_dir.name}")
         run_dir.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

@@ -91,7 +91,7 @@ def open_engine(home: Path, site: Site, way: str, told: Settings, **settings: An
         transport: Any = Commands(conf=str(site.conf), timeout_s=15)
     else:
         transport = Rest(site.rest, user="root", tokens=Tokens(home, variables), variables=variables, timeout_s=20)
-    quick = {"pauses_s": (0.3, 1.0, 1.0)}
+    quick = {"pauses_s": (0.3, 0.5, 1.0, 1.0)}
     return Slurm(home, told, transport, variables=variables, shim=SHIM, **{**quick, **settings})
 
 

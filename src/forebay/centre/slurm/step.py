@@ -20,7 +20,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # the lead starts fastest with the fewest imports
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from forebay.centre.order import Order
 
 OWNER, BOUND, LIMIT, REQUEUED, ORDER, MEETING = (
     "owner.json",  # which job carries the run out
@@ -61,13 +67,13 @@ class Lead:
             return 0
         order = _read(self.exchange / ORDER)
         machines = order["machines"]
-        if order["gres"]:
-            _write(self.exchange / BOUND, self._bound(order["gres"]))
         signal.signal(signal.SIGTERM, lambda *_: None)  # the supervisors have it too, and we see them out
         signal.signal(signal.SIGUSR1, lambda *_: self._limit(order["grace_s"]))
         ends_s = time.monotonic() + order["minutes"] * 60 - order["warn_s"] if order["minutes"] else None
         step = subprocess.Popen(_srun(len(machines), self.run_dir), stdin=subprocess.DEVNULL)
         folders = [self.run_dir / f"share-{number}" for number in range(len(machines))]
+        if order["gres"]:
+            _write(self.exchange / BOUND, self._bound(order["gres"], step))
         while True:
             try:
                 step.wait(LOOK_S if len(folders) > 1 else None if ends_s is None else 5.0)
@@ -100,13 +106,14 @@ class Lead:
             os.fsync(file.fileno())
         return True
 
-    def _bound(self, key: str) -> dict[str, tuple[int, ...]]:
-        from forebay.centre.slurm import tell
+    def _bound(self, key: str, step: subprocess.Popen[bytes]) -> dict[str, tuple[int, ...]]:
+        """Which cards Slurm gave, by machine. The shares are being started meanwhile, and wait for it."""
+        from forebay.centre.slurm import hostlist
 
-        for _ in range(20):
+        while step.poll() is None:
             asked = subprocess.run(["scontrol", "-d", "show", "job", self.job], capture_output=True, text=True)
             if asked.returncode == 0:
-                return tell.bound(asked.stdout, key)
+                return hostlist.bound(asked.stdout, key)
             print(f"scontrol: {asked.stderr.strip()}", flush=True)  # slurmctld is busy, or away for a moment
             time.sleep(1.0)
         return {}
@@ -137,15 +144,15 @@ def share(run_dir: Path, machine: str) -> int:
     told = _read(run_dir / "exchange" / ORDER)
     whole = codec.decode(Order, told["order"], strict=False)
     number = told["machines"].index(machine)
-    given = (_read(run_dir / "exchange" / BOUND) or {}).get(machine)
+    given = _given(run_dir, machine) if told["gres"] else ()
     wanted = len(whole.spec.shares[number].cards)
-    if told["gres"] and given is None:
+    if given is None:
         print(f"{machine}: Slurm doesn't say which {told['gres']} it gave.", flush=True)
         return 1
     if told["gres"] and not given:
         print(f"{machine}: Slurm only counts its {told['gres']}; the numbers that the cloud chose are used.", flush=True)
     meeting = str(run_dir / "exchange" / MEETING)
-    mine = order.for_share(whole, number, cards=tuple(given or ())[:wanted], meeting=meeting)
+    mine = order.for_share(whole, number, cards=given[:wanted], meeting=meeting)
     mine = _as_slurm_says(mine, wanted, os.environ)
     folder = layout.share(run_dir, number)
     files.write_json(layout.spec(folder), codec.encode(mine), durable=True)
@@ -153,7 +160,14 @@ def share(run_dir: Path, machine: str) -> int:
     return 0
 
 
-def _as_slurm_says(mine: Any, wanted: int, environment: Any) -> Any:
+def _given(run_dir: Path, machine: str) -> tuple[int, ...] | None:
+    """What the lead heard of Slurm. It goes on asking as long as we are there, and we are ended when it is."""
+    while (found := _read(run_dir / "exchange" / BOUND)) is None:
+        time.sleep(0.02)
+    return tuple(found[machine]) if machine in found else None
+
+
+def _as_slurm_says(mine: Order, wanted: int, environment: Mapping[str, str]) -> Order:
     """The share with the cards that Slurm itself named in this step, if it did. Inside a device cgroup they count anew."""
     from dataclasses import replace
 
