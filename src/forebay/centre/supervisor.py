@@ -338,8 +338,7 @@ class Supervisor:
             return None
         meeting = Path(self.order.meeting)
         while (found := files.read_json(meeting)) is None:
-            self.next_tick_s = min(self.next_tick_s, time.monotonic() + MEET_S)
-            self._turn()
+            self._turn(MEET_S)
             self._heed()
         return int(found["port"])
 
@@ -376,7 +375,8 @@ class Supervisor:
         while not done():
             self._turn()
 
-    def _turn(self) -> None:
+    def _turn(self, most_s: float = TICK_S) -> None:
+        """Whatever is due, or comes within `most_s`."""
         now_s = time.monotonic()
         if self.kill_at_s is not None and now_s >= self.kill_at_s:
             self.kill_at_s, self.forced = None, True
@@ -391,7 +391,7 @@ class Supervisor:
         wake_s = min(
             self.next_tick_s, self.kill_at_s or self.next_tick_s, self.next_progress_s if self.recent else self.next_tick_s
         )
-        for key, _ in self.selector.select(max(wake_s - now_s, 0)):
+        for key, _ in self.selector.select(max(min(wake_s - now_s, most_s), 0)):
             key.data()
         self._write_lines()
 
