@@ -43,6 +43,6 @@ $(VENV)/.installed-test: pyproject.toml $(VENV)/.installed-demo
 # The constraint keeps torch as it is, whatever a library asks for. torch-npu lies apart: torch imports every plug-in that it finds.
 $(VENV)/.installed-slow: pyproject.toml $(VENV)/.installed-test
 	$(BIN)/pip freeze | grep '^torch==' > $(VENV)/torch.txt
-	$(BIN)/pip install --disable-pip-version-check -c $(VENV)/torch.txt -e '.[cloud,test,kernels,libraries,pages]'
+	$(BIN)/pip install --disable-pip-version-check -c $(VENV)/torch.txt -e '.[cloud,test,kernels,libraries,pages,ray,store,servers]'
 	$(BIN)/pip install --disable-pip-version-check --no-deps --upgrade --target $(VENV)/torch-npu torch-npu==2.13.0
 	touch $@

@@ -1,6 +1,6 @@
 """How many durable submissions a second, from clients of one job each; and how soon a restarted cloud decides.
 
-    python benchmarks/cloud_submissions.py [--jobs 10000] [--clients 50] [--json]
+    python benchmarks/cloud_submissions.py [--jobs 10000] [--clients 50] [--nodes 1000] [--json]
 
 Starts a real cloud in a folder of its own. Each client waits for its answer (which comes after the journal is synced) before
 it asks again; each request carries an idempotency key of its own. The clients speak HTTP over kept connections from one
@@ -25,7 +25,7 @@ import time
 import uuid
 from pathlib import Path
 
-from forebay.centre.agent import Link
+from forebay.centre.link import Link
 from forebay.chips.node import Card, Node
 from forebay.client import Client
 
@@ -36,10 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument(
+        "--nodes", type=int, default=0, help="beside the four cards: so many nodes of 8 cards, which jobs take too"
+    )
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as folder:
-        result = measure(Path(folder), asked.jobs, asked.clients)
+        result = measure(Path(folder), asked.jobs, asked.clients, asked.nodes)
     if asked.json:
         print(json.dumps(result, indent=2))
         return
@@ -52,10 +55,10 @@ def main() -> None:
     print(f"restart         {result['restart_s']:8.2f} s to the first decision, {result['jobs']} jobs in the journal")
 
 
-def measure(folder: Path, jobs: int, clients: int) -> dict[str, float]:
+def measure(folder: Path, jobs: int, clients: int, nodes: int = 0) -> dict[str, float]:
     cloud, address = start(folder)
     try:
-        key, body = furnish(folder, address)
+        key, body = furnish(folder, address, nodes)
         latencies, seconds = asyncio.run(submit_all(address, key, body, jobs, clients))
         cpu_s = sum(float(x) for x in Path(f"/proc/{cloud.pid}/stat").read_text().rpartition(")")[2].split()[11:13]) / os.sysconf(
             "SC_CLK_TCK"
@@ -97,14 +100,18 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     return cloud, (folder / "address").read_text().strip()
 
 
-def furnish(folder: Path, address: str) -> tuple[str, dict[str, object]]:
-    """An organisation with a key, a centre with four cards, a job's code; returns the key and the body of a submission."""
+def furnish(folder: Path, address: str, nodes: int) -> tuple[str, dict[str, object]]:
+    """An organisation with a key, a centre with four cards (and `nodes` nodes of another chip), a job's code; returns the key and
+    the body of a submission, which may take either chip when there are such nodes.
+    """
     with Client(address, (folder / "operator.key").read_text().strip()) as operator:
         operator.make_organisation("acme")
         operator.make_project("acme", "research")
         _, key = operator.make_key("acme/research")
+    cards = tuple(Card(index=i) for i in range(4))
+    others = tuple(Node(name=f"h{i}", chip="h100-sxm", cards=tuple(Card(index=c) for c in range(8))) for i in range(nodes))
     Link(address, (folder / "centre.token").read_text().strip()).hello(
-        (Node(name="n", chip="cpu", cards=tuple(Card(index=i) for i in range(4))),)
+        "local", (Node(name="n", chip="cpu", cards=cards), *others)
     )
     script = folder / "hello.py"
     script.write_text("print('hello')\n")
@@ -112,7 +119,7 @@ def furnish(folder: Path, address: str) -> tuple[str, dict[str, object]]:
         first = tenant.run(script)
         bundle = tenant.job(first["id"])["script"]["bundle"]
         tenant.cancel(first["id"])
-    return key, {"bundle": bundle, "entry": "hello.py", "cards": [1], "chips": ["cpu"]}
+    return key, {"bundle": bundle, "entry": "hello.py", "cards": [1], "chips": ["cpu"] + (["h100-sxm"] if nodes else [])}
 
 
 async def submit_all(address: str, key: str, body: dict[str, object], jobs: int, clients: int) -> tuple[list[float], float]:

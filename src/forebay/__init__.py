@@ -7,7 +7,7 @@ TYPE_CHECKING = False  # for type checkers; importing typing would cost every pr
 if TYPE_CHECKING:
     from forebay.client import Client as Client
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Client", "__version__"]
 
 

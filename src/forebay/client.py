@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 
@@ -33,6 +33,7 @@ from forebay import __version__
 from forebay.codec import encode
 from forebay.data.bundle import pack
 from forebay.data.dataset import pieces, scan
+from forebay.data.fetch import fetch_output
 from forebay.data.manifest import Manifest
 from forebay.data.store import pack_chunks
 from forebay.errors import BadInput, ForebayError, Unavailable, from_json
@@ -41,6 +42,7 @@ from forebay.units import MIB, parse_bytes, parse_money, parse_seconds
 CODE_LIMIT_BYTES = 256 * MIB
 MESSAGE_BYTES = 8 * MIB  # of chunks in one request, about
 SILENCE_S = 30.0  # of a stream, whose cloud says every 15 s that it is still there
+OUTPUT_S = 600.0  # for an output that is brought from its centre
 PATIENCE_S = 20.0  # for a cloud that doesn't answer: it may be starting again
 
 Body = dict[str, Any]
@@ -63,6 +65,7 @@ class Client:
             base_url=self.url + "/api/v1",
             headers=headers,
             timeout=httpx.Timeout(30.0, connect=5.0),
+            limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),  # a tunnel holds two
             trust_env=False,  # no proxy stands between a tenant and the cloud
             verify=ssl.create_default_context(),  # the system's certificates, or those in SSL_CERT_FILE
         )
@@ -132,6 +135,41 @@ class Client:
     def set_quota(self, organisation: str, chip: str, cards: int | None) -> Body:
         return self._write("PUT", f"/quotas/{_quoted(organisation)}/{_quoted(chip)}", {"cards": cards})
 
+    # Centres, and what of the pool is out of use.
+
+    def centres(self) -> list[Body]:
+        return self._list("/centres", "centres")
+
+    def make_centre(self, name: str, *, expires_in: str | None = None) -> tuple[Body, str]:
+        """A centre that may join, and the token with which it does. The cloud gets the token's hash only."""
+        token, body = _new_token(expires_in)
+        return self._write("POST", "/centres", {"name": name, **body}), token
+
+    def make_token(self, centre: str, *, expires_in: str | None = None) -> tuple[Body, str]:
+        """A new token for a centre that is to join again."""
+        token, body = _new_token(expires_in)
+        return self._write("POST", f"/centres/{_quoted(centre)}/token", body), token
+
+    def revoke_centre(self, centre: str, *, give_up: bool = False) -> Body:
+        """Refuse a centre's agent from now on. `give_up`: take its runs for lost, so that their jobs are tried elsewhere."""
+        return self._write("DELETE", f"/centres/{_quoted(centre)}", params={"give_up": str(give_up).lower()})
+
+    def drain(self, place: str, reason: str = "") -> Body:
+        """Give "centre", "centre/node" or "centre/node/card" no new runs."""
+        return self._write("POST", "/pool/drain", {**split_place(place), "reason": reason})
+
+    def undrain(self, place: str) -> Body:
+        return self._write("POST", "/pool/undrain", split_place(place))
+
+    def set_maintenance(self, place: str, from_ns: int, to_ns: int, reason: str = "") -> Body:
+        where = split_place(place)
+        if where.pop("card") is not None:
+            raise BadInput("Maintenance is of a centre or a node.", asked=place, hint="drain the card instead")
+        return self._write("POST", "/pool/maintenance", {**where, "from_ns": from_ns, "to_ns": to_ns, "reason": reason})
+
+    def lift_maintenance(self, window: str) -> Body:
+        return self._write("DELETE", f"/pool/maintenance/{_quoted(window)}")
+
     # Data sets.
 
     def data(self) -> list[Body]:
@@ -176,24 +214,28 @@ class Client:
         inputs: Mapping[str, str] | None = None,
         output: str = "out",
         requirements: str | None = None,
+        takes: Mapping[str, float] | None = None,
         time_limit: str | float | None = None,
         retries: int = 3,
         grace_s: float = 10.0,
         project: str | None = None,
         limit: str | int = CODE_LIMIT_BYTES,
+        along: Mapping[str, Path] | None = None,
         said: Said = _silent,
     ) -> Body:
-        """Submit a script, or a folder of code with `entry`. Returns as soon as the job is safe in the journal.
+        """Submit a script, or a folder of code with `entry`. Returns as soon as the job is safe in the journal. `along`: files
+        to pack beside the code, by the names that they get.
 
         `data` maps a data set (or a version of one) to the folder where the script finds it; `inputs` maps an earlier job to
-        the folder where the script finds what that job left.
+        the folder where the script finds what that job left. `takes` says how many seconds the job takes on a chip
+        ("h100-sxm"), or on so many cards of it ("h100-sxm:8"): then it goes where it ends first.
         """
         source = Path(code)
         where = _organisation(project)
         with tempfile.TemporaryDirectory(prefix="forebay-") as folder:
             archive = Path(folder) / "code.tar.gz"
             most = parse_bytes(limit) if isinstance(limit, str) else limit
-            bundle = pack(source, entry, limit_bytes=most, to=archive)
+            bundle = pack(source, entry, limit_bytes=most, to=archive, along=along)
             if not self._has_bundle(bundle.sha256, where):
                 said("sending code", 0, bundle.size_bytes)
                 self._send(f"/bundles/{bundle.sha256}", archive.read_bytes(), where)
@@ -211,6 +253,7 @@ class Client:
             "name": name,
             "cards": [cards] if isinstance(cards, int) else list(cards),
             "chips": list(chips),
+            "takes": dict(takes or {}),
             "time_limit_s": parse_seconds(time_limit) if isinstance(time_limit, str) else time_limit,
             "retries": retries,
             "grace_s": grace_s,
@@ -250,10 +293,61 @@ class Client:
         """What happens to a job: ("story", event), ("progress", progress), and ("end", its last state)."""
         yield from self._stream(f"/jobs/{_quoted(job)}/events?follow={str(follow).lower()}", timeout_s)
 
+    # Tunnels: to the door of a job that runs (`visitor.py` speaks through them).
+
+    def open_tunnel(self, job: str) -> Body:
+        """{"id", "run"}. Conflict when the job is over, Unavailable while it doesn't run yet."""
+        return self._write("POST", f"/jobs/{_quoted(job)}/tunnels", {})
+
+    def write_tunnel(self, tunnel: str, offset: int, body: bytes, wait_s: float) -> tuple[int, str]:
+        """Where the stream ends now, which may be short of what was sent; and why the tunnel is closed, if it is."""
+        where = {"offset": offset, "wait_s": wait_s}
+        answer = self._patiently(lambda: self._http.post(f"/tunnels/{tunnel}/up", params=where, content=body))
+        return answer["end"], answer["closed"]
+
+    def read_tunnel(self, tunnel: str, offset: int, wait_s: float) -> tuple[bytes, str]:
+        """Bytes from `offset` on, after a wait if need be; and why the tunnel is closed, after its last byte."""
+        where = {"offset": offset, "wait_s": wait_s}
+        answer = self._answered(lambda: self._http.get(f"/tunnels/{tunnel}/down", params=where))
+        if answer.status_code >= 400:
+            raise from_json(answer.json().get("error", {}))
+        return answer.content, unquote(answer.headers.get("Forebay-Closed", ""))
+
+    def close_tunnel(self, tunnel: str) -> None:
+        self._write("DELETE", f"/tunnels/{tunnel}")
+
+    def output(self, job: str, to: Path | str, *, said: Said = _silent, timeout_s: float = OUTPUT_S) -> Body:
+        """Bring what a job (or one run of it) left into a folder that is new or empty. Waits while the cloud gets it from the
+        centre. May be called again after it was cut off: what has arrived isn't fetched again.
+        """
+        path = f"/jobs/{_quoted(job)}/output"
+        left = self._once_there(path, said, time.monotonic() + timeout_s)
+        fetch_output(left, Path(to), partial(self._chunks, path), said)
+        return left
+
+    def _once_there(self, path: str, said: Said, deadline: float) -> Body:
+        """What is at a path, once the cloud has it. It says itself what it waits for."""
+        while True:
+            response = self._answered(lambda: self._http.get(path))
+            if response.status_code != Unavailable.http_status:
+                return self._body(response)
+            problem = from_json(response.json().get("error", {}))
+            if time.monotonic() > deadline:
+                raise problem
+            said(problem.text.rstrip("."), 0, 0)
+            time.sleep(0.5)
+
+    def _chunks(self, path: str, wanted: Sequence[str]) -> bytes:
+        response = self._answered(lambda: self._http.post(f"{path}/chunks", json=list(wanted), timeout=300.0))
+        if response.status_code >= 400:
+            raise from_json(response.json().get("error", {}))
+        return response.content
+
     # The pool and the bill.
 
-    def pool(self) -> Body:
-        return self._get("/pool")
+    def pool(self, *, cards: bool = True) -> Body:
+        """`cards` False leaves out the single cards, which are many in a large pool."""
+        return self._get("/pool", cards=str(cards).lower())
 
     def bill(self, *, organisation: str = "", project: str = "", job: str = "") -> Body:
         return self._get("/bill", job=job, **_filtered(organisation, project))
@@ -282,7 +376,9 @@ class Client:
         return response.status_code == 200
 
     def _patiently(self, ask: Callable[[], httpx.Response]) -> Body:
-        response = self._answered(ask)
+        return self._body(self._answered(ask))
+
+    def _body(self, response: httpx.Response) -> Body:
         try:
             body: Body = response.json()
         except ValueError:
@@ -391,6 +487,25 @@ def split_project(text: str) -> tuple[str, str]:
     if not slash or not organisation or not project or "/" in project:
         raise BadInput("A project is named with its organisation.", asked=text, hint="acme/research")
     return organisation, project
+
+
+def split_place(text: str) -> Body:
+    """{"centre": "north", "node": "h3", "card": 7} for "north/h3/7"."""
+    centre, _, rest = text.partition("/")
+    node, slash, card = rest.partition("/")
+    if not centre or (slash and not card.isdigit()):
+        raise BadInput("That is no place in the pool.", asked=text, hint="CENTRE, CENTRE/NODE or CENTRE/NODE/CARD")
+    return {"centre": centre, "node": node, "card": int(card) if slash else None}
+
+
+def _new_token(expires_in: str | None) -> tuple[str, Body]:
+    """A token, and what the cloud is told of it."""
+    token = "fj_" + secrets.token_urlsafe(24)
+    body = {
+        "token_sha256": hashlib.sha256(token.encode()).hexdigest(),
+        "expires_in_s": parse_seconds(expires_in) if expires_in else None,
+    }
+    return token, body
 
 
 def _filtered(organisation: str, project: str) -> dict[str, str]:

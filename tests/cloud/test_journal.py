@@ -38,8 +38,17 @@ def everything(state: State) -> dict[str, Any]:
         "waiting": state.waiting,
         "live": list(state.live),
         "held": {key: cards for key, cards in state.held.items() if cards},
-        "rooms": {chip: [encode(room) for room in rooms.values()] for chip, rooms in state.rooms.items()},
+        "rooms": {f"{centre}/{node}": encode(room) for (centre, node), room in sorted(state.rooms.by_node.items())},
+        "free": {
+            (chip, key): (island.free, island.total, island.by_free)
+            for chip, islands in state.rooms.islands.items()
+            for key, island in islands.items()
+        },
+        "ends": state.ends,
+        "unsent": {centre: list(runs) for centre, runs in state.unsent.items() if runs},
+        "bad": state.bad_cards,
         "keys": state.keys_by_hash,
+        "centres": (state.centres_by_key, state.centres_by_token),
     }
 
 

@@ -20,20 +20,23 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forebay.centre import engines, layout, settings
+from forebay.centre import engines, files, layout, settings
 from forebay.centre.haul import Haul
 from forebay.centre.link import Link, News, Wanted
 from forebay.centre.settings import Settings
 from forebay.centre.ship import Shipper
 from forebay.centre.spec import Engine, Handle, Outcome, Phase, Seen, Spec
+from forebay.centre.tunnels import Tunnels
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.codec import encode
+from forebay.data.remote import Remote
 from forebay.errors import Conflict, ForebayError, Unavailable
 
 log = logging.getLogger("forebay.agent")
@@ -46,15 +49,27 @@ BUSY_TOLD_S = 5.0  # between two tellings of which cards others hold; that a nod
 
 class Agent:
     def __init__(
-        self, home: Path, engine: Engine, link: Link, builds: Sequence[subprocess.Popen[bytes]] = (), *, kind: str = "local"
+        self,
+        home: Path,
+        engine: Engine,
+        link: Link,
+        builds: Sequence[subprocess.Popen[bytes]] = (),
+        *,
+        kind: str = "local",
+        remote: Remote | None = None,
     ) -> None:
-        """`builds`: processes that must have ended before a script that imports torch can start. `kind`: the engine's name."""
+        """`builds`: processes that must have ended before a script that imports torch can start. `kind`: the engine's name.
+
+        `remote`: a store that isn't in the home.
+        """
+        self._home = home
         self._engine = engine
         self._kind = kind
         self._builds = builds
         self._link = link
-        self._haul = Haul(home, engine, link)
+        self._haul = Haul(home, engine, link, remote)
         self._shipper = Shipper(home)
+        self._tunnels = Tunnels(engine, link)
         self._guard = threading.Lock()  # over the next two
         self._news: News | None = None  # None: the cloud hasn't said yet
         self._told_version = -1  # what the cloud knew when we last told it something; older news would start an ended run again
@@ -115,6 +130,11 @@ class Agent:
         nodes = self._engine.nodes()
         self._link.hello(self._kind, nodes or None)
         self._nodes, self._states, self._met = nodes, None, True
+        if nodes:
+            cards = Counter(dict.fromkeys(sorted({node.chip for node in nodes}), 0))
+            for node in nodes:
+                cards[node.chip] += len(node.cards)
+            files.write_json(self._home / "joined.json", {"at_ns": time.time_ns(), "nodes": len(nodes), "cards": dict(cards)})
 
     def _turn(self) -> bool:
         """Compare what is wanted with what is, once. True while something goes on."""
@@ -130,6 +150,7 @@ class Agent:
             elif want.stop and run not in self._stopping:
                 self._stopping.add(run)
                 self._engine.stop(handles[run], want.grace_s)
+        self._tunnels.serve(news.tunnels, handles)
         self._tell(handles)
         for run in news.send:
             self._haul_once(f"send {run}", partial(self._haul.send, run))
@@ -327,8 +348,11 @@ def main() -> None:
     wait_for([key_file] if "://" in told.cloud else [key_file, Path(told.cloud)])
     shim = asked.shim or layout.shim(asked.home)
     engine = engines.open_engine(asked.home, told, nodes=asked.nodes, shim=shim)
-    builds = build_carriers(asked.home, shim, set(told.base.values())) if told.engine == "local" else []
-    agent = Agent(asked.home, engine, Link(told.cloud, key_file.read_text().strip()), builds, kind=told.engine)
+    programs = {str(path) for path in engines.bases(asked.home, told, shim).values()} if told.engine == "local" else ()
+    builds = build_carriers(asked.home, shim, programs)
+    remote = Remote(told.store) if told.store else None
+    link = Link(told.cloud, key_file.read_text().strip())
+    agent = Agent(asked.home, engine, link, builds, kind=told.engine, remote=remote)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: agent.stop())
     agent.run()

@@ -61,6 +61,11 @@ class Crew:
             pipes[err] = (mine["rank"], "stderr")
         return pipes
 
+    def ask(self, packet: Mapping[str, Any]) -> None:
+        """Ask something that is answered by a packet."""
+        with contextlib.suppress(OSError):  # the crew is gone: whoever waits hears it hang up
+            self.socket.send(json.dumps(packet).encode())
+
     def hurry(self, now: bool) -> None:
         """Import at low priority while nobody waits, where we may raise it again later: as root."""
         if os.geteuid() == 0:
@@ -68,8 +73,7 @@ class Crew:
 
     def signal(self, number: int) -> None:
         """Send a signal to every rank that hasn't ended."""
-        with contextlib.suppress(OSError):  # the crew is gone, and its ranks with it
-            self.socket.send(json.dumps({"say": "signal", "number": number}).encode())
+        self.ask({"say": "signal", "number": number})
 
     def receive(self) -> dict[str, Any] | None:
         """The next packet. None: the crew has hung up."""

@@ -83,11 +83,16 @@ def key(about: Mapping[str, Any], source: Path) -> str:
     return digest.hexdigest()[:24]
 
 
+def is_the_bases_own(package: str) -> bool:
+    """Whether only a chip's base environment may bring a package of this name."""
+    return bool(_BASE_ONLY.fullmatch(_canonical(package)))
+
+
 def refuse(report: Mapping[str, Any], text: str) -> None:
     """Raise BadRequirement when what pip would install holds something that only the base may bring."""
     installed = [item["metadata"] for item in report["install"]]
     for about in installed:
-        if not _BASE_ONLY.fullmatch(_canonical(about["name"])):
+        if not is_the_bases_own(about["name"]):
             continue
         line = next((line.strip() for line in text.splitlines() if _canonical(_name_in(line)) == _canonical(about["name"])), "")
         wanting = [

@@ -14,16 +14,20 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forebay.centre import files, isolation, layout
-from forebay.centre.link import Link
 from forebay.centre.spec import Engine, Spec
 from forebay.data.bundle import file_hash
 from forebay.data.dataset import pieces
 from forebay.data.manifest import Chunk, File, Manifest, check
+from forebay.data.remote import Remote
 from forebay.data.store import ChunkStore, pack_chunks, unpack_chunks
 from forebay.errors import BadInput, Unavailable
 from forebay.units import MIB
+
+if TYPE_CHECKING:
+    from forebay.centre.link import Link  # it needs httpx, which a node need not have
 
 MOST_CHUNKS = 4096  # asked for at a time
 MESSAGE_BYTES = 8 * MIB  # of chunks in one message, about
@@ -33,7 +37,9 @@ MOST_FILES = 10_000  # of a job's output
 class Haul:
     """The way of content between one centre and its cloud."""
 
-    def __init__(self, home: Path, engine: Engine, link: Link) -> None:
+    def __init__(self, home: Path, engine: Engine, link: Link, remote: Remote | None = None) -> None:
+        """`remote`: a store that other centres, or nodes without this folder, see too. It is asked before the cloud."""
+        self._remote = remote
         self._home = home
         self._engine = engine
         self._link = link
@@ -63,10 +69,13 @@ class Haul:
             return
         archive.parent.mkdir(parents=True, exist_ok=True)
         draft = archive.with_suffix(f".draft-{spec.name}")
-        draft.write_bytes(self._link.bundle(spec.name))
+        kept = self._remote.get(spec.organisation, spec.bundle) if self._remote else None
+        draft.write_bytes(kept if kept is not None else self._link.bundle(spec.name))
         if file_hash(draft) != spec.bundle:
             draft.unlink()
             raise Unavailable("The code arrived damaged.", asked=spec.bundle)
+        if self._remote and kept is None:
+            self._remote.put(spec.organisation, spec.bundle, draft.read_bytes())
         draft.rename(archive)
 
     def _fetch_version(self, spec: Spec, version: str) -> None:
@@ -75,14 +84,14 @@ class Haul:
             return
         manifest = self._link.manifest(spec.name, version)
         store = self._store(spec.organisation)
-        self._fetch_chunks(store, manifest, lambda wanted: self._link.chunks(spec.name, version, wanted))
+        self._fetch_chunks(spec, manifest, lambda wanted: self._link.chunks(spec.name, version, wanted))
         self._engine.data_folder(spec.organisation)  # closed to everybody else before anything lies in it
         store.materialise(manifest, tree)
 
     def _fetch_output(self, spec: Spec, run: str) -> None:
         manifest = self._link.output(spec.name, run)
         store = self._store(spec.organisation)
-        self._fetch_chunks(store, manifest, lambda wanted: self._link.output_chunks(spec.name, run, wanted))
+        self._fetch_chunks(spec, manifest, lambda wanted: self._link.output_chunks(spec.name, run, wanted))
         draft = self._home / "outputs" / f".draft-{layout.name(run)}"
         shutil.rmtree(draft, ignore_errors=True)
         isolation.own_folder(draft.parent, 0o711)
@@ -94,10 +103,17 @@ class Haul:
         self._engine.take_in(_job(run), spec.organisation, draft)
         self.note(run)
 
-    def _fetch_chunks(self, store: ChunkStore, manifest: Manifest, ask: Callable[[Sequence[str]], bytes]) -> None:
+    def _fetch_chunks(self, spec: Spec, manifest: Manifest, ask: Callable[[Sequence[str]], bytes]) -> None:
+        store = self._store(spec.organisation)
+        for sha256 in store.missing(manifest) if self._remote else ():
+            kept = self._remote.get(spec.organisation, sha256) if self._remote else None
+            if kept is not None:
+                store.put(kept, sha256)
         while missing := store.missing(manifest):
             for sha256, content in unpack_chunks(ask(missing[:MOST_CHUNKS])):
                 store.put(content, sha256)
+                if self._remote:
+                    self._remote.put(spec.organisation, sha256, content)
 
     def _store(self, organisation: str) -> ChunkStore:
         return ChunkStore(self._home / "store" / "chunks" / layout.name(organisation))
@@ -109,7 +125,7 @@ class Haul:
         root = self._engine.output(_job(run))
         manifest = survey(root)
         missing = set(self._link.missing(run, manifest))
-        for message in _messages(root, manifest, missing):
+        for message in messages(root, manifest, missing):
             self._link.send_chunks(run, message)
         self._link.keep_output(run, manifest)
 
@@ -150,8 +166,10 @@ def survey(root: Path) -> Manifest:
     return manifest
 
 
-def _messages(root: Path, manifest: Manifest, missing: set[str]) -> Iterator[bytes]:
-    """The missing chunks of a folder. A file that has changed since it was surveyed ends it: the next sending takes it anew."""
+def messages(root: Path, manifest: Manifest, missing: set[str]) -> Iterator[bytes]:
+    """The missing chunks of a folder, packed. A file that has changed since it was surveyed ends it: the next sending takes it
+    anew.
+    """
     message: dict[str, bytes] = {}
     size = 0
     for file in manifest.files:

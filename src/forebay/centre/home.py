@@ -16,13 +16,13 @@ from pathlib import Path
 
 from forebay import codec
 from forebay.centre import files, isolation, layout, order, work
+from forebay.centre.base import ANY
 from forebay.centre.order import Order
 from forebay.centre.spec import Handle, Phase, Seen, Spec
 from forebay.chips import catalogue
 from forebay.chips.node import Node
 from forebay.errors import BadInput, Conflict, Unknown
 
-ANY = "*"  # the key of the base environment for chips that have none of their own
 _FORKABLE = ("cpu", "cuda")  # device types whose driver importing torch doesn't touch
 _FOLDERS = ("runs", "outputs", "store", "store/data", "envs", "shim", "code")
 
@@ -38,15 +38,18 @@ class Home:
         trust_all: bool = False,
         shim: Path | None = None,
         build_env: Mapping[str, str] | None = None,
+        check: str = "1h",
     ) -> None:
         """`base`: chip (or "*") to its base environment's Python. `shim`: where the carrier of CUDA's words is compiled to, if
-        not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL.
+        not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL. `check`: a run's cards are looked at first if
+        the last good look is older, or "never".
         """
         self.path = path.absolute()
         self.base = dict(base)
         self.trust_all = trust_all
         self.shim = str((shim or layout.shim(self.path)).absolute())
         self.build_env = dict(build_env or {})
+        self.check = check
         self.root = os.geteuid() == 0
         self._torch: dict[str, bool] = {}  # by bundle
 
@@ -78,7 +81,8 @@ class Home:
         return run_dir
 
     def holds(self, handle: Handle) -> bool:
-        return Path(handle).parent == self.path / "runs"
+        """Whether this is a run of ours, or a share of one."""
+        return self.path / "runs" in (Path(handle).parent, Path(handle).parent.parent)
 
     def forget(self, handle: Handle, look: Callable[[Handle], Seen]) -> None:
         """Drop the folder of a run that has ended. May be said twice."""
@@ -96,15 +100,20 @@ class Home:
         places = order.places(spec, nodes)
         identity = isolation.identify(self.path, spec.organisation, root=self.root, trust_all=self.trust_all)
         chip = catalogue.find(spec.chip)
+        torch = ("import" if spec.entry.endswith(".py") else "carry") if self.imports_torch(spec.bundle) else "none"
         return Order(
             spec=spec,
             home=str(self.path),
             base=self.base_of(spec.chip, pretend=spec.pretend),
             places=places,
             visible_env=chip.visible_devices_env,
-            torch=("import" if spec.entry.endswith(".py") else "carry") if self.imports_torch(spec.bundle) else "none",
+            torch=torch,
             shim=self.shim,
             can_fork=spec.pretend or chip.device_type in _FORKABLE,
+            check_before=torch != "none" and order.check_due(spec.checked_s_ago, self.check),
+            check_after=torch != "none" and self.check != "never",
+            device=chip.device_type,
+            backend=chip.backend or "gloo",
             cookie=secrets.token_hex(16),
             uid=identity.uid,
             gid=identity.gid,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -51,19 +52,35 @@ def address(cloud: str) -> str:
     return text.rstrip("/")
 
 
+def join(cloud: str, token: str, key_sha256: str) -> str:
+    """Exchange a token for a key whose hash is shown; the secret itself stays here. Returns the centre's name.
+
+    Said again with the same key, it is answered the same.
+    """
+    link = Link(cloud, token)
+    name: str = link._ask("POST", "/join", json={"key_sha256": key_sha256, "version": __version__})["centre"]
+    return name
+
+
 class Link:
     """Requests of one centre, shown by its key to be its own."""
 
-    def __init__(self, cloud: str, key: str) -> None:
+    def __init__(self, cloud: str, key: str, connections: int = 100) -> None:
         """`cloud`: its address, or the file in which it writes its address when it starts."""
         self._cloud = cloud
+        self._key = key
         self._http = httpx.Client(
             base_url=address(cloud) + "/api/v1/agent",
             headers={"Authorization": f"Bearer {key}", "User-Agent": f"forebay-agent/{__version__}"},
             timeout=httpx.Timeout(WAIT_S + 10, connect=5.0),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             trust_env=False,
             verify=ssl.create_default_context(),  # the system's certificates, or those in SSL_CERT_FILE
         )
+
+    def twin(self, connections: int) -> Link:
+        """Another link to the same cloud, with connections of its own."""
+        return Link(self._cloud, self._key, connections)
 
     # Who we are, and how our nodes stand.
 
@@ -122,6 +139,22 @@ class Link:
 
     def keep_output(self, run: str, manifest: Manifest) -> None:
         self._ask("PUT", f"/outputs/{run}", json=encode(manifest))
+
+    # Tunnels to runs. `life` names this life of the agent.
+
+    def read_tunnel(self, tunnel: str, life: str, offset: int) -> tuple[bytes, str]:
+        """Bytes for the run from `offset` on, after a wait if need be; and why the tunnel is closed, after its last byte."""
+        answer = self._answer("GET", f"/tunnels/{tunnel}/up", params={"by": life, "offset": offset, "wait_s": WAIT_S})
+        return answer.content, unquote(answer.headers.get("Forebay-Closed", ""))
+
+    def write_tunnel(self, tunnel: str, life: str, offset: int, body: bytes) -> tuple[int, str]:
+        """Send what the run's door gave. Returns where the stream ends now, and why the tunnel is closed if it is."""
+        where = {"by": life, "offset": offset, "wait_s": WAIT_S}
+        answer = self._ask("POST", f"/tunnels/{tunnel}/down", params=where, content=body)
+        return answer["end"], answer["closed"]
+
+    def close_tunnel(self, tunnel: str, life: str, why: str) -> None:
+        self._ask("DELETE", f"/tunnels/{tunnel}", params={"by": life, "why": why})
 
     def _manifest(self, path: str) -> Manifest:
         manifest = decode(Manifest, self._ask("GET", path))

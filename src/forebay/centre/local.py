@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forebay import codec
-from forebay.centre import files, home, isolation, layout, leftovers, log, supervisor
+from forebay.centre import files, home, isolation, layout, leftovers, log, order, supervisor
 from forebay.centre.home import Home
 from forebay.centre.order import Order
 from forebay.centre.spec import Handle, Outcome, Phase, Piece, Progress, Seen, Spec
@@ -57,16 +57,17 @@ class Local:
         shim: Path | None = None,
         build_env: Mapping[str, str] | None = None,
         fate: bool = False,
+        check: str = "1h",
     ) -> None:
         """`base`: chip (or "*") to its base environment's Python. `shim`: where the carrier of CUDA's words is compiled to,
         if not into this home. `build_env`: variables for pip, such as PIP_INDEX_URL. `fate`: runs end with this process, by
-        force.
+        force. `check`: a run's cards are looked at first if the last good look is older, or never.
 
         Takes up what an earlier engine over the same home left: its runs are remembered, and one that it had only written down
         is started.
         """
         pythons = {chip: str(python) for chip, python in base.items()}
-        self._home = Home(home, base=pythons, trust_all=trust_all, shim=shim, build_env=build_env)
+        self._home = Home(home, base=pythons, trust_all=trust_all, shim=shim, build_env=build_env, check=check)
         self._nodes = nodes
         self._guard = threading.RLock()
         self._supervisors: dict[Handle, subprocess.Popen[bytes]] = {}
@@ -77,7 +78,7 @@ class Local:
         self._fate = os.pipe2(os.O_CLOEXEC) if fate else None
         self._home.lay_out()
         self._home.link_code(Path(__file__).resolve().parents[1])
-        for handle in self.handles().values():
+        for handle in self.handles().values() if not fate else ():  # what shared the fate of an earlier engine is over
             if self._unbegun(handle):
                 self._start(handle)
         self._replace_standby()
@@ -100,13 +101,25 @@ class Local:
             standby = self._take_standby(wanted)
             if standby is not None:
                 wanted = replace(wanted, cookie=standby.cookie)
-            isolation.own_folder(run_dir, 0o711)
-            files.write_json(layout.spec(run_dir), codec.encode(wanted), durable=True)
-            files.sync_folder(run_dir.parent)
+            _write_down(wanted, run_dir)
             if standby is None:
                 self._start(handle)
             else:
                 self._hand_over(standby, handle)
+            return handle
+
+    def carry(self, spec: Spec, share: int, *, cards: tuple[int, ...], address: str) -> Handle:
+        """Start one share of a run that other machines carry out with us, in a folder below the run's. `cards`: those that the
+        share really got. `address`: where its first machine is reached.
+        """
+        run_dir = layout.share(layout.run(self._home.path, spec.name), share)
+        handle = Handle(str(run_dir))
+        with self._guard:
+            if not layout.spec(run_dir).exists():
+                whole = replace(self._home.order(spec, self._nodes), address=address)
+                isolation.own_folder(run_dir.parent, 0o711)
+                _write_down(order.for_share(whole, share, cards=cards, meeting=str(layout.meeting(run_dir))), run_dir)
+                self._start(handle)
             return handle
 
     def look(self, handle: Handle) -> Seen:
@@ -123,7 +136,7 @@ class Local:
             seen = home.status(run_dir)  # it may have ended between our two looks
             if seen is not None:
                 return seen if seen.phase is Phase.ENDED else _sweep(run_dir, lock, seen)
-            if child is not None and handle not in self._handed:
+            if (child is not None or self._fate is not None) and handle not in self._handed:
                 return _sweep(run_dir, lock, _preparing(run_dir))
         finally:
             os.close(lock)
@@ -291,6 +304,13 @@ def _supervisor(arguments: list[str]) -> list[str]:
     source = str(Path(__file__).resolve().parents[2])
     opening = f"import sys; sys.path.insert(0, {source!r}); from forebay.centre.supervisor import main; main()"
     return [sys.executable, "-I", "-S", "-c", opening, *arguments]
+
+
+def _write_down(wanted: Order, run_dir: Path) -> None:
+    """An order is on disk before anything is done for it."""
+    isolation.own_folder(run_dir, 0o711)
+    files.write_json(layout.spec(run_dir), codec.encode(wanted), durable=True)
+    files.sync_folder(run_dir.parent)
 
 
 def _preparing(run_dir: Path) -> Seen:

@@ -111,6 +111,27 @@ class Writer:
             (self._folder / _name(self._files.pop(0))).unlink(missing_ok=True)
 
 
+class Copy:
+    """A copy of a log that another machine writes: the same bytes at the same offsets."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        self._folder = folder
+        starts = _files(folder)
+        self.end = starts[-1] + (folder / _name(starts[-1])).stat().st_size if starts else 0
+
+    def add(self, start: int, body: bytes) -> None:
+        """The bytes from `start` on; what lies between the end and there was rotated away."""
+        starts = _files(self._folder)
+        if not starts or start != self.end or self.end - starts[-1] + len(body) > FILE_BYTES:
+            starts.append(start)
+        with (self._folder / _name(starts[-1])).open("ab") as file:
+            file.write(body)
+        self.end = start + len(body)
+        for old in starts[:-FILES]:
+            (self._folder / _name(old)).unlink(missing_ok=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A piece of a log: whole lines."""

@@ -17,6 +17,7 @@ from forebay.centre import isolation
 from forebay.centre.spec import Spec
 from forebay.chips.node import Node
 from forebay.errors import BadInput
+from forebay.units import parse_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,10 @@ class Order:
     build_env: Mapping[str, str] = field(default_factory=dict)  # for pip, set by the operator
     world: int = 0  # ranks of the whole run; 0: those that are started here
     address: str = "127.0.0.1"  # where the ranks of the first share are reached
+    check_before: bool = False  # look at the health of the cards before the ranks are started
+    check_after: bool = False  # and after they failed
+    device: str = "cpu"  # torch's type of the cards, for that look
+    backend: str = "gloo"  # of torch.distributed, for the same
     meeting: str = ""  # file in which the first share's supervisor leaves the port of the rendezvous; empty: one share is all
 
     @property
@@ -111,6 +116,30 @@ def places(spec: Spec, nodes: tuple[Node, ...]) -> tuple[Place, ...]:
     return tuple(found)
 
 
+def cards_by_node(order: Order) -> dict[str, tuple[int, ...]]:
+    """The cards on which ranks are started here."""
+    return {order.spec.shares[place.group].node: place.cards for place in order.places}
+
+
+def check_packet(order: Order, cards: tuple[int, ...]) -> dict[str, Any]:
+    """The packet that has cards looked at; `job/check.py` says what its fields mean."""
+    return {
+        "say": "check",
+        "cards": list(cards),
+        "device": "cpu" if order.spec.pretend else order.device,
+        "visible": None if order.spec.pretend else order.visible_env,
+        "backend": order.backend,
+        "fork": order.can_fork,
+    }
+
+
+def check_due(checked_s_ago: float | None, every: str) -> bool:
+    """Whether cards want a look before a run. `every`: how old a good one may be, or "never"."""
+    if every == "never":
+        return False
+    return checked_s_ago is None or checked_s_ago > parse_seconds(every)
+
+
 def attempt(run: str) -> int:
     """The attempt in a run's name: 2 in "j4k7q2-2"; 1 where it doesn't say."""
     found = re.search(r"-(\d+)$", run)
@@ -123,6 +152,11 @@ _OURS = re.compile(
 )
 
 
+def tenants_own(env: Mapping[str, str]) -> dict[str, str]:
+    """The tenant's variables, without those that the launcher alone may say."""
+    return {name: value for name, value in env.items() if not _OURS.fullmatch(name)}
+
+
 def shared_environment(order: Order, run_dir: str, output: str, python: str, overlay: str | None) -> dict[str, str]:
     """The variables of all ranks, from nothing: nothing of the engine's own environment gets in."""
     spec = order.spec
@@ -133,7 +167,7 @@ def shared_environment(order: Order, run_dir: str, output: str, python: str, ove
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",  # a line is a line as soon as it is printed, in subprocesses too
     }
-    env.update({name: value for name, value in spec.env.items() if not _OURS.fullmatch(name)})
+    env.update(tenants_own(spec.env))
     if "PATH" in spec.env:
         env["PATH"] = f"{os.path.dirname(python)}:{spec.env['PATH']}"
     env.update(

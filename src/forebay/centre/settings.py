@@ -50,14 +50,24 @@ class SlurmSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """Nodes of one kind that a cluster's autoscaler brings when they are asked for, and takes away when they are idle."""
+
+    chip: str
+    cards: int  # on each
+    most: int  # nodes of this kind at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaySettings:
     """How runs become placement groups of a Ray cluster."""
 
     address: str = ""  # of the head: "10.0.0.1:6379"
     dashboard: str = ""  # its HTTP address; empty: nodes are watched by a connected process instead
-    chips: Mapping[str, str] = field(default_factory=dict)  # resource -> chip: "NPU" -> "ascend-910b"
+    chips: Mapping[str, str] = field(default_factory=dict)  # resource -> chip: "NPU" -> "ascend-910b", "GPU:H100" -> "h100-sxm"
     cpus_per_card: float = 1.0
-    node_home: str = ""  # a folder on every node; empty: the centre's own, which all nodes see
+    node_home: str = ""  # a folder on every node ("$SCRATCH/forebay"); empty: the centre's own, which all nodes see
+    grows: Mapping[str, Grown] = field(default_factory=dict)  # what only the autoscaler can bring, by the name of its kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

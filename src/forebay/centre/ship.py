@@ -1,8 +1,8 @@
 """Send what runs print to the cloud: every line once, in order, whoever is killed on the way.
 
 Asked:  how much of a run's log does the cloud have, after one of us died in the middle of a piece?
-Answer: before a piece is sent, it is written down which one it is and where the cloud's log ends. Whoever comes later asks the
-        cloud for its log's size: that tells how much of the piece arrived, and sending goes on with the next byte.
+Answer: before a piece is sent, it is written down, with where the cloud's log ends. Whoever comes later asks the cloud for its
+        log's size: that tells how much of the piece arrived, and the rest of it is sent before anything else.
 Limits: lines of one share stay in order; those of several shares lie as they were sent.
 """
 
@@ -49,22 +49,21 @@ class Shipper:
         """Send all that is new. Unavailable when the cloud can't be reached."""
         if run in self._unwanted:
             return
-        ledger = self._ledgers.get(run)
+        ledger = self._ledgers.pop(run, None)  # taken back when all went well: else nobody knows what has arrived
         try:
             if ledger is None:
-                ledger = self._settle(self._read(run), post)
-                self._ledgers[run] = ledger
+                ledger = self._settle(run, post)
             while (piece := read(ledger.marks, MOST_BYTES)) is not None:
                 ledger.share, ledger.start, ledger.end = piece.share, piece.start, piece.end
+                self._under_way(run).write_bytes(piece.body)
                 files.write_json(self._path(run), codec.encode(ledger))
                 post(ledger.there, piece.body)
                 ledger.there += len(piece.body)
                 ledger.marks = {**ledger.marks, piece.share: piece.end}
+            self._ledgers[run] = ledger
         except Unavailable:
-            self._ledgers.pop(run, None)  # nobody knows whether it arrived
             raise
         except ForebayError as error:
-            self._ledgers.pop(run, None)
             if not error.found.isdigit():
                 self._unwanted.add(run)  # the cloud doesn't know this run
 
@@ -72,23 +71,35 @@ class Shipper:
         self._ledgers.pop(run, None)
         self._unwanted.discard(run)
         self._path(run).unlink(missing_ok=True)
+        self._under_way(run).unlink(missing_ok=True)
 
-    def _settle(self, ledger: Ledger, post: Post) -> Ledger:
-        """The ledger as it is now that we know what became of the piece under way."""
-        try:
-            post(ledger.there, b"")
-            arrived = 0
-        except ForebayError as error:
-            if not error.found.isdigit():
-                raise
-            arrived = int(error.found) - ledger.there
-        share = ledger.share or "0"
-        begin = ledger.start if ledger.share else ledger.marks.get(share, 0)
-        return Ledger(there=ledger.there + arrived, marks={**ledger.marks, share: begin + arrived})
-
-    def _read(self, run: str) -> Ledger:
+    def _settle(self, run: str, post: Post) -> Ledger:
+        """The ledger as it is once the piece under way has arrived for certain."""
         body = files.read_json(self._path(run))
-        return Ledger() if body is None else codec.decode(Ledger, body)
+        if body is None:
+            return Ledger()
+        ledger = codec.decode(Ledger, body)
+        size = ledger.end - ledger.start
+        there = _size(ledger.there, post)
+        if ledger.there <= there < ledger.there + size:
+            piece = self._under_way(run).read_bytes()
+            post(there, piece[there - ledger.there :])
+            there = ledger.there + size
+        return Ledger(there=there, marks={**ledger.marks, ledger.share: ledger.end})
 
     def _path(self, run: str) -> Path:
         return self._folder / f"{layout.name(run)}.json"
+
+    def _under_way(self, run: str) -> Path:
+        return self._folder / f"{layout.name(run)}.piece"
+
+
+def _size(guess: int, post: Post) -> int:
+    """How long the cloud's log is."""
+    try:
+        post(guess, b"")
+    except ForebayError as error:
+        if not error.found.isdigit():
+            raise
+        return int(error.found)
+    return guess

@@ -52,6 +52,7 @@ class Spec:
     env: Mapping[str, str] = field(default_factory=dict)  # the tenant's own variables; they reach the ranks only
     mounts: tuple[Mount, ...] = ()
     output: str = "out"  # folder, relative to the working folder, whose content outlives the attempt
+    checked_s_ago: float | None = None  # since its cards were last found to be well; None: never, or one failed since
     brings: tuple[str, ...] = ()  # runs that ended at other centres and whose output must be fetched first: "j4k7q2-1"
     requirements: str | None = None  # path inside the bundle: requirements.txt, or a folder of wheels
     pretend: bool = False

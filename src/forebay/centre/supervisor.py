@@ -31,7 +31,7 @@ from forebay import codec
 from forebay.centre import artefacts, environment, files, isolation, layout, leftovers, log, order, progress, work
 from forebay.centre.crew import Crew
 from forebay.centre.order import Order
-from forebay.centre.spec import Outcome, Phase, Progress, Seen
+from forebay.centre.spec import Check, Outcome, Phase, Progress, Seen
 from forebay.errors import ForebayError
 from forebay.units import KIB
 
@@ -146,6 +146,10 @@ class _Stop(Exception):
     """The run was asked to stop before its ranks were started."""
 
 
+class _Unfit(Exception):
+    """A card failed its check before the ranks were started."""
+
+
 class Supervisor:
     """One run being carried out. Its methods are in the order in which they happen."""
 
@@ -173,6 +177,8 @@ class Supervisor:
         self.port: int | None = None  # of the rendezvous, when another share keeps it
         self.stop_grace_s: float | None = None
         self.signalled = False
+        self.unheld_ns = 0  # spent on checks
+        self.found: dict[str, Any] | None = None  # what the last check found
         self.forced = False
         self.kill_at_s: float | None = None
         self.next_tick_s = 0.0
@@ -193,10 +199,14 @@ class Supervisor:
             ending = self._conduct(python, packages, argv, view)
         except _Stop:
             ending = self._stopped("before its ranks were started")
+        except _Unfit as unfit:
+            ending = Ending(Outcome.UNFIT, str(unfit))
         except ForebayError as error:
             ending = Ending(Outcome.UNPREPARED, str(error))
         except OSError as error:
             ending = Ending(Outcome.UNPREPARED, f"The run could not be laid out: {error}")
+        if ending.outcome is Outcome.FAILED and self.order.check_after:
+            self._suspect()
         self._finish(ending)
         return ending.outcome
 
@@ -226,6 +236,11 @@ class Supervisor:
         isolation.give(folder, wanted.uid, wanted.gid)
         self.run_dir.chmod(0o711)
         about = self._ready(self.crew)
+        if wanted.check_before:
+            self._check("before", self.crew if wanted.torch == "import" else None)
+            worst = [f"card {card} of {check.node}: {why}" for check in self.seen.checks for card, why in check.bad.items()]
+            if worst:
+                raise _Unfit(f"A check before the ranks were started failed: {'; '.join(worst)}.")
         overlay = environment.prepare(wanted, folder, about, self._step)
         python = str(environment.python(overlay)) if overlay is not None else str(about["executable"])
         packages = environment.packages(overlay, about) if overlay is not None else None
@@ -253,6 +268,8 @@ class Supervisor:
         above = layout.environments(self.home, wanted.spec.organisation)
         gids = [gid for gid in (wanted.gid, wanted.run_gid) if gid is not None]
         needed = [(Path(path), False) for path in (*about["prefixes"], *about["path"], about["executable"])]
+        links = extra.get("PIP_FIND_LINKS", "")  # the site's own wheels
+        needed += [(Path(links), False)] if links.startswith("/") else []
         view = isolation.view([*needed, (above, True), (self.run_dir, True)], wanted.uid, gids)
         tmp = str(layout.temporary(self.run_dir))
         env = {
@@ -279,6 +296,44 @@ class Supervisor:
         if self.refusal:
             raise ForebayError(self.refusal)
         return code, captured
+
+    # The health of the cards. What it takes isn't counted as held: it is the pool's own cost.
+
+    def _suspect(self) -> None:
+        """Look at the cards of a run that failed, once its processes are gone."""
+        if self.crew is not None:
+            self._unfollow(self.crew)
+            self.crew.hang_up()
+        self.crew = None
+        leftovers.end(self._left, reap=self._reap)
+        self._drain()
+        self._check("after", None)
+
+    def _check(self, when: str, crew: Crew | None) -> None:
+        """Have the cards looked at by a process that has imported torch: `crew`, or one of its own."""
+        wanted, begun_ns = self.order, time.monotonic_ns()
+        own = crew is None
+        try:
+            crew = crew or Crew(self.home, wanted.base, wanted.cookie, shim=wanted.shim, torch="import", cards=len(wanted.places))
+            self._ready(crew)
+            for node, cards in order.cards_by_node(wanted).items():
+                found = self._checked(crew, order.check_packet(wanted, cards))
+                self._say(replace(self.seen, checks=(*self.seen.checks, _check_of(node, cards, when, found))))
+        except ForebayError as error:  # the base can't be started, with torch in it: of the cards nothing is known
+            self._say(replace(self.seen, checks=(*self.seen.checks, *_skipped(wanted, when, error))))
+        finally:
+            if own and crew is not None:
+                crew.hang_up()
+                leftovers.end(lambda: self._left() - self._crew_pids(), reap=self._reap)
+            self.unheld_ns += time.monotonic_ns() - begun_ns
+
+    def _checked(self, crew: Crew, packet: Mapping[str, Any]) -> dict[str, Any]:
+        self.found = None
+        self._follow(crew, {})
+        crew.ask(packet)
+        self._until(lambda: self.found is not None or self.hung_up)
+        self._unfollow(crew)
+        return self.found or {"skipped": "the process that looked at the cards died"}
 
     def _ready(self, crew: Crew) -> dict[str, Any]:
         """What the base's Python says of itself, once it has imported what it was asked to."""
@@ -357,7 +412,7 @@ class Supervisor:
             self.seen,
             phase=Phase.ENDED,
             ended_at_ns=now_ns,
-            held_ns=time.monotonic_ns() - self.taken_ns,
+            held_ns=time.monotonic_ns() - self.taken_ns - self.unheld_ns,
             outcome=ending.outcome,
             exit_code=ending.exit_code,
             failed_rank=ending.failed_rank,
@@ -376,7 +431,7 @@ class Supervisor:
             self._turn()
 
     def _turn(self, most_s: float = TICK_S) -> None:
-        """Whatever is due, or comes within `most_s`."""
+        """What there is to do now; waits for more, but not longer than this."""
         now_s = time.monotonic()
         if self.kill_at_s is not None and now_s >= self.kill_at_s:
             self.kill_at_s, self.forced = None, True
@@ -391,7 +446,7 @@ class Supervisor:
         wake_s = min(
             self.next_tick_s, self.kill_at_s or self.next_tick_s, self.next_progress_s if self.recent else self.next_tick_s
         )
-        for key, _ in self.selector.select(max(min(wake_s - now_s, most_s), 0)):
+        for key, _ in self.selector.select(min(max(wake_s - now_s, 0), most_s)):
             key.data()
         self._write_lines()
 
@@ -423,6 +478,8 @@ class Supervisor:
             case {"say": "meeting", "port": port}:
                 if self.order.meeting:
                     self._persist(lambda: files.write_json(Path(self.order.meeting), {"port": port}, mode=0o644))
+            case {"say": "checked"} as found:
+                self.found = found
             case {"say": "refused", "reason": reason}:
                 hint = "Run the engine as root with CAP_SYS_ADMIN, or open these folders to others (chmod o+x)."
                 self.refusal = f"The ranks could not be shut in: {reason}. {hint}"
@@ -557,6 +614,22 @@ class Supervisor:
                     sys.exit(f"the run's folder is gone: {error}")
                 print(f"can't write the run's state: {error}", file=sys.stderr, flush=True)
                 time.sleep(1)
+
+
+def _check_of(node: str, cards: tuple[int, ...], when: str, found: Mapping[str, Any]) -> Check:
+    return Check(
+        node=node,
+        cards=cards,
+        when=when,
+        took_s=float(found.get("took_s", 0.0)),
+        bad=dict(found.get("bad", {})),
+        skipped=str(found.get("skipped", "")),
+    )
+
+
+def _skipped(wanted: Order, when: str, error: ForebayError) -> list[Check]:
+    why = {"skipped": error.text if not error.found else f"{error.text} ({error.found})"}
+    return [_check_of(node, cards, when, why) for node, cards in order.cards_by_node(wanted).items()]
 
 
 def in_words(who: str, code: int) -> str:

@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def jobs(
     phase: Annotated[
-        str, typer.Option(help="Only these: waiting, starting, running, stopping, succeeded, failed, cancelled.")
+        str, typer.Option(help="Only these: waiting, starting, queued, running, stopping, succeeded, failed, cancelled.")
     ] = "",
     project: Annotated[str, typer.Option(help="Only of this project.")] = "",
     most: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 30,

@@ -45,6 +45,9 @@ def run(
     requirements: Annotated[
         str | None, typer.Option(help="requirements.txt, or a folder of wheels, inside the code folder.")
     ] = None,
+    takes: Annotated[
+        str, typer.Option(help="How long it takes on which chip: ascend-910b=10m,h100-sxm:8=4m. It goes where it ends first.")
+    ] = "",
     time_limit: Annotated[str | None, typer.Option(help="Stop it after 90s, 30m, 12h…")] = None,
     retries: Annotated[
         int, typer.Option(help="Attempts after the first, if it is killed or fails after a checkpoint.", min=0, max=100)
@@ -71,14 +74,15 @@ def run(
             source,
             words,
             entry=entry,
-            cards=_counts(cards),
+            cards=counts(cards),
             chips=[part for part in chip.split(",") if part],
             name=name,
-            env=_variables(env or []),
-            data=dict(_mount(item, "data/") for item in data or []),
-            inputs=dict(_mount(item, "input") for item in input_ or []),
+            env=variables(env or []),
+            data=dict(mount(item, "data/") for item in data or []),
+            inputs=dict(mount(item, "input") for item in input_ or []),
             output=output,
             requirements=requirements,
+            takes=_takes(takes),
             time_limit=time_limit,
             retries=retries,
             grace_s=_seconds(grace),
@@ -137,6 +141,7 @@ def _need_dashes(words: list[str]) -> None:
             "--input",
             "--output",
             "--requirements",
+            "--takes",
             "--time-limit",
             "--retries",
             "--project",
@@ -186,7 +191,7 @@ def _check_code(source: Path, entry: str | None) -> str | None:
     return entry
 
 
-def _counts(text: str) -> list[int]:
+def counts(text: str) -> list[int]:
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
@@ -196,13 +201,21 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
+def _takes(text: str) -> dict[str, float]:
+    """{"h100-sxm:8": 240.0} for "h100-sxm:8=4m"."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if not all(name and time for name, _, time in pairs):
+        raise BadInput("That doesn't say how long it takes.", asked=f"--takes {text}", hint="--takes ascend-910b=10m,h100-sxm=4m")
+    return {name.strip(): _seconds(time) for name, _, time in pairs}
+
+
 def _seconds(text: str) -> float:
     from forebay.units import parse_seconds
 
     return parse_seconds(text)
 
 
-def _variables(items: list[str]) -> dict[str, str]:
+def variables(items: list[str]) -> dict[str, str]:
     values = {}
     for item in items:
         name, equals, value = item.partition("=")
@@ -212,6 +225,6 @@ def _variables(items: list[str]) -> dict[str, str]:
     return values
 
 
-def _mount(item: str, default: str) -> tuple[str, str]:
+def mount(item: str, default: str) -> tuple[str, str]:
     source, colon, at = item.partition(":")
     return source, at if colon else (default + source.partition("@")[0] if default.endswith("/") else default)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from forebay.cli import out, reach
+from forebay.cli.pool_table import folded
 from forebay.units import NS_PER_S, show_bytes, show_seconds
 
 app = typer.Typer(add_completion=False)
@@ -30,7 +31,7 @@ def show(
             ("job", f"{found['id']}  {found['name']}  ({found['organisation']}/{found['project']})"),
             ("state", found["phase"] + (f": {found['reason']}" if found["reason"] else "")),
             ("script", " ".join([script["entry"], *script["argv"]])),
-            ("menu", ", or ".join(f"{option['cards']} x {option['chip']}" for option in found["menu"])),
+            ("menu", ", or ".join(_option(option) for option in found["menu"])),
             ("data", ", ".join(f"{source} at {at}" for at, source in script["mounts"].items()) or "none"),
             (
                 "submitted",
@@ -74,5 +75,11 @@ def _progress(progress: dict[str, Any] | None) -> str:
 
 def _cards(allocation: dict[str, Any]) -> str:
     count = sum(len(part["cards"]) for part in allocation["parts"])
-    nodes = ", ".join(part["node"] for part in allocation["parts"])
-    return f"{count} x {allocation['chip']}" + (" (pretend)" if allocation["pretend"] else "") + f" on {nodes}"
+    nodes = folded(part["node"] for part in allocation["parts"])
+    pretend = " (pretend)" if allocation["pretend"] else ""
+    return f"{count} x {allocation['chip']}{pretend} on {nodes} at {allocation['centre']}"
+
+
+def _option(option: dict[str, Any]) -> str:
+    takes = f" ({show_seconds(option['expected_s'])})" if option["expected_s"] is not None else ""
+    return f"{option['cards']} x {option['chip']}{takes}"

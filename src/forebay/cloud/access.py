@@ -81,10 +81,31 @@ def who(state: State, authorization: str | None, now_ns: int) -> Who:
 
 
 def centre(state: State, authorization: str | None) -> str:
-    """The name of the centre whose agent asks."""
-    _, _, token = (authorization or "").partition(" ")
-    digest = sha256_of(token.strip())
-    for known in state.t.centres.values():
-        if known.token_sha256 == digest:
-            return known.name
-    raise BadKey("That is no centre's token.", hint="join the centre again")
+    """The name of the centre whose agent asks. Unknown and revoked keys get the same answer."""
+    name = state.centres_by_key.get(sha256_of(_secret(authorization)))
+    if name is None:
+        raise BadKey(
+            "That is no centre's key.",
+            found="it is unknown, or was revoked",
+            hint="ask the cloud's operator for a token (`forebay centre token NAME`), and join again",
+        )
+    return name
+
+
+def joining(state: State, authorization: str | None, key_sha256: str, now_ns: int) -> str:
+    """The centre whose token this is, if it may be exchanged for this key. The same key again gets the same answer."""
+    name = state.centres_by_token.get(sha256_of(_secret(authorization)))
+    known = state.t.centres[name] if name else None
+    if known and known.token_key_sha256 == key_sha256:
+        return known.name
+    if known is None or known.token_key_sha256 or (known.token_expires_at_ns is not None and now_ns >= known.token_expires_at_ns):
+        raise BadKey(
+            "That token is not valid.",
+            found="it is unknown, expired, or was used before",
+            hint="ask the cloud's operator for a new one (`forebay centre token NAME`)",
+        )
+    return known.name
+
+
+def _secret(authorization: str | None) -> str:
+    return (authorization or "").partition(" ")[2].strip()

@@ -22,12 +22,13 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError
 
 from forebay.cloud.core import events as e
-from forebay.cloud.core.state import State, Tables
+from forebay.cloud.core.state import State
+from forebay.cloud.core.tables import Tables
 from forebay.codec import decode, encode
 from forebay.errors import Conflict, Refused, Unavailable
 from forebay.units import NS_PER_S
 
-SCHEMA = 1
+SCHEMA = 2  # 2: centres that join, states of nodes, outputs; the tables of 1 are the same, so it is read as it is
 SNAPSHOT_EVERY = 20_000  # events; folding so many takes about a second
 ANSWERS_KEPT_S = 7 * 24 * 3600.0
 
@@ -225,10 +226,24 @@ def _job_of(event: e.Event, state: State) -> str:
     match event:
         case e.Submitted(job=job):
             return job.id
-        case e.Cancelled(job=job_id) | e.Launched(job=job_id) | e.Requeued(job=job_id) | e.Finished(job=job_id):
+        case (
+            e.Cancelled(job=job_id)
+            | e.Launched(job=job_id)
+            | e.Requeued(job=job_id)
+            | e.Finished(job=job_id)
+            | e.OutputKept(job=job_id)
+        ):
             return job_id
-        case e.Started(run=run) | e.Ended(run=run) | e.StopAsked(run=run):
-            return state.t.runs[run].job
+        case (
+            e.Queued(run=run)
+            | e.Admitted(run=run)
+            | e.Started(run=run)
+            | e.Ended(run=run)
+            | e.StopAsked(run=run)
+            | e.CheckSeen(run=run)
+            | e.Quarantined(run=run)
+        ):
+            return state.t.runs[run].job if run else ""
         case _:
             return ""
 
@@ -290,6 +305,8 @@ def _check_version(engine: sa.Engine, folder: Path) -> None:
             _meta.create_all(db)
             if found is None:
                 db.execute(sa.insert(META), [{"name": "schema", "value": str(SCHEMA)}])
+            elif int(found) < SCHEMA:  # from now on it may have lines that the older Forebay doesn't know
+                db.execute(sa.update(META).where(META.c.name == "schema").values(value=str(SCHEMA)))
     except DatabaseError as error:
         raise Unavailable(
             "The journal can't be opened.",

@@ -15,8 +15,10 @@ import contextlib
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from forebay.cloud.clock import Clock
@@ -30,6 +32,7 @@ from forebay.errors import Conflict, ForebayError, Unavailable
 log = logging.getLogger("forebay.cloud")
 
 TICK_S = 1.0
+AWAY_S = 60.0  # an agent's request for news hangs at most 20 s, and it asks again at least every 5 s when the link is broken
 MOST_IN_A_BATCH = 512
 
 Body = dict[str, Any]
@@ -63,8 +66,10 @@ class _Ask:
 class Loop:
     """The one writer of the state. `tell` is its only door."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, away_s: float = AWAY_S) -> None:
+        """`away_s`: after how long without a word a centre is taken for away."""
         self.journal = journal
+        self._away_s = away_s
         self.state = journal.load()
         self.clock = Clock(self.state.t.last_at_ns)
         if self.clock.behind_ns:
@@ -72,13 +77,35 @@ class Loop:
                 "the machine's clock stands %.0f s before the journal's last line; time goes on from that line",
                 self.clock.behind_ns / 1e9,
             )
-        self.wanted: dict[str, Run] = {run: self.state.t.runs[run] for run in self.state.live}
-        # The journal's line of its last change: agents wait for a newer one. A line, and not a count from zero, so that it
-        # only grows over restarts too, and an agent can tell an answer that has been overtaken.
-        self.wanted_version = journal.seq
+        self._wanted: dict[str, dict[str, Run]] = {}  # centre -> what should run there
+        for run in self.state.live:
+            self._want(self.state.t.runs[run])
+        # The journal's line of the last change of a centre's list: its agent waits for a newer one. A line, and not a count from
+        # zero, so that it only grows over restarts too, and an agent can tell an answer that has been overtaken.
+        self._versions: dict[str, int] = {}
+        self._first_version = journal.seq
+        self._heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
+        self._began = time.monotonic()
         self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
         self._changed = asyncio.Event()
         journal.drop_old_answers(self.clock.now_ns())
+
+    # What is wanted at a centre, as far as it is safe in the journal.
+
+    def wanted(self, centre: str) -> list[Run]:
+        return list(self._wanted.get(centre, {}).values())
+
+    def version(self, centre: str) -> int:
+        return self._versions.get(centre, self._first_version)
+
+    # Whom we have heard of.
+
+    def hear(self, centre: str) -> None:
+        self._heard[centre] = time.monotonic()
+
+    def heard_s_ago(self, centre: str) -> float | None:
+        heard = self._heard.get(centre)
+        return None if heard is None else time.monotonic() - heard
 
     async def tell(self, make: Make, request: Request | None = None) -> Body:
         """Put a fact to the core; returns its answer when fact and decisions are safe on disk."""
@@ -116,9 +143,20 @@ class Loop:
             if complaint:
                 log.warning(complaint)
             try:
+                for centre in self._silent():
+                    await self.tell(partial(_gone_silent, centre, self.heard_s_ago(centre) or time.monotonic() - self._began))
                 await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay"), {}))
             except ForebayError as error:  # what was due can't be journaled now; the next tick decides it again
                 log.warning("%s", str(error).replace("\n", " "))
+
+    def _silent(self) -> list[str]:
+        """The centres of which nothing was heard for too long, and that aren't known to be away."""
+        before = time.monotonic() - self._away_s
+        return [
+            centre.name
+            for centre in self.state.t.centres.values()
+            if centre.key_sha256 and not centre.away and self._heard.get(centre.name, self._began) < before
+        ]
 
     async def _take(self, batch: list[_Ask]) -> None:
         lines: list[e.Event] = []
@@ -184,13 +222,23 @@ class Loop:
     def _publish(self, lines: list[e.Event]) -> None:
         for event in lines:
             match event:
-                case e.Launched(run=run) | e.StopAsked(run=run) if run in self.state.live:
-                    self.wanted[run] = self.state.t.runs[run]
-                    self.wanted_version = self.journal.seq
-                case e.Ended(run=run):
-                    self.wanted.pop(run, None)
-                    self.wanted_version = self.journal.seq
+                case e.Launched(run=run_id) | e.StopAsked(run=run_id) if run_id in self.state.live:
+                    self._want(self.state.t.runs[run_id])
+                case e.Ended(run=run_id):
+                    self._wanted.get(self.state.t.runs[run_id].allocation.centre, {}).pop(run_id, None)
+                case _:
+                    continue
+            self._versions[self.state.t.runs[run_id].allocation.centre] = self.journal.seq
         self.wake()
+
+    def _want(self, run: Run) -> None:
+        self._wanted.setdefault(run.allocation.centre, {})[run.id] = run
+
+
+def _gone_silent(centre: str, silent_s: float, state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+    if state.t.centres[centre].away:
+        return None, {}
+    return e.CentreAway(at_ns=now_ns, by="forebay", centre=centre, silent_s=round(silent_s, 1)), {}
 
 
 def _give(ask: _Ask, error: BaseException) -> None:

@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
@@ -71,10 +71,28 @@ class Reader:
             self._worker.shutdown(wait=False, cancel_futures=True)
 
 
-def menu(state: State, judged: dict[str, Verdict], chips: Sequence[str], cards: Sequence[int]) -> tuple[Option, ...]:
-    """The options, best first: chips in the order asked (or the pool's), counts in the order asked."""
+def menu(
+    state: State,
+    judged: dict[str, Verdict],
+    chips: Sequence[str],
+    cards: Sequence[int],
+    takes: Mapping[str, float] | None = None,
+) -> tuple[Option, ...]:
+    """The options, best first: chips in the order asked (or the pool's), counts in the order asked. `takes`: seconds that the job
+    takes on a chip ("h100-sxm"), or on so many cards of it ("h100-sxm:8").
+    """
     usable = [chip for chip in chips if _named(state, chip, judged)] if chips else _any(state, judged)
-    return tuple(Option(chip=chip, cards=count) for chip in usable for count in cards)
+    takes = takes or {}
+    known = {name for chip in usable for count in cards for name in (chip, f"{chip}:{count}")}
+    for name in takes:
+        if name not in known:
+            find(name.partition(":")[0])  # raises Unknown with the nearest names
+            raise BadInput("That isn't in the job's menu.", asked=f"takes {name}", found=", ".join(sorted(known)))
+    return tuple(
+        Option(chip=chip, cards=count, expected_s=takes.get(f"{chip}:{count}", takes.get(chip)))
+        for chip in usable
+        for count in cards
+    )
 
 
 def _named(state: State, chip: str, judged: dict[str, Verdict]) -> bool:
@@ -112,7 +130,7 @@ def _any(state: State, judged: dict[str, Verdict]) -> list[str]:
 
 
 def _real(state: State, chip: str) -> bool:
-    return any(not room.node.pretend for room in state.rooms.get(chip, {}).values())
+    return state.rooms.real[chip] > 0
 
 
 def _leave_with_the_cloud() -> None:

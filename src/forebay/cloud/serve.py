@@ -22,13 +22,12 @@ from forebay import __version__
 from forebay.cloud.access import sha256_of
 from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
+from forebay.cloud.core.pool import LOCAL_CENTRE
 from forebay.cloud.core.tenant import Key, Role
 from forebay.errors import BadInput, Conflict, ForebayError, Refused, Unavailable
 
 if TYPE_CHECKING:
     from forebay.cloud.loop import Loop
-
-LOCAL_CENTRE = "local"
 
 
 def main() -> None:
@@ -124,9 +123,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def begin(loop: Loop, data: Path, currency: str) -> None:
     """Give a new cloud its first events. A second start finds them in the journal and makes nothing."""
-    if loop.state.t.currency:
-        return
     now_ns = loop.clock.now_ns()
+    if loop.state.t.currency:
+        _complete(loop, now_ns)
+        return
     operator, token = "fb_" + secrets.token_urlsafe(24), "fc_" + secrets.token_urlsafe(24)
     facts = [
         e.CloudMade(at_ns=now_ns, by="forebay", currency=currency, version=__version__),
@@ -136,6 +136,7 @@ def begin(loop: Loop, data: Path, currency: str) -> None:
             key=Key(id="k-operator", secret_sha256=sha256_of(operator), role=Role.OPERATOR, name="made by `forebay up`"),
         ),
         e.CentreMade(at_ns=now_ns, by="forebay", name=LOCAL_CENTRE, token_sha256=sha256_of(token)),
+        e.CentreJoined(at_ns=now_ns, by="forebay", centre=LOCAL_CENTRE, key_sha256=sha256_of(token), version=__version__),
     ]
     # The secrets first: a cloud whose journal knows a key that nobody has could never be used.
     write_secret(data / "operator.key", operator)
@@ -143,6 +144,16 @@ def begin(loop: Loop, data: Path, currency: str) -> None:
     for fact in facts:
         decide(loop.state, fact)
     loop.journal.append(facts, loop.state)
+
+
+def _complete(loop: Loop, now_ns: int) -> None:
+    """In a journal from before centres joined, the local centre's token is its key."""
+    local = loop.state.t.centres.get(LOCAL_CENTRE)
+    if local is None or local.key_sha256 or local.revoked:
+        return
+    joined = e.CentreJoined(at_ns=now_ns, by="forebay", centre=LOCAL_CENTRE, key_sha256=local.token_sha256)
+    loop.state.fold(joined)  # what follows is decided by the first tick
+    loop.journal.append([joined], loop.state)
 
 
 def write_secret(path: Path, secret: str) -> None:

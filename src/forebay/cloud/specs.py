@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from forebay.centre.spec import Mount, Share, Spec
-from forebay.cloud.core.job import Job, Run
+from forebay.cloud.core.health import checked_s_ago
+from forebay.cloud.core.job import Run
+from forebay.cloud.core.outputs import brings
+from forebay.cloud.core.state import State
 
 
-def spec_of(run: Run, job: Job) -> Spec:
+def spec_of(run: Run, state: State, now_ns: int) -> Spec:
     """The whole request for a run. Pure: what is sent can be printed and read before it is."""
+    job = state.t.jobs[run.job].job
     assert job.script is not None, "recipes are refused at submission"
     script = job.script
     return Spec(
@@ -22,9 +26,12 @@ def spec_of(run: Run, job: Job) -> Spec:
         env=script.env,
         mounts=tuple(_mount(at, source) for at, source in sorted(script.mounts.items())),
         output=script.output,
+        brings=brings(state, run),
         requirements=script.requirements,
         pretend=run.allocation.pretend,
         grace_s=job.grace_s,
+        time_limit_s=job.time_limit_s,
+        checked_s_ago=checked_s_ago(state, run, now_ns),
     )
 
 

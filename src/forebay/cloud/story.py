@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from forebay.cloud.core import events as e
+from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.state import State
-from forebay.units import NS_PER_S, show_money, show_seconds
+from forebay.units import NS_PER_S, show_bytes, show_money, show_seconds
 
 
 def tell(event: e.Event, state: State) -> str:
     """One line for people."""
     match event:
         case e.Submitted(job=job):
-            menu = ", or ".join(f"{o.cards} x {o.chip}" for o in job.menu)
+            menu = ", or ".join(f"{o.cards} x {o.chip}{_takes(o.expected_s)}" for o in job.menu)
             what = " ".join([job.script.entry, *job.script.argv]) if job.script else job.name
             limit = f", at most {show_seconds(job.time_limit_s)}" if job.time_limit_s else ""
             return f"asked for {menu} to run {what}{limit}; up to {job.retries} retries"
@@ -22,14 +25,29 @@ def tell(event: e.Event, state: State) -> str:
             queue = f"{others} other{'s' if others != 1 else ''} waiting" if others else "nobody else was waiting"
             return (
                 f"attempt {event.attempt} gets {_cards(event.allocation)}, at {price} a card-second "
-                f"({event.free_cards} {event.allocation.chip} were free, {queue})"
+                f"({event.free_cards} {event.allocation.chip} were free, {queue}){_forecast(event.outlooks)}"
             )
+        case e.Queued():
+            return f"waits in its centre's own queue: {event.reason.removeprefix('waiting in the centre: ')}"
+        case e.Admitted(run=run):
+            waited = event.at_ns - state.t.runs[run].launched_at_ns
+            return f"its centre's queue let it start, {show_seconds(waited / NS_PER_S)} after it was handed over"
         case e.Started(run=run, carrier=carrier):
             waited = event.at_ns - state.t.runs[run].launched_at_ns
             how = f"; CUDA's words: {carrier}" if carrier else ""
-            return f"its ranks started, {show_seconds(waited / NS_PER_S)} after it got its cards{how}"
+            bound = f", on {_bound(event.bound)}" if event.bound else ""
+            return f"its ranks started{bound}, {show_seconds(waited / NS_PER_S)} after it got its cards{how}"
+        case e.CheckSeen():
+            return _check(event)
+        case e.Quarantined():
+            return f"card {event.card} of {event.centre}/{event.node} was taken out of use: {event.reason}"
+        case e.OutputKept():
+            so_far = "" if event.whole else " so far"
+            files = f"{event.files} file{'s' if event.files != 1 else ''}"
+            return f"what it left{so_far} was kept: {files}, {show_bytes(event.size_bytes)}, version {event.version[:12]}"
         case e.StopAsked():
-            return f"asked to stop within {show_seconds(event.grace_s)}: {event.reason}"
+            again = "; it is tried again" if event.requeue else ""
+            return f"asked to stop within {show_seconds(event.grace_s)}: {event.reason}{again}"
         case e.Ended():
             lost = (
                 f", of which {show_seconds(event.lost_ns / NS_PER_S)} after the last checkpoint are lost" if event.lost_ns else ""
@@ -39,7 +57,8 @@ def tell(event: e.Event, state: State) -> str:
         case e.Requeued():
             pause = max(0, event.not_before_ns - event.at_ns) / NS_PER_S
             when = f"in {show_seconds(pause)}" if pause else "at once"
-            return f"to be tried again {when}, {event.left} retries left: {event.reason}"
+            free = ", which uses up none" if event.forgiven else ""
+            return f"to be tried again {when}, {event.left} retries left{free}: {event.reason}"
         case e.Finished():
             return event.phase + (f": {event.reason}" if event.reason else "")
         case e.Cancelled():
@@ -54,3 +73,37 @@ def _cards(allocation: Allocation) -> str:
     )
     pretend = " (pretend)" if allocation.pretend else ""
     return f"{allocation.cards} x {allocation.chip}{pretend} at {allocation.centre}: {where}"
+
+
+def _takes(expected_s: float | None) -> str:
+    return f" ({show_seconds(expected_s)})" if expected_s is not None else ""
+
+
+def _forecast(outlooks: Sequence[Outlook]) -> str:
+    """Why this option: when each would have ended."""
+    if not outlooks:
+        return ""
+    return "; it ends first: " + ", ".join(f"{o.cards} x {o.chip} {_promise(o)}" for o in outlooks)
+
+
+def _promise(outlook: Outlook) -> str:
+    if outlook.starts_in_s is None:
+        return "is busy, nobody knows how long"
+    if outlook.ends_in_s is None:
+        return "is free, nobody knows how long it takes there"
+    free = f", free in {show_seconds(outlook.starts_in_s)}" if outlook.starts_in_s else ""
+    return f"in {show_seconds(outlook.ends_in_s)}{free}"
+
+
+def _bound(bound: Mapping[str, Sequence[int]]) -> str:
+    return "; ".join(f"{node} card{'s' if len(cards) != 1 else ''} {', '.join(map(str, cards))}" for node, cards in bound.items())
+
+
+def _check(check: e.CheckSeen) -> str:
+    when = "before it started" if check.when == "before" else "after it failed"
+    if check.skipped:
+        return f"the cards of {check.node} were not checked {when}: {check.skipped}"
+    if not check.bad:
+        return f"the cards of {check.node} were checked {when}: well ({show_seconds(check.took_s)})"
+    wrong = "; ".join(f"card {card}: {what}" for card, what in sorted(check.bad.items()))
+    return f"the cards of {check.node} were checked {when}: {wrong} ({show_seconds(check.took_s)})"

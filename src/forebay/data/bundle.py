@@ -18,8 +18,8 @@ import os
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -43,13 +43,21 @@ class Bundle:
     files: int  # links included, folders not
 
 
-def pack(source: Path, entry: str | None = None, *, limit_bytes: int, to: Path) -> Bundle:
-    """Pack a folder, or one file, into the archive `to`. `entry`, if given, must be among what is packed."""
+def pack(
+    source: Path, entry: str | None = None, *, limit_bytes: int, to: Path, along: Mapping[str, Path] | None = None
+) -> Bundle:
+    """Pack a folder, or one file, into the archive `to`. `entry`, if given, must be among what is packed. `along`: files to
+    pack along, by the names that they get, whatever a .gitignore says.
+    """
     if not os.path.lexists(source):
         beside = [item.name for item in source.parent.iterdir()] if source.parent.is_dir() else []
         raise Unknown(f"{source}: there is no such file or folder.", hint=" or ".join(nearest(source.name, beside)))
     root = source if source.is_dir() else source.parent
     members = list(_walk(root, "", ())) if source.is_dir() else [_member(root, source.name)]
+    for name, path in (along or {}).items():
+        if any(member.name == name for member in members):
+            raise BadBundle("The folder has a file of its own where one of Forebay's should be.", asked=name, hint="rename it")
+        members.append(replace(_member(path.parent, path.name), name=name))
     _check_size(members, source, limit_bytes)
     if entry is not None and entry not in {member.name for member in members if not member.is_folder}:
         why = "it is there, but left out by a .gitignore" if (root / entry).is_file() else "no such file in the folder"

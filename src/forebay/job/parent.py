@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import ForebayError
-from forebay.job import confine, keeper, rank
+from forebay.job import check, confine, keeper, rank
 from forebay.job.wire import Begin, Rank, read, receive, send
 
 # What training scripts import as a rule; each costs a rank nothing when the parent has it.
@@ -86,6 +86,9 @@ def serve(sock: socket.socket, torch: Torch) -> Script | None:
     """Wait for a run, start it, see it end. In a forked rank it returns what the rank has to do; in the parent, None."""
     send(sock, {"say": "ready", **_about(), "carrier": torch.kind, "why": torch.why})
     packet, _ = receive(sock)
+    while packet is not None and packet["say"] == "check":
+        send(sock, {"say": "checked", **check.look(packet)})
+        packet, _ = receive(sock)
     if packet is None:
         return None
     begin = read(Begin, packet)

@@ -3,12 +3,14 @@
 Asked:  how does a supervisor, which never imports torch, start ranks in a process that has imported it?
 Answer: over a socket of packets, one JSON text a packet. File descriptors of a rank's pipes ride on its packet.
 
-    supervisor -> parent    {"say": "begin", ...}     what all ranks share; the fields of `Begin`
+    supervisor -> parent    {"say": "check", ...}     look at the cards first; what `check.look` is asked
+                            {"say": "begin", ...}     what all ranks share; the fields of `Begin`
                             {"say": "rank", ...}      one a rank, with its stdout and stderr; the fields of `Rank`
                             {"say": "signal", "number": 15}
     parent -> supervisor    {"say": "ready", "executable", "prefixes", "path", "version", "carrier", "why"}
                             {"say": "meeting", "port": 29500}         where the ranks of all shares meet
                             {"say": "started", "pids": [...]}
+                            {"say": "checked", ...}                   what `check.look` found
                             {"say": "refused", "reason": "..."}
                             {"say": "exit", "rank": 0, "code": 0}     negative: the signal
 

@@ -13,7 +13,8 @@ from forebay.cloud.core import events as e
 from forebay.cloud.core.admit import admit
 from forebay.cloud.core.job import Phase
 from forebay.cloud.core.meter import bill
-from forebay.cloud.core.state import State, Tables
+from forebay.cloud.core.state import State
+from forebay.cloud.core.tables import Tables
 from forebay.codec import decode, encode
 from forebay.errors import DoesNotFit
 
@@ -241,6 +242,6 @@ def test_folding_the_journal_again_ends_in_the_same_state_and_so_does_a_snapshot
     assert again.t == state.t
     restored = State(decode(Tables, json.loads(json.dumps(encode(state.t)))))
     assert restored.t == state.t
-    assert (restored.rooms, restored.waiting, restored.live) == (state.rooms, state.waiting, state.live)
+    assert (restored.rooms.by_node, restored.waiting, restored.live) == (state.rooms.by_node, state.waiting, state.live)
     assert {k: n for k, n in restored.held.items() if n} == {k: n for k, n in state.held.items() if n}
     assert replay(restored, e.Tick(at_ns=10**15, by="x")) == replay(state, e.Tick(at_ns=10**15, by="x"))

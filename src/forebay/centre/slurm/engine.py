@@ -61,7 +61,7 @@ class Slurm:
         """`variables`: of everything that is started at the site. `pauses_s`: between two looks at our jobs, at the machines
         while runs go on, and at the machines at rest.
         """
-        self._home = Home(home, base=told.base, trust_all=told.trust_all, shim=shim, build_env=told.build_env)
+        self._home = Home(home, base=told.base, trust_all=told.trust_all, shim=shim, build_env=told.build_env, check=told.check)
         self._told = told
         self._variables = dict(variables)
         self._python = told.python or sys.executable

@@ -1,14 +1,15 @@
 """What centres ask of the cloud, and tell it. Agents dial out to here; the cloud never dials in.
 
-An agent says which nodes it has, waits for what should run at its centre, fetches code and data by content hash, and reports what
-it sees. All of it may be said twice: what the cloud knows already changes nothing.
+An agent exchanges its centre's token for a key of its own, says which nodes it has, waits for what should run at its centre,
+fetches code and data by content hash, and reports what it sees. All of it may be said twice: what the cloud knows already changes
+nothing. Fields that only the other side knows are passed over, so that an agent one minor version older or newer works.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
+from collections import Counter
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,90 +17,179 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import FileResponse, Response
 
 from forebay import __version__
-from forebay.centre.spec import Outcome, Progress, Seen
-from forebay.centre.spec import Phase as Where
-from forebay.chips.node import Node
-from forebay.cloud import access
-from forebay.cloud.api.desk import At
+from forebay.centre.spec import Phase, Progress, Seen
+from forebay.chips.node import Node, NodeState
+from forebay.cloud import access, versions
+from forebay.cloud.api.desk import At, Desk
 from forebay.cloud.core import events as e
+from forebay.cloud.core.job import Job, Run, Script
 from forebay.cloud.core.state import State
-from forebay.cloud.loop import Body, Loop
+from forebay.cloud.facts import facts
+from forebay.cloud.loop import Body
 from forebay.cloud.specs import spec_of
 from forebay.codec import decode, encode
-from forebay.data.manifest import Manifest
+from forebay.data.manifest import Manifest, is_hash
 from forebay.data.store import ChunkStore, pack_chunks
-from forebay.errors import Unknown
+from forebay.errors import BadInput, Conflict, Unknown
 from forebay.units import MIB
 
 router = APIRouter(prefix="/api/v1/agent", tags=["centres"])
 
 MESSAGE_BYTES = 8 * MIB  # of chunks in one answer, about
+Authorization = Annotated[str | None, Header()]
 
 
-async def _centre(desk: At, authorization: Annotated[str | None, Header()] = None) -> str:
+async def _centre(desk: At, authorization: Authorization = None) -> str:
     name = access.centre(desk.state, authorization)
-    desk.heard[name] = time.monotonic()
+    desk.loop.hear(name)
+    if desk.state.t.centres[name].away:
+        await desk.loop.tell(partial(_is_back, name))
     return name
 
 
 Centre = Annotated[str, Depends(_centre)]
 
 
-@router.post("/hello")
-async def hello(body: dict[str, Any], desk: At, centre: Centre) -> Body:
-    """An agent has started, or its nodes have changed."""
-    nodes = tuple(decode(Node, node, at="node") for node in body.get("nodes", []))
+# Who is there.
+
+
+@router.post("/join")
+async def join(body: dict[str, Any], desk: At, authorization: Authorization = None) -> Body:
+    """Exchange a centre's token for a key, of which only the hash is sent. A token is good for one key."""
+    key, version = str(body.get("key_sha256", "")), str(body.get("version") or versions.UNTOLD)
+    if not is_hash(key):
+        raise BadInput("A key's hash is a sha256 in 64 small hexadecimal digits.", asked=f"{key:.80}")
+    versions.must_fit(version)
 
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
-        same = state.t.centres[centre].nodes == nodes
-        return (None if same else e.NodesSeen(at_ns=now_ns, by=f"centre {centre}", centre=centre, nodes=nodes)), {}
+        name = access.joining(state, authorization, key, now_ns)
+        if state.t.centres[name].key_sha256 == key:
+            return None, {"centre": name}
+        if key in state.centres_by_key:
+            raise Conflict("Another centre has that key.", hint="make a new one")
+        return e.CentreJoined(at_ns=now_ns, by=f"centre {name}", centre=name, key_sha256=key, version=version), {"centre": name}
 
-    await desk.loop.tell(make)
+    answer = await desk.loop.tell(make)
+    desk.loop.hear(answer["centre"])
+    return answer
+
+
+@router.post("/hello")
+async def hello(body: dict[str, Any], desk: At, centre: Centre) -> Body:
+    """An agent has started, or its nodes have changed. `nodes` null: what was said before stands."""
+    version, engine = str(body.get("version") or versions.UNTOLD), str(body.get("engine") or "local")
+    versions.must_fit(version)
+    told = body.get("nodes")
+    nodes = None if told is None else _nodes(told)
+
+    def seen_agent(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+        known = state.t.centres[centre]
+        same = (known.engine, known.version) == (engine, version)
+        fact = e.AgentSeen(at_ns=now_ns, by=f"centre {centre}", centre=centre, engine=engine, version=version)
+        return (None if same else fact), {}
+
+    def seen_nodes(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+        same = nodes is None or state.t.centres[centre].nodes == nodes
+        return (None if same else e.NodesSeen(at_ns=now_ns, by=f"centre {centre}", centre=centre, nodes=nodes or ())), {}
+
+    await asyncio.gather(desk.loop.tell(seen_agent), desk.loop.tell(seen_nodes))
     return {"centre": centre, "forebay": __version__}
 
 
+def _nodes(told: Any) -> tuple[Node, ...]:
+    if not isinstance(told, list):
+        raise BadInput("nodes: a list", found=f"{told!r:.80}")
+    nodes = tuple(decode(Node, node, at="node", strict=False) for node in told)
+    for name, count in Counter(node.name for node in nodes).items():
+        if count > 1 or not name or "/" in name:
+            raise BadInput("A node's name is its own within its centre, and has no slash.", found=f"{name!r:.80}")
+    return nodes
+
+
+def _is_back(centre: str, state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+    fact = e.CentreBack(at_ns=now_ns, by=f"centre {centre}", centre=centre)
+    return (fact if state.t.centres[centre].away else None), {}
+
+
+# What should run, and what does.
+
+
 @router.get("/wanted")
-async def wanted(desk: At, centre: Centre, after: int = -1, wait_s: Annotated[float, Query(ge=0, le=60)] = 0.0) -> Body:
-    """What should run at this centre, whole. Waits up to `wait_s` while nothing has changed since version `after`."""
-    loop: Loop = desk.loop
+async def wanted(
+    desk: At,
+    centre: Centre,
+    after: int = -1,
+    wait_s: Annotated[float, Query(ge=0, le=60)] = 0.0,
+    authorization: Authorization = None,
+) -> Body:
+    """What should run at this centre, whole, and what else is asked of it. Waits up to `wait_s` while nothing has changed since
+    version `after`.
+    """
     until = time.monotonic() + wait_s
-    while loop.wanted_version == after and (left := until - time.monotonic()) > 0:
-        await loop.changed(left)
+    while desk.loop.version(centre) == after and (asks := desk.asks(centre)) == desk.told.get(centre, asks):
+        left = until - time.monotonic()
+        if left <= 0:
+            break
+        await desk.loop.changed(left)
+        access.centre(desk.state, authorization)  # its key may have been revoked meanwhile
+    state, now_ns = desk.state, desk.loop.clock.now_ns()
     runs = [
-        {"spec": encode(spec_of(run, loop.state.t.jobs[run.job].job)), "stop": run.stop, "grace_s": run.grace_s}
-        for run in loop.wanted.values()
-        if run.allocation.centre == centre
+        {"spec": encode(spec_of(run, state, now_ns)), "stop": run.stop, "grace_s": run.grace_s}
+        for run in desk.loop.wanted(centre)
     ]
-    return {"version": loop.wanted_version, "runs": runs}
+    desk.told[centre] = asks = desk.asks(centre)
+    return {"version": desk.loop.version(centre), "runs": runs, **asks}
 
 
 @router.post("/report")
 async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
-    """What an agent sees of its runs.
+    """What an agent sees of its runs and nodes.
 
-    Answers which of them the cloud doesn't want any more, and since which version of `wanted` it knows all this: an older
+    Answers which of the runs the cloud doesn't want any more, and since which version of `wanted` it knows all this: an older
     answer to `wanted` may still name runs that have ended.
     """
     gone, news = [], []
     for item in body.get("seen", []):
         seen = decode(Seen, item, at="seen", strict=False)
-        known = _is_ours(desk.loop.state, centre, seen.name)
-        if seen.phase is not Where.ENDED and (not known or desk.loop.state.t.runs[seen.name].outcome):
+        known = is_ours(desk.state, centre, seen.name)
+        if seen.phase is not Phase.ENDED and (not known or desk.state.t.runs[seen.name].outcome):
             gone.append(seen.name)
         if not known:
             continue
         if seen.artefacts:
             desk.store.keep_artefacts(seen.name, seen.artefacts)
-        for stage in _stages(seen):
-            if _facts(desk.loop.state, 0, centre, stage)[0] is not None:
-                news.append(desk.loop.tell(partial(_told, centre, stage)))
+        desk.sending.saw(seen, desk.loop.clock.now_ns())
+        # As many facts as it tells of are asked for one by one, each against the state that the one before has made.
+        news += [desk.loop.tell(partial(_next_fact, centre, seen)) for _ in facts(desk.state, 0, centre, seen)]
+    if body.get("states") is not None:
+        states = tuple(decode(NodeState, state, at="state", strict=False) for state in body["states"])
+        if _changed_states(desk.state, centre, states):
+            news.append(desk.loop.tell(partial(_states_seen, centre, states)))
     await asyncio.gather(*news)
     for run, progress in body.get("progress", {}).items():
-        if _is_ours(desk.loop.state, centre, run):
+        if is_ours(desk.state, centre, run):
             desk.store.progress[run] = decode(Progress, progress, at="progress", strict=False)
     if body.get("progress"):
         desk.loop.wake()
-    return {"gone": gone, "version": desk.loop.wanted_version}
+    return {"gone": gone, "version": desk.loop.version(centre)}
+
+
+def _next_fact(centre: str, seen: Seen, state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+    return next(iter(facts(state, now_ns, centre, seen)), None), {}
+
+
+def _changed_states(state: State, centre: str, states: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
+    """Of the nodes that stand otherwise than the cloud knows. One that isn't named is up."""
+    known = state.t.node_states.get(centre, {})
+    told = {stands.name: stands for stands in states if stands != NodeState(name=stands.name)}
+    changed = [stands for name, stands in told.items() if known.get(name) != stands]
+    return (*changed, *(NodeState(name=name) for name in known if name not in told))
+
+
+def _states_seen(centre: str, states: tuple[NodeState, ...], state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+    changed = _changed_states(state, centre, states)
+    fact = e.NodeStatesSeen(at_ns=now_ns, by=f"centre {centre}", centre=centre, states=changed)
+    return (fact if changed else None), {}
 
 
 @router.post("/runs/{run}/log")
@@ -107,35 +197,43 @@ async def add_log(run: str, request: Request, desk: At, centre: Centre, offset: 
     """More of what a run printed, from a byte offset on. 409, with the true size as `found`, when the offset isn't the log's
     end.
     """
-    if not _is_ours(desk.loop.state, centre, run):
-        raise Unknown("There is no such run at this centre.", asked=run)
+    our_run(desk.state, centre, run)
     size = desk.store.add_log(run, offset, await request.body())
     desk.loop.wake()
     return {"size": size}
 
 
+# What a run needs.
+
+
 @router.get("/bundles/{run}")
 async def bundle(run: str, desk: At, centre: Centre) -> FileResponse:
     """The packed code of a run."""
-    job = _job(desk.loop.state, centre, run)
-    return FileResponse(desk.store.bundles(job.organisation).path(job.script.bundle))
+    job = _job(desk, centre, run)
+    return FileResponse(desk.store.bundles(job.organisation).path(_script(job).bundle))
 
 
 @router.get("/manifests/{run}/{version}")
 async def manifest(run: str, version: str, desk: At, centre: Centre) -> Any:
     """The manifest of a data set's version that a run mounts."""
-    return desk.store.manifest(_mounted(desk.loop.state, centre, run, version), version)
+    return desk.store.manifest(_mounted(desk, centre, run, version), version)
 
 
 @router.post("/chunks/{run}/{version}")
 async def chunks(run: str, version: str, wanted: list[str], desk: At, centre: Centre) -> Response:
     """Chunks of a version that a run mounts, by hash: as many of the wanted ones, in order, as make one message."""
-    organisation = _mounted(desk.loop.state, centre, run, version)
-    listed = decode(Manifest, desk.store.manifest(organisation, version)).chunks()
-    unknown = [sha256 for sha256 in wanted if sha256 not in listed]
+    organisation = _mounted(desk, centre, run, version)
+    listed = decode(Manifest, desk.store.manifest(organisation, version))
+    return await message_of(desk.store.chunks(organisation), listed, wanted)
+
+
+async def message_of(store: ChunkStore, listed: Manifest, wanted: list[str]) -> Response:
+    """As many of the wanted chunks of a manifest, in order, as make one message."""
+    there = listed.chunks()
+    unknown = [sha256 for sha256 in wanted if sha256 not in there]
     if unknown:
-        raise Unknown("This version has no such chunk.", asked=unknown[0])
-    message = await asyncio.to_thread(_message, desk.store.chunks(organisation), wanted)
+        raise Unknown("This version has no such chunk.", asked=f"{unknown[0]:.80}")
+    message = await asyncio.to_thread(_message, store, wanted)
     return Response(message, media_type="application/octet-stream")
 
 
@@ -151,67 +249,29 @@ def _message(store: ChunkStore, wanted: list[str]) -> bytes:
     return pack_chunks(message)
 
 
-def _is_ours(state: State, centre: str, run_id: str) -> bool:
+def is_ours(state: State, centre: str, run_id: str) -> bool:
     run = state.t.runs.get(run_id)
     return run is not None and run.allocation.centre == centre
 
 
-def _job(state: State, centre: str, run_id: str) -> Any:
-    if not _is_ours(state, centre, run_id):
+def our_run(state: State, centre: str, run_id: str) -> Run:
+    if not is_ours(state, centre, run_id):
         raise Unknown("There is no such run at this centre.", asked=run_id)
-    return state.t.jobs[state.t.runs[run_id].job].job
+    return state.t.runs[run_id]
 
 
-def _mounted(state: State, centre: str, run_id: str, version: str) -> str:
+def _job(desk: Desk, centre: str, run_id: str) -> Job:
+    return desk.state.t.jobs[our_run(desk.state, centre, run_id).job].job
+
+
+def _script(job: Job) -> Script:
+    assert job.script is not None, "recipes are refused at submission"
+    return job.script
+
+
+def _mounted(desk: Desk, centre: str, run_id: str, version: str) -> str:
     """The organisation whose version a run mounts. A centre gets no data that none of its runs may read."""
-    job = _job(state, centre, run_id)
-    if f"data:{version}" not in job.script.mounts.values():
+    job = _job(desk, centre, run_id)
+    if f"data:{version}" not in _script(job).mounts.values():
         raise Unknown("This run doesn't mount that version.", asked=version)
-    organisation: str = job.organisation
-    return organisation
-
-
-def _stages(seen: Seen) -> tuple[Seen, ...]:
-    """What is seen, preceded by the start that it tells of too: a quick run's end may be the first that we hear of it."""
-    started = seen.phase is Where.ENDED and seen.running_at_ns
-    return (replace(seen, phase=Where.RUNNING), seen) if started else (seen,)
-
-
-def _facts(state: State, now_ns: int, centre: str, seen: Seen) -> tuple[e.Event | None, Body]:
-    """What is new to the cloud in what an agent saw. Pure."""
-    run = state.t.runs[seen.name]
-    by = f"centre {centre}"
-    if run.outcome:
-        return None, {}
-    if seen.phase is Where.ENDED:
-        outcome = seen.outcome or Outcome.LOST
-        return e.Ended(
-            at_ns=now_ns,
-            by=by,
-            run=run.id,
-            outcome=outcome.value,
-            held_ns=seen.held_ns,
-            lost_ns=_lost_ns(seen, outcome),
-            exit_code=seen.exit_code,
-            reason="; ".join(line.strip() for line in seen.reason.splitlines()),
-            checkpointed=seen.checkpoint_at_ns > seen.started_at_ns,
-            artefacts=len(seen.artefacts),
-        ), {}
-    if seen.phase is Where.RUNNING and not run.running_at_ns:
-        return e.Started(at_ns=now_ns, by=by, run=run.id, carrier=seen.carrier), {}
-    return None, {}
-
-
-def _told(centre: str, seen: Seen, state: State, now_ns: int) -> tuple[e.Event | None, Body]:
-    return _facts(state, now_ns, centre, seen)
-
-
-def _lost_ns(seen: Seen, outcome: Outcome) -> int:
-    """The end of a run whose work was not kept: after its newest checkpoint, or all of it when it made none.
-
-    Nothing of a success is lost.
-    """
-    if outcome in (Outcome.SUCCEEDED, Outcome.UNPREPARED):  # the latter has done no work
-        return 0
-    since = max(seen.checkpoint_at_ns, seen.started_at_ns)
-    return min(max(0, seen.ended_at_ns - since), seen.held_ns)
+    return job.organisation

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from forebay import __version__
-from forebay.cloud.api import agents, data, jobs, pool, streams, tenants
+from forebay.cloud.api import agents, centres, data, jobs, outputs, pool, streams, tenants, tunnels
 from forebay.cloud.api.desk import Desk
 from forebay.cloud.loop import Loop
 from forebay.cloud.store import Store
@@ -45,8 +45,10 @@ def application(loop: Loop, store: Store) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.desk = desk
-    for part in (tenants, data, jobs, pool, agents, streams):
+    for part in (tenants, data, jobs, outputs, pool, centres, agents, streams):
         app.include_router(part.router)
+    app.include_router(tunnels.visitors)
+    app.include_router(tunnels.carriers)
     app.add_exception_handler(ForebayError, _tell_error)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_http)

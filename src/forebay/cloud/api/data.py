@@ -52,7 +52,7 @@ async def missing_chunks(manifest: dict[str, Any], desk: At, by: By, organisatio
     """Which chunks of a manifest the cloud doesn't have yet."""
     by.must_write()
     home = home_of(desk.state, by, organisation)
-    return {"missing": desk.store.chunks(home).missing(_manifest(manifest))}
+    return {"missing": desk.store.chunks(home).missing(manifest_of(manifest))}
 
 
 @router.post("/data/chunks", tags=["data"], status_code=201)
@@ -61,7 +61,7 @@ async def put_chunks(request: Request, desk: At, by: By, organisation: wire.Name
     by.must_write()
     home = home_of(desk.state, by, organisation)
     message = await body_of(request, CHUNK_LIMIT_BYTES, "a message of chunks")
-    return {"kept": await asyncio.to_thread(_keep_chunks, desk.store.chunks(home), message)}
+    return {"kept": await asyncio.to_thread(keep_chunks, desk.store.chunks(home), message)}
 
 
 @router.put("/data/sets/{name}", tags=["data"], status_code=201)
@@ -71,7 +71,7 @@ async def make_version(
     """A version of a data set, once all its chunks are there. The same content again is the same version."""
     by.must_write()
     home = home_of(desk.state, by, organisation)
-    whole = _manifest(manifest)
+    whole = manifest_of(manifest)
     absent = desk.store.chunks(home).missing(whole)
     if absent:
         raise Conflict(
@@ -101,7 +101,7 @@ async def make_version(
     return await write(desk, by, once, f"version {name}", whole.id, make)
 
 
-def _keep_chunks(store: ChunkStore, message: bytes) -> int:
+def keep_chunks(store: ChunkStore, message: bytes) -> int:
     kept = 0
     for sha256, content in unpack_chunks(message):
         store.put(content, sha256)
@@ -109,7 +109,7 @@ def _keep_chunks(store: ChunkStore, message: bytes) -> int:
     return kept
 
 
-def _manifest(body: dict[str, Any]) -> Manifest:
+def manifest_of(body: dict[str, Any]) -> Manifest:
     manifest = decode(Manifest, body)
     check(manifest)
     return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
@@ -12,7 +13,9 @@ from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body, Loop, Make
 from forebay.cloud.loop import Request as Once
 from forebay.cloud.menu import Reader
+from forebay.cloud.sending import Sending
 from forebay.cloud.store import Store
+from forebay.cloud.tunnels import Tunnels
 from forebay.errors import BadInput, Unknown
 from forebay.units import MIB
 
@@ -24,11 +27,25 @@ class Desk:
         self.loop = loop
         self.store = store
         self.reader = Reader(store.empty_folder("reading"))
-        self.heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
+        self.tunnels = Tunnels(time.monotonic, loop.wake)
+        self.sending = Sending()
+        self.told: dict[str, Body] = {}  # centre -> what it was last asked for besides runs
 
     @property
     def state(self) -> State:
         return self.loop.state
+
+    def is_live(self, run: str) -> bool:
+        """Whether a run holds cards."""
+        known = self.state.t.runs.get(run)
+        return known is not None and not known.outcome
+
+    def asks(self, centre: str) -> Body:
+        """What a centre is asked for besides runs. It is news when it differs from what was told last."""
+        return {
+            "send": self.sending.wanted(self.state, centre, self.loop.clock.now_ns()),
+            "tunnels": self.tunnels.listing(centre, self.is_live),
+        }
 
 
 async def desk_of(request: Request) -> Desk:

@@ -12,7 +12,7 @@ from forebay.cloud.api import wire
 from forebay.cloud.api.desk import At, By, Desk, OnceKey, write
 from forebay.cloud.core import events as e
 from forebay.cloud.core.admit import admit
-from forebay.cloud.core.job import Job, Script, Standing
+from forebay.cloud.core.job import Job, Run, Script, Standing
 from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body
 from forebay.cloud.menu import menu
@@ -44,7 +44,7 @@ async def submit(asked: wire.JobAsked, desk: At, by: By, once: OnceKey = None) -
             organisation=organisation,
             project=project,
             name=asked.name or Path(asked.entry).stem,
-            menu=menu(state, judged, asked.chips, asked.cards),
+            menu=menu(state, judged, asked.chips, asked.cards, asked.takes),
             time_limit_s=asked.time_limit_s,
             retries=asked.retries,
             grace_s=asked.grace_s,
@@ -95,7 +95,8 @@ async def cancel(job_id: str, desk: At, by: By, once: OnceKey = None) -> Body:
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
         standing = by.job(state, job_id)
         live = state.live_run(standing.job.id)
-        idle = standing.phase.over or (live is not None and bool(live.stop))
+        asked_before = live is not None and bool(live.stop) and not live.requeue
+        idle = standing.phase.over or (asked_before and live is not None and not _given_up(state, live))
         fact = None if idle else e.Cancelled(at_ns=now_ns, by=by.key.id, job=standing.job.id)
         return fact, {"id": standing.job.id, "was": standing.phase.value}
 
@@ -109,6 +110,11 @@ def story(job_id: str, desk: At, by: By) -> Body:
     run = job_id if job_id in desk.state.t.runs else ""
     lines = [shown_event(desk.state, seq, event) for seq, event in desk.loop.journal.story(standing.job.id)]
     return {"job": standing.job.id, "events": [line for line in lines if not run or line["body"].get("run") in (run, None)]}
+
+
+def _given_up(state: State, run: Run) -> bool:
+    """Whether nobody will ever tell of a run: cancelling its job is how an operator gives it up."""
+    return state.t.centres[run.allocation.centre].revoked
 
 
 def shown_job(desk: Desk, standing: Standing) -> Body:

@@ -1,49 +1,39 @@
-"""What the pool has and who holds it; what was held and what it costs."""
+"""What the pool has, who holds it and what is out of use; what was held and what it costs."""
 
 from __future__ import annotations
 
-import time
+from collections import defaultdict
 
 from fastapi import APIRouter
 
+from forebay.chips.node import Node, NodeState
 from forebay.cloud.access import Who
-from forebay.cloud.api.desk import At, By
+from forebay.cloud.api.centres import standing_of
+from forebay.cloud.api.desk import At, By, Desk
+from forebay.cloud.core.job import Phase
 from forebay.cloud.core.meter import Bill, bill
+from forebay.cloud.core.pool import Centre, place_name
 from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body
 from forebay.codec import encode
 from forebay.errors import Unknown
+from forebay.units import NS_PER_S
 
 router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/pool", tags=["pool"])
-async def pool(desk: At, by: By) -> Body:
-    """Centres, nodes and cards. Whose run holds a card is told to its own organisation and to operators only."""
+async def pool(desk: At, by: By, cards: bool = True) -> Body:
+    """Centres, nodes and cards, what is out of use and why, and how long jobs wait. Whose run holds a card is told to its own
+    organisation and to operators only. `cards=false` leaves out the single cards.
+    """
     state = desk.state
-    now = time.monotonic()
-    centres = []
-    for centre in state.t.centres.values():
-        heard = desk.heard.get(centre.name)
-        nodes = [
-            {
-                "name": node.name,
-                "chip": node.chip,
-                "pretend": node.pretend,
-                "island": node.island,
-                "cards": [
-                    {
-                        "index": card.index,
-                        "cores": list(card.cores),
-                        "held_by": _holder(state, by, centre.name, node.name, card.index),
-                    }
-                    for card in node.cards
-                ],
-            }
-            for node in centre.nodes
-        ]
-        centres.append({"name": centre.name, "heard_s_ago": None if heard is None else round(now - heard, 1), "nodes": nodes})
-    return {"centres": centres, "waiting": state.waiting}
+    return {
+        "centres": [_centre(desk, by, centre, cards) for centre in state.t.centres.values()],
+        "maintenance": [encode(window) for window in state.t.windows.values() if window.to_ns > desk.loop.clock.now_ns()],
+        "waiting": state.waiting,
+        "queue": _queue(state, desk.loop.clock.now_ns()),
+    }
 
 
 @router.get("/bill", tags=["pool"])
@@ -64,8 +54,90 @@ def shown_bill(whole: Bill) -> Body:
     return body
 
 
-def _holder(state: State, by: Who, centre: str, node: str, card: int) -> str | None:
-    run = state.holder(centre, node, card)
-    if run is None:
-        return None
+def _centre(desk: Desk, by: Who, centre: Centre, with_cards: bool) -> Body:
+    state, heard = desk.state, desk.loop.heard_s_ago(centre.name)
+    mark = state.t.marks.get(centre.name)
+    queued = [run for run in state.runs_at(centre.name) if run.queue_reason]
+    return {
+        "name": centre.name,
+        "state": standing_of(centre),
+        "engine": centre.engine,
+        "version": centre.version,
+        "heard_s_ago": None if heard is None else round(heard, 1),
+        "drained": mark.reason or "drained" if mark else None,
+        "queued": len(queued),  # runs that wait in the centre's own queue
+        "nodes": [_node(state, by, centre.name, node, with_cards) for node in centre.nodes],
+    }
+
+
+def _node(state: State, by: Who, centre: str, node: Node, with_cards: bool) -> Body:
+    """`out`: why it gets no new runs. `ours` + `others` + `unfit` + `free` cards are all, while it isn't out."""
+    stands = state.t.node_states.get(centre, {}).get(node.name) or NodeState(name=node.name)
+    bad = state.bad_cards.get((centre, node.name), {})
+    out = state.why_out(centre, node)
+    holders = {card.index: state.holder(centre, node.name, card.index) for card in node.cards}
+    room = state.rooms.by_node.get((centre, node.name))
+    ours = {index for index, run in holders.items() if run}
+    others = len(set(stands.busy) - ours) if not node.counted else min(len(set(stands.busy)), len(node.cards) - len(ours))
+    body: Body = {
+        "name": node.name,
+        "chip": node.chip,
+        "pretend": node.pretend,
+        "island": node.island,
+        "leaf": node.leaf,
+        "condition": stands.condition.value,
+        "out": out,
+        "count": len(node.cards),
+        "free": len(room.free) if room else 0,
+        "ours": len(ours),
+        "others": others,
+        "unfit": {str(index): _why(mark.reason, mark.quarantine) for index, mark in sorted(bad.items())},
+        "held_by": sorted({_seen(state, by, run) for run in holders.values() if run}),
+    }
+    if with_cards:
+        body["cards"] = [
+            {
+                "index": card.index,
+                "cores": list(card.cores),
+                "held_by": _seen(state, by, run) if (run := holders[card.index]) else None,
+                "others": card.index in stands.busy and card.index not in ours,
+                "out": _why(bad[card.index].reason, bad[card.index].quarantine) if card.index in bad else "",
+                "checked_at_ns": state.t.good_checks.get(place_name(centre, node.name, card.index)),
+            }
+            for card in node.cards
+        ]
+    return body
+
+
+def _why(reason: str, quarantine: bool) -> str:
+    return ("quarantined" if quarantine else "drained") + (f": {reason}" if reason else "")
+
+
+def _seen(state: State, by: Who, run: str) -> str:
     return run if by.sees(state.t.jobs[state.t.runs[run].job].job.organisation) else "busy"
+
+
+def _queue(state: State, now_ns: int) -> list[Body]:
+    """How hot the queue is: by what jobs want, how many wait for cards and how long the oldest has; and the same for runs that
+    have their cards but wait in their centre's own queue.
+    """
+    waiting: dict[str, list[int]] = defaultdict(list)
+    counts: dict[str, int] = defaultdict(int)
+    for (_, chips), lane in state.lanes.items():
+        name = " or ".join(chips)
+        counts[name] += len(lane)
+        waiting[name].append(state.t.jobs[lane[0][1]].submitted_at_ns)
+    lines = [
+        {"chips": name, "jobs": counts[name], "oldest_s": round((now_ns - min(since)) / NS_PER_S, 1), "centre": None}
+        for name, since in sorted(waiting.items())
+    ]
+    inside: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for run_id in state.live:
+        run = state.t.runs[run_id]
+        if run.queue_reason and state.t.jobs[run.job].phase is Phase.QUEUED:
+            inside[(run.allocation.chip, run.allocation.centre)].append(run.launched_at_ns)
+    lines += [
+        {"chips": chip, "jobs": len(since), "oldest_s": round((now_ns - min(since)) / NS_PER_S, 1), "centre": centre}
+        for (chip, centre), since in sorted(inside.items())
+    ]
+    return lines

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """Of organisations, projects, data sets and centres: lower case, digits and hyphens, at most 32."""
 ChipName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+TakesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}(:[1-9][0-9]{0,6})?$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -73,6 +74,45 @@ class QuotaAsked(Asked):
     cards: Annotated[int, Field(ge=0, le=10**7)] | None
 
 
+class TokenAsked(Asked):
+    """The client makes the token and sends its SHA-256 only."""
+
+    token_sha256: Sha256
+    expires_in_s: Annotated[float, Field(gt=0, le=10 * 365 * 86400)] | None = None
+
+
+class CentreAsked(TokenAsked):
+    name: Name
+
+
+class PlaceAsked(Asked):
+    """A centre, a node of it, or a card of that."""
+
+    centre: Name
+    node: Annotated[str, StringConstraints(max_length=200)] = ""
+    card: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _a_card_has_a_node(self) -> PlaceAsked:
+        if self.card is not None and not self.node:
+            raise ValueError("a card is named with its node")
+        return self
+
+
+class DrainAsked(PlaceAsked):
+    reason: Title = ""
+
+
+class MaintenanceAsked(Asked):
+    """A centre, or a node of it, from a time on and to a time, in nanoseconds since 1970."""
+
+    centre: Name
+    node: Annotated[str, StringConstraints(max_length=200)] = ""
+    from_ns: Annotated[int, Field(ge=0, lt=2**63)]
+    to_ns: Annotated[int, Field(ge=0, lt=2**63)]
+    reason: Title = ""
+
+
 class MountAsked(Asked):
     kind: Annotated[str, StringConstraints(pattern="^(data|output)$")]
     source: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9@-]{0,80}$")]
@@ -80,7 +120,10 @@ class MountAsked(Asked):
 
 
 class JobAsked(Asked):
-    """A script with its needs. The menu is every chip of `chips` times every count of `cards`, in that order."""
+    """A script with its needs. The menu is every chip of `chips` times every count of `cards`, in that order.
+
+    `takes`: how many seconds the job takes on a chip, or on so many cards of it: "h100-sxm", "h100-sxm:8".
+    """
 
     bundle: Sha256
     entry: InsidePath
@@ -92,6 +135,7 @@ class JobAsked(Asked):
     name: Title = ""
     cards: Annotated[list[Annotated[int, Field(ge=1, le=10**6)]], Field(min_length=1, max_length=16)] = [1]
     chips: Annotated[list[ChipName], Field(max_length=32)] = []
+    takes: Annotated[dict[TakesName, Annotated[float, Field(gt=0, le=10**9)]], Field(max_length=64)] = {}
     time_limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 3
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0

@@ -3,6 +3,7 @@
     admit(state, job)      # returns nothing, or raises
 
 A job that could run later is let in and waits. One that no card, quota or centre will ever satisfy gets an error that says so.
+What is down, drained, quarantined, being maintained or away can come back, and counts; a centre whose key was revoked doesn't.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def admit(state: State, job: Job) -> None:
 
 
 def _never(state: State, job: Job, option: Option) -> str:
-    largest = _largest_island(state, option.chip)
+    largest = state.rooms.largest(option.chip)
     if not state.total.get(option.chip):
         return f"no centre has {option.chip}"
     if option.cards > largest:
@@ -37,11 +38,3 @@ def _never(state: State, job: Job, option: Option) -> str:
     if quota and option.cards > quota.cards:
         return f"{job.organisation}'s quota is {quota.cards} {option.chip}"
     return ""
-
-
-def _largest_island(state: State, chip: str) -> int:
-    islands: dict[tuple[str, str, bool], int] = {}
-    for room in state.rooms.get(chip, {}).values():
-        key = (room.centre, room.node.island, room.node.pretend)
-        islands[key] = islands.get(key, 0) + len(room.node.cards)
-    return max(islands.values(), default=0)

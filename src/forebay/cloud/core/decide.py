@@ -5,10 +5,11 @@
 The fact and then every decision are folded into `state` as they are made; the caller writes all of them to the journal before
 it acts on any. Called with the same state and fact it decides the same: there is no clock, no dice and no I/O here.
 
-Policy: first come, first served, by chip. A job takes the first option of its menu whose cards are free. A job that waits for
-        cards of a chip holds back later jobs that want that chip, so small jobs never starve a wide one; a job that waits for
-        its organisation's quota, or for its next try, holds back nobody but its own lane. No backfill, no preemption, no
-        shares: they come with the scheduler proper (docs/decisions/0004).
+Policy: first come, first served, by chip. A job takes the first option of its menu whose cards are free, or, where it says how
+        long it takes on them, the one that ends first. A job that waits for cards of a chip holds back later jobs that want
+        that chip, so small jobs never starve a wide one; a job that waits for its organisation's quota, or for its next try,
+        holds back nobody but its own lane. No backfill, no preemption, no shares: they come with the scheduler proper
+        (docs/decisions/0004).
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from __future__ import annotations
 import heapq
 
 from forebay.cloud.core import events as e
-from forebay.cloud.core.job import Job, Option, Phase, Run, Standing
-from forebay.cloud.core.place import place
-from forebay.cloud.core.pool import Allocation
+from forebay.cloud.core.choose import Choice, choose
+from forebay.cloud.core.job import Job, Phase, Standing
 from forebay.cloud.core.state import State, lane_of
 from forebay.units import NS_PER_S, show_seconds
 
 FIRST_BACKOFF_S = 5.0
 LONGEST_BACKOFF_S = 300.0
+MOST_FORGIVEN = 20  # ends of a job's runs that use up no retry, so that nothing goes round for ever
 
 
 def decide(state: State, fact: e.Event) -> list[e.Event]:
@@ -37,12 +38,26 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
             return [*_after(state, fact), *_start(state, fact.at_ns)]
         case e.Cancelled(job=job_id):
             return [*_cancel(state, fact, job_id), *_start(state, fact.at_ns)]
-        case e.NodesSeen() | e.QuotaSet():
-            return _start(state, fact.at_ns)
+        case e.CentreRevoked(centre=centre, give_up=True):
+            runs = [run.id for run in state.runs_at(centre)]
+            return [*(line for run in runs for line in _give_up(state, run, fact.at_ns)), *_start(state, fact.at_ns)]
+        case e.CheckSeen():
+            return _quarantine(state, fact)
         case e.Tick():
-            return [*_overdue(state, fact.at_ns), *_start(state, fact.at_ns)]
+            return [*_overdue(state, fact.at_ns), *_maintain(state, fact.at_ns), *_start(state, fact.at_ns)]
         case _:
-            return []
+            return _start(state, fact.at_ns) if isinstance(fact, MAKES_ROOM) else []
+
+
+MAKES_ROOM = (
+    e.NodesSeen,
+    e.NodeStatesSeen,
+    e.CentreJoined,
+    e.CentreBack,
+    e.Undrained,
+    e.MaintenanceLifted,
+    e.QuotaSet,
+)
 
 
 def _made(state: State, decision: e.Event) -> e.Event:
@@ -69,37 +84,20 @@ def _start(state: State, now_ns: int) -> list[e.Event]:
         standing = state.t.jobs[state.lanes[lane][0][1]]
         if standing.not_before_ns > now_ns:
             continue
-        found = _first_that_fits(state, standing.job, spoken_for)
-        if found is None:
-            spoken_for |= _waits_for(state, standing.job)
+        choice = choose(state, standing, spoken_for, now_ns)
+        if choice.allocation is None:
+            spoken_for |= choice.waits_for
             continue
-        decisions.append(_made(state, _launch(state, standing, found, now_ns)))
+        decisions.append(_made(state, _launch(state, standing, choice, now_ns)))
         if lane in state.lanes:
             heapq.heappush(heads, (state.lanes[lane][0][0], lane))
     return decisions
 
 
-def _within_quota(state: State, job: Job, option: Option) -> bool:
-    left = state.quota_left(job.organisation, option.chip)
-    return left is None or option.cards <= left
-
-
-def _first_that_fits(state: State, job: Job, spoken_for: set[str]) -> Allocation | None:
-    for option in job.menu:
-        if option.chip in spoken_for or not _within_quota(state, job, option):
-            continue
-        allocation = place(state.rooms.get(option.chip, {}).values(), option)
-        if allocation:
-            return allocation
-    return None
-
-
-def _waits_for(state: State, job: Job) -> set[str]:
-    return {option.chip for option in job.menu if _within_quota(state, job, option)}
-
-
-def _launch(state: State, standing: Standing, allocation: Allocation, now_ns: int) -> e.Launched:
+def _launch(state: State, standing: Standing, choice: Choice, now_ns: int) -> e.Launched:
     attempt = len(standing.runs) + 1
+    allocation = choice.allocation
+    assert allocation is not None
     return e.Launched(
         at_ns=now_ns,
         by="forebay",
@@ -110,6 +108,8 @@ def _launch(state: State, standing: Standing, allocation: Allocation, now_ns: in
         price_micro_per_card_s=state.price(allocation.chip),
         free_cards=state.free_cards(allocation.chip),
         waiting=state.waiting,
+        expected_s=choice.expected_s,
+        outlooks=choice.outlooks,
     )
 
 
@@ -122,15 +122,23 @@ def _after(state: State, ended: e.Ended) -> list[e.Event]:
     standing = state.t.jobs[run.job]
     if ended.outcome == "succeeded":
         return [_over(state, ended, run.job, Phase.SUCCEEDED)]
-    if run.stop:
+    if run.stop and not run.requeue:
         return [_over(state, ended, run.job, Phase.CANCELLED if run.stop.startswith("cancelled") else Phase.FAILED, run.stop)]
-    left = standing.job.retries - (run.attempt - 1)
-    why_not = _not_again(ended, left)
+    forgiven = (run.requeue or ended.outcome in ("preempted", "unfit")) and standing.forgiven < MOST_FORGIVEN
+    tries = run.attempt - standing.forgiven  # that count
+    left = standing.job.retries - (tries - 1)
+    why_not = "" if forgiven else _not_again(ended, left)
     if why_not:
         return [_over(state, ended, run.job, Phase.FAILED, f"{ended.reason.rstrip('.')}; {why_not}")]
-    not_before_ns = ended.at_ns + int(_backoff_s(run, ended) * NS_PER_S)
     again = e.Requeued(
-        at_ns=ended.at_ns, by="forebay", job=run.job, run=run.id, not_before_ns=not_before_ns, left=left - 1, reason=ended.reason
+        at_ns=ended.at_ns,
+        by="forebay",
+        job=run.job,
+        run=run.id,
+        not_before_ns=ended.at_ns + int(_backoff_s(ended, tries, standing.forgiven, forgiven) * NS_PER_S),
+        left=left if forgiven else left - 1,
+        reason=run.stop if run.requeue else ended.reason,
+        forgiven=forgiven,
     )
     return [_made(state, again)]
 
@@ -147,6 +155,8 @@ def _not_again(ended: e.Ended, left: int) -> str:
     """
     if ended.outcome == "unprepared":
         return "not tried again, because its code, data or environment can't be laid out"
+    if ended.outcome == "revoked":
+        return "not tried again, because somebody of its centre ended it there"
     if left <= 0:
         return "no retries left"
     if ended.outcome == "failed" and (ended.exit_code or 0) > 0 and not ended.checkpointed:
@@ -154,11 +164,15 @@ def _not_again(ended: e.Ended, left: int) -> str:
     return ""
 
 
-def _backoff_s(run: Run, ended: e.Ended) -> float:
-    """At once after a first failure or after progress; then 5, 10, 20... seconds, up to five minutes."""
-    if run.attempt == 1 or ended.checkpointed:
+def _backoff_s(ended: e.Ended, tries: int, forgiven_before: int, forgiven: bool) -> float:
+    """At once after a first failure, after progress, or where the pool took the cards back; then 5, 10, 20... seconds, up to
+    five minutes. A run that was unfit twice may have met a fault that no card is named for.
+    """
+    if ended.outcome == "unfit" and forgiven:
+        tries = forgiven_before + 1
+    elif forgiven or ended.checkpointed:
         return 0.0
-    return float(min(FIRST_BACKOFF_S * 2 ** (run.attempt - 2), LONGEST_BACKOFF_S))
+    return 0.0 if tries <= 1 else float(min(FIRST_BACKOFF_S * 2 ** (tries - 2), LONGEST_BACKOFF_S))
 
 
 def _cancel(state: State, fact: e.Cancelled, job_id: str) -> list[e.Event]:
@@ -167,17 +181,28 @@ def _cancel(state: State, fact: e.Cancelled, job_id: str) -> list[e.Event]:
     if standing.phase is Phase.WAITING:
         return [_made(state, e.Finished(at_ns=fact.at_ns, by="forebay", job=job_id, phase=Phase.CANCELLED.value, reason=reason))]
     run = state.live_run(job_id)
-    if run and not run.stop:
-        return [
-            _made(state, e.StopAsked(at_ns=fact.at_ns, by="forebay", run=run.id, reason=reason, grace_s=standing.job.grace_s))
-        ]
-    return []
+    if run is None:
+        return []
+    decisions: list[e.Event] = []
+    if not run.stop or run.requeue:
+        stop = e.StopAsked(at_ns=fact.at_ns, by="forebay", run=run.id, reason=reason, grace_s=standing.job.grace_s)
+        decisions.append(_made(state, stop))
+    if state.t.centres[run.allocation.centre].revoked:
+        decisions += _give_up(state, run.id, fact.at_ns)
+    return decisions
+
+
+def _give_up(state: State, run: str, now_ns: int) -> list[e.Event]:
+    """Take a run for lost of which nobody will ever tell. What it held wasn't measured, so it isn't billed."""
+    reason = "the key of its centre was revoked, so nobody can tell what became of it"
+    ended = e.Ended(at_ns=now_ns, by="forebay", run=run, outcome="lost", held_ns=0, reason=reason)
+    return [_made(state, ended), *_after(state, ended)]
 
 
 def _overdue(state: State, now_ns: int) -> list[e.Event]:
     """Stop the runs whose time limit has passed. The limit counts from the first line of the script, not from the queue."""
     decisions = []
-    for run_id in list(state.live):
+    for run_id in list(state.limited):
         run = state.t.runs[run_id]
         job = state.t.jobs[run.job].job
         if run.stop or job.time_limit_s is None or not run.running_at_ns:
@@ -187,4 +212,43 @@ def _overdue(state: State, now_ns: int) -> list[e.Event]:
             decisions.append(
                 _made(state, e.StopAsked(at_ns=now_ns, by="forebay", run=run_id, reason=reason, grace_s=job.grace_s))
             )
+    return decisions
+
+
+# The pool.
+
+
+def _maintain(state: State, now_ns: int) -> list[e.Event]:
+    """Ask the runs to stop over which maintenance has begun. They are tried again, elsewhere or afterwards."""
+    decisions: list[e.Event] = []
+    for window in state.t.windows.values():
+        if not window.from_ns <= now_ns < window.to_ns:
+            continue
+        for run in list(state.runs_at(window.centre, window.node)):
+            if run.stop:
+                continue
+            reason = f"maintenance of {window.place} began" + (f": {window.reason}" if window.reason else "")
+            grace_s = state.t.jobs[run.job].job.grace_s
+            stop = e.StopAsked(at_ns=now_ns, by="forebay", run=run.id, reason=reason, grace_s=grace_s, requeue=True)
+            decisions.append(_made(state, stop))
+    return decisions
+
+
+def _quarantine(state: State, check: e.CheckSeen) -> list[e.Event]:
+    """Take the cards out of use that failed a check."""
+    decisions: list[e.Event] = []
+    for card, wrong in sorted(check.bad.items()):
+        known = state.bad_cards.get((check.centre, check.node), {})
+        if not card.isdigit() or int(card) in known:
+            continue
+        decision = e.Quarantined(
+            at_ns=check.at_ns,
+            by="forebay",
+            centre=check.centre,
+            node=check.node,
+            card=int(card),
+            reason=wrong or "it failed a check",
+            run=check.run,
+        )
+        decisions.append(_made(state, decision))
     return decisions

@@ -8,12 +8,13 @@ changes no past and no bill. Every event says when (the cloud's own clock, which
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from forebay.chips.node import Node
+from forebay.chips.node import Node, NodeState
+from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.job import Job
-from forebay.cloud.core.pool import Allocation
+from forebay.cloud.core.pool import Allocation, Window
 from forebay.cloud.core.tenant import Key
 from forebay.codec import decode, encode
 
@@ -76,8 +77,57 @@ class QuotaSet(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CentreMade(Event):
+    """A centre may join, with a token of which only the hash is kept."""
+
     name: str
     token_sha256: str
+    expires_at_ns: int | None = None  # of the token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMade(Event):
+    """A centre may join again. The key that it has is good until it does."""
+
+    centre: str
+    token_sha256: str
+    expires_at_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CentreRevoked(Event):
+    """A centre's key, and its token, are no good any more. `give_up`: its runs are taken for lost."""
+
+    centre: str
+    give_up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained(Event):
+    """A centre, a node (`node`), or one card of it is to get no new runs."""
+
+    centre: str
+    node: str = ""
+    card: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undrained(Event):
+    """It may get runs again; a card, also when it was quarantined."""
+
+    centre: str
+    node: str = ""
+    card: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceSet(Event):
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceLifted(Event):
+    window: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +164,97 @@ class NodesSeen(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CentreJoined(Event):
+    """An agent has exchanged its centre's token for a key of its own, of which only the hash is kept."""
+
+    centre: str
+    key_sha256: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSeen(Event):
+    """A centre's agent said which engine it has and which Forebay it is, and that is new."""
+
+    centre: str
+    engine: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatesSeen(Event):
+    """How nodes stand now. Those that aren't named stand as before."""
+
+    centre: str
+    states: tuple[NodeState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CentreAway(Event):
+    """Nothing has been heard of a centre's agent for a while. Its runs go on; it gets no new ones."""
+
+    centre: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CentreBack(Event):
+    centre: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued(Event):
+    """A run waits in its centre's own queue. `reason` is that queue's own."""
+
+    run: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted(Event):
+    """Its centre's queue has let a run start."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
     """The ranks of a run have been started."""
 
     run: str
     carrier: str = ""
+    bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # node -> cards, where its engine picked them itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSeen(Event):
+    """A look at the health of a run's cards on one node."""
+
+    centre: str
+    run: str
+    node: str
+    cards: tuple[int, ...]
+    when: str  # "before" its ranks were started, or "after" they failed
+    took_s: float = 0.0
+    bad: Mapping[str, str] = field(default_factory=dict)  # card -> what is wrong with it; empty: all are well
+    skipped: str = ""  # why it wasn't made; then nothing is known
+
+    @property
+    def name(self) -> str:
+        """Which of a run's checks it is."""
+        return f"{self.when} {self.node}" + (" skipped" if self.skipped else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputKept(Event):
+    """What a run left has arrived in the cloud's store."""
+
+    job: str
+    run: str
+    version: str  # the manifest's hash
+    size_bytes: int
+    files: int
+    whole: bool = True  # sent after the run had ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +269,7 @@ class Ended(Event):
     reason: str = ""
     checkpointed: bool = False  # a checkpoint was completed during this run
     artefacts: int = 0
+    artefact_bytes: int = -1  # -1: not told
 
 
 # Decisions.
@@ -149,6 +286,8 @@ class Launched(Event):
     price_micro_per_card_s: int
     free_cards: int  # of that chip in the pool, before this run took its own
     waiting: int  # jobs in the queue at that moment
+    expected_s: float | None = None  # of the option that was taken
+    outlooks: tuple[Outlook, ...] = ()  # what each option promised, where the job said how long it takes on them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +295,7 @@ class StopAsked(Event):
     run: str
     reason: str
     grace_s: float
+    requeue: bool = False  # its job is to be tried again, without using up a retry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +307,18 @@ class Requeued(Event):
     not_before_ns: int
     left: int  # retries left
     reason: str
+    forgiven: bool = False  # it used up no retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined(Event):
+    """A card failed a check, and gets no runs until an operator undrains it."""
+
+    centre: str
+    node: str
+    card: int
+    reason: str
+    run: str = ""  # whose check it was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,15 +349,31 @@ KINDS: Mapping[str, type[Event]] = {
         PriceSet,
         QuotaSet,
         CentreMade,
+        TokenMade,
+        CentreJoined,
+        CentreRevoked,
+        AgentSeen,
+        CentreAway,
+        CentreBack,
+        Drained,
+        Undrained,
+        MaintenanceSet,
+        MaintenanceLifted,
         VersionMade,
         Submitted,
         Cancelled,
         NodesSeen,
+        NodeStatesSeen,
+        Queued,
+        Admitted,
         Started,
+        CheckSeen,
         Ended,
+        OutputKept,
         Launched,
         StopAsked,
         Requeued,
+        Quarantined,
         Finished,
     )
 }

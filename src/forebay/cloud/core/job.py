@@ -11,13 +11,14 @@ from forebay.cloud.core.pool import Allocation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """A line of a job's menu: so many cards of this chip.
+    """A line of a job's menu: so many cards of this chip, and how long the job takes on them.
 
     A planner's menu says more of each line (plan, seconds a step); those fields come with the planner.
     """
 
     chip: str
     cards: int
+    expected_s: float | None = None  # as the job's owner or a planner says; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Phase(enum.Enum):
 
     WAITING = "waiting"  # in the queue
     STARTING = "starting"  # holds cards; its centre lays out code, data and environment
+    QUEUED = "queued"  # its centre's own queue (Slurm's, Ray's) hasn't let it start yet
     RUNNING = "running"
     STOPPING = "stopping"  # asked to end
     SUCCEEDED = "succeeded"
@@ -88,6 +90,18 @@ class Standing:
     not_before_ns: int = 0  # a job that failed waits until then
     ended_at_ns: int = 0
     reason: str = ""
+    forgiven: int = 0  # attempts that ended through no fault of the job and used up no retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a run left, as the cloud keeps it: its newest sending."""
+
+    version: str  # the manifest's hash
+    size_bytes: int
+    files: int
+    at_ns: int
+    whole: bool  # sent after the run had ended, so that nothing is missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,3 +125,11 @@ class Run:
     held_ns: int = 0
     lost_ns: int = 0
     artefacts: int = 0
+    artefact_bytes: int = -1  # -1: not told
+    requeue: bool = False  # asked to end for the pool's sake: its job is to be tried again
+    expected_s: float | None = None  # of the option that it was launched with
+    queue_reason: str = ""  # why its centre's queue holds it back; empty: it doesn't
+    admitted_at_ns: int = 0  # when that queue let it start; 0: at once
+    bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # node -> cards, where the engine picks them itself
+    checked: tuple[str, ...] = ()  # looks at its cards that are journaled: "before h3"
+    kept: Kept | None = None

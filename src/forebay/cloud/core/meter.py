@@ -75,12 +75,17 @@ def usage(state: State, run: Run, now_ns: int) -> Usage:
         chip=run.allocation.chip,
         pretend=run.allocation.pretend,
         cards=run.allocation.cards,
-        held_ns=max(0, now_ns - run.launched_at_ns) if going_on else run.held_ns,
+        held_ns=_open_ns(run, now_ns) if going_on else run.held_ns,
         lost_ns=run.lost_ns,
         price_micro_per_card_s=run.price_micro_per_card_s,
         outcome=run.outcome or "going on",
         open=going_on,
     )
+
+
+def _open_ns(run: Run, now_ns: int) -> int:
+    """What a run has held so far. In its centre's own queue it holds nothing."""
+    return 0 if run.queue_reason else max(0, now_ns - (run.admitted_at_ns or run.launched_at_ns))
 
 
 def bill(state: State, now_ns: int, *, organisation: str = "", project: str = "", job: str = "") -> Bill:

@@ -1,47 +1,77 @@
 """Choose the cards of a run.
 
-    allocation = place(rooms, option)
+    allocation = place(islands, option)
 
 Asked:  on which nodes do so many cards of a chip go?
-Answer: on the one node where they leave the fewest cards over; if no node holds them all, on nodes of one island, fullest
-        rooms first, so that few nodes are touched. Real cards before pretend ones, and never both in one run.
-Limits: no fabric yet: islands are taken as flat.
+Answer: on the one node where they leave the fewest cards over; if no node holds them all, on nodes of one island: below one
+        leaf switch where that is enough, else below switches as near to each other as can be; whole nodes first, and the rest
+        where it leaves the fewest over. Real cards before pretend ones, and never both in one run. The centre that has what the
+        job left before comes first.
+Limits: no fabric yet: a switch is a name, not a bandwidth.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from forebay.cloud.core.job import Option
 from forebay.cloud.core.pool import Allocation, Part, Room
+from forebay.cloud.core.rooms import Island, IslandKey
+
+Barred = frozenset[tuple[str, str]]
+"""(centre, node) where a run may not go, by a window of maintenance; an empty node stands for the whole centre."""
 
 
-def place(rooms: Iterable[Room], option: Option) -> Allocation | None:
-    """The cards for an option out of `rooms` (all of its chip), or None when they don't suffice."""
-    islands: dict[tuple[bool, str, str], list[Room]] = defaultdict(list)
-    for room in rooms:
-        if room.free:
-            islands[(room.node.pretend, room.centre, room.node.island)].append(room)
-    for key in sorted(islands):  # False sorts before True: real cards first
-        parts = _within(islands[key], option.cards)
+def place(
+    islands: Mapping[IslandKey, Island], option: Option, *, prefer: str = "", barred: Barred = frozenset()
+) -> Allocation | None:
+    """The cards for an option out of `islands` (all of its chip), or None when they don't suffice."""
+    for key in sorted(islands, key=lambda key: (key[0], key[1] != prefer, key)):
+        island = islands[key]
+        pretend, centre, _ = key
+        if island.free < option.cards or (centre, "") in barred:
+            continue
+        parts = _within(island, option.cards, frozenset(node for where, node in barred if where == centre))
         if parts:
-            return Allocation(centre=key[1], chip=option.chip, parts=parts, pretend=key[0])
+            return Allocation(centre=centre, chip=option.chip, parts=parts, pretend=pretend)
     return None
 
 
-def _within(rooms: list[Room], cards: int) -> tuple[Part, ...] | None:
-    whole = [room for room in rooms if len(room.free) >= cards]
-    if whole:
-        room = min(whole, key=lambda r: (len(r.free), r.node.name))
+def _within(island: Island, cards: int, barred: frozenset[str]) -> tuple[Part, ...] | None:
+    room = island.smallest_that_holds(cards, barred)
+    if room:
         return (Part(node=room.node.name, cards=room.free[:cards]),)
-    if sum(len(room.free) for room in rooms) < cards:
-        return None
+    rooms = island.with_free_cards(barred)
+    for group in _by_nearness(rooms):
+        if sum(len(room.free) for room in group) >= cards:
+            return _over(group, cards)
+    return None
+
+
+def _by_nearness(rooms: Sequence[Room]) -> list[list[Room]]:
+    """The rooms below each leaf, those with the fewest free cards first; then below the switches above; at last all of them."""
+    groups: list[list[Room]] = []
+    depth = max((room.node.leaf.count("/") + 1 for room in rooms if room.node.leaf), default=0)
+    for levels in range(depth, 0, -1):
+        below: dict[str, list[Room]] = defaultdict(list)
+        for room in rooms:
+            parts = room.node.leaf.split("/")
+            if room.node.leaf and len(parts) >= levels:
+                below["/".join(parts[:levels])].append(room)
+        groups += [below[name] for name in sorted(below, key=lambda name: (sum(len(r.free) for r in below[name]), name))]
+    return [*groups, list(rooms)]
+
+
+def _over(rooms: Sequence[Room], cards: int) -> tuple[Part, ...]:
+    """Cards of several nodes, which together have enough: whole and large ones first, and the rest where it fits best."""
+    left = sorted(rooms, key=lambda room: (len(room.free) < len(room.node.cards), -len(room.free), room.node.name))
     parts: list[Part] = []
-    for room in sorted(rooms, key=lambda r: (-len(r.free), r.node.name)):
+    while cards:
+        holding = [room for room in left if len(room.free) >= cards]
+        room = min(holding, key=lambda room: (len(room.free), room.node.name)) if holding else left[0]
+        left.remove(room)
         take = room.free[:cards]
         parts.append(Part(node=room.node.name, cards=take))
         cards -= len(take)
-        if not cards:
-            break
     return tuple(parts)

@@ -4,54 +4,29 @@ Asked:  what is true now, given everything that happened?
 Answer: `State.fold(event)`, once an event, in the journal's order. It decides nothing and can't fail on an event that the core or
         the API let through, so a restart only has to fold the journal again (or a snapshot and the lines after it).
 Shape:  the tables hold frozen nouns and are what a snapshot keeps; the indexes beside them are derived, and exist so that an
-        event costs the same whether ten jobs are known or ten thousand.
+        event costs the same whether ten jobs are known or ten thousand, and four nodes or a thousand. What happens to centres
+        and nodes is folded in `fold_pool.py`.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from bisect import insort
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
-from forebay.cloud.core.job import Job, Phase, Run, Standing
-from forebay.cloud.core.pool import Allocation, Centre, Room
-from forebay.cloud.core.tenant import Key, Organisation, Price, Project, Quota
+from forebay.cloud.core import fold_pool
+from forebay.cloud.core.job import Job, Kept, Phase, Run, Standing
+from forebay.cloud.core.pool import Allocation, Mark, place_name
+from forebay.cloud.core.rooms import IslandKey, Rooms
+from forebay.cloud.core.tables import Tables, VersionKept
+from forebay.cloud.core.tenant import Organisation, Price, Project, Quota
+from forebay.units import NS_PER_S
 
 Lane = tuple[str, tuple[str, ...]]
 """Jobs of one organisation that want the same chips wait in one lane, in the order of submission."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionKept:
-    """A version of a data set, as far as the core must know it."""
-
-    organisation: str
-    dataset: str
-    version: str
-    manifest: str
-    size_bytes: int
-    files: int
-    made_at_ns: int
-
-
-@dataclass(slots=True, kw_only=True)
-class Tables:
-    """The state proper: what a snapshot keeps."""
-
-    currency: str = ""
-    last_at_ns: int = 0
-    orders: int = 0
-    organisations: dict[str, Organisation] = field(default_factory=dict)
-    projects: dict[str, Project] = field(default_factory=dict)  # by "organisation/project"
-    keys: dict[str, Key] = field(default_factory=dict)
-    prices: dict[str, Price] = field(default_factory=dict)
-    quotas: dict[str, Quota] = field(default_factory=dict)  # by "organisation/chip"
-    centres: dict[str, Centre] = field(default_factory=dict)
-    versions: dict[str, VersionKept] = field(default_factory=dict)  # by "organisation/version"
-    jobs: dict[str, Standing] = field(default_factory=dict)
-    runs: dict[str, Run] = field(default_factory=dict)
 
 
 class State:
@@ -60,19 +35,31 @@ class State:
     def __init__(self, tables: Tables | None = None) -> None:
         self.t = tables or Tables()
         self.keys_by_hash: dict[str, str] = {}
+        self.centres_by_key: dict[str, str] = {}
+        self.centres_by_token: dict[str, str] = {}
         self.lanes: dict[Lane, list[tuple[int, str]]] = {}  # heaps of (order, job id)
         self.waiting = 0
         self.live: dict[str, None] = {}  # runs that hold cards, oldest first
+        self.limited: dict[str, None] = {}  # those with a time limit
+        self.live_at: dict[str, dict[str, None]] = {}  # the same, by centre
         self.held: dict[str, int] = {}  # "organisation/chip" -> cards held
-        self.total: dict[str, int] = {}  # chip -> cards in the pool
-        self.rooms: dict[str, dict[tuple[str, str], Room]] = {}  # chip -> (centre, node) -> its free cards
+        self.rooms = Rooms()
+        self.bad_cards: dict[tuple[str, str], dict[int, Mark]] = {}  # (centre, node) -> its cards that are out of use
+        self.ends: dict[tuple[str, IslandKey], list[tuple[int, str]]] = {}  # (chip, island) -> when its runs end, as expected
+        self._end_of: dict[str, tuple[tuple[str, IslandKey], int]] = {}  # run -> where it is in `ends`
+        self.unsent: dict[str, dict[str, None]] = {}  # centre -> ended runs that left something the cloud doesn't keep whole
         self._taken: dict[tuple[str, str, int], str] = {}  # card -> run
         self._index()
 
     # What the rest of the core asks.
 
+    @property
+    def total(self) -> Mapping[str, int]:
+        """Cards in the pool, by chip, free or not."""
+        return self.rooms.total
+
     def free_cards(self, chip: str) -> int:
-        return sum(len(room.free) for room in self.rooms.get(chip, {}).values())
+        return self.rooms.free[chip]
 
     def price(self, chip: str) -> int:
         price = self.t.prices.get(chip)
@@ -97,11 +84,36 @@ class State:
     def holder(self, centre: str, node: str, card: int) -> str | None:
         return self._taken.get((centre, node, card))
 
-    def runs_at(self, centre: str) -> Iterator[Run]:
-        for run_id in self.live:
+    def runs_at(self, centre: str, node: str = "") -> Iterator[Run]:
+        """The runs that hold cards of a centre, or of one node of it."""
+        for run_id in self.live_at.get(centre, {}):
             run = self.t.runs[run_id]
-            if run.allocation.centre == centre:
+            if not node or any(part.node == node for part in run.allocation.parts):
                 yield run
+
+    def reachable(self, centre: str) -> bool:
+        """Whether a centre's agent is heard of."""
+        known = self.t.centres.get(centre)
+        return known is not None and not known.away and not known.revoked
+
+    def why_out(self, centre: str, node: Node) -> str:
+        """Why a node gets no new runs at all; empty: it may. Single cards of it may be out all the same."""
+        known = self.t.centres[centre]
+        mark = self.t.marks.get(centre) or self.t.marks.get(place_name(centre, node.name))
+        stands = self.t.node_states.get(centre, {}).get(node.name)
+        if known.revoked:
+            return "its centre's key was revoked"
+        if known.away:
+            return "its centre is away"
+        if mark:
+            return f"drained{_because(mark.reason)}"
+        if stands and stands.condition is not Condition.UP:
+            who = "drained by the centre" if stands.condition is Condition.DRAINED else stands.condition.value
+            return f"{who}{_because(stands.reason)}"
+        if node.counted and (bad := self.bad_cards.get((centre, node.name))):
+            index, mark = next(iter(sorted(bad.items())))
+            return f"card {index} is out{_because(mark.reason)}, and its engine picks the cards itself"
+        return ""
 
     # Folding.
 
@@ -115,19 +127,27 @@ class State:
                 self._wait(job, t.orders)
             case e.Launched():
                 self._launch(event)
-            case e.Started(run=run_id, carrier=carrier):
-                run = t.runs[run_id]
-                t.runs[run_id] = replace(run, running_at_ns=event.at_ns, carrier=carrier)
-                if t.jobs[run.job].phase is Phase.STARTING:
-                    self._stand(run.job, phase=Phase.RUNNING)
-            case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s):
-                run = t.runs[run_id]
-                t.runs[run_id] = replace(run, stop=reason, grace_s=grace_s)
-                self._stand(run.job, phase=Phase.STOPPING, reason=reason)
+            case e.Queued(run=run_id, reason=reason):
+                t.runs[run_id] = replace(t.runs[run_id], queue_reason=reason)
+                self._stand_if(t.runs[run_id].job, (Phase.STARTING, Phase.QUEUED), phase=Phase.QUEUED, reason=reason)
+            case e.Admitted(run=run_id):
+                self._admit(run_id, event.at_ns)
+            case e.Started(run=run_id, carrier=carrier, bound=bound):
+                if t.runs[run_id].queue_reason:
+                    self._admit(run_id, event.at_ns)
+                t.runs[run_id] = replace(t.runs[run_id], running_at_ns=event.at_ns, carrier=carrier, bound=bound)
+                self._stand_if(t.runs[run_id].job, (Phase.STARTING,), phase=Phase.RUNNING)
+                self._expect(t.runs[run_id])
+            case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue):
+                t.runs[run_id] = replace(t.runs[run_id], stop=reason, grace_s=grace_s, requeue=requeue)
+                self._stand(t.runs[run_id].job, phase=Phase.STOPPING, reason=reason)
             case e.Ended():
                 self._end(event)
-            case e.Requeued(job=job_id, not_before_ns=not_before_ns, reason=reason):
-                self._stand(job_id, phase=Phase.WAITING, not_before_ns=not_before_ns, reason=reason)
+            case e.OutputKept():
+                self._keep(event)
+            case e.Requeued(job=job_id, not_before_ns=not_before_ns, reason=reason, forgiven=forgiven):
+                before = t.jobs[job_id].forgiven
+                self._stand(job_id, phase=Phase.WAITING, not_before_ns=not_before_ns, reason=reason, forgiven=before + forgiven)
                 self._wait(t.jobs[job_id].job, t.jobs[job_id].order)
             case e.Finished(job=job_id, phase=phase, reason=reason):
                 if t.jobs[job_id].phase is Phase.WAITING:
@@ -135,11 +155,6 @@ class State:
                 self._stand(job_id, phase=Phase(phase), reason=reason, ended_at_ns=event.at_ns)
             case e.Cancelled():
                 pass  # what follows from it is decided, and folded when it was
-            case e.NodesSeen(centre=name, nodes=nodes):
-                t.centres[name] = replace(t.centres[name], nodes=nodes)
-                self._index_rooms()
-            case e.CentreMade(name=name, token_sha256=token):
-                t.centres[name] = replace(t.centres.get(name) or Centre(name=name, token_sha256=""), token_sha256=token)
             case e.KeyMade(key=key):
                 t.keys[key.id] = key
                 self.keys_by_hash[key.secret_sha256] = key.id
@@ -169,10 +184,14 @@ class State:
             case e.CloudMade(currency=currency):
                 t.currency = currency
             case _:
-                raise AssertionError(f"no fold for {type(event).__name__}")
+                fold_pool.fold(self, event)
 
     def _stand(self, job_id: str, **changes: object) -> None:
         self.t.jobs[job_id] = replace(self.t.jobs[job_id], **changes)  # type: ignore[arg-type]
+
+    def _stand_if(self, job_id: str, phases: tuple[Phase, ...], **changes: object) -> None:
+        if self.t.jobs[job_id].phase in phases:
+            self._stand(job_id, **changes)
 
     def _wait(self, job: Job, order: int) -> None:
         heapq.heappush(self.lanes.setdefault(lane_of(job), []), (order, job.id))
@@ -194,22 +213,28 @@ class State:
     def _launch(self, event: e.Launched) -> None:
         self._leave(event.job)
         standing = self.t.jobs[event.job]
-        self.t.runs[event.run] = Run(
+        before = standing.runs[-1] if standing.runs else ""
+        run = self.t.runs[event.run] = Run(
             id=event.run,
             job=event.job,
             attempt=event.attempt,
             allocation=event.allocation,
             price_micro_per_card_s=event.price_micro_per_card_s,
             launched_at_ns=event.at_ns,
+            expected_s=event.expected_s,
         )
         self._stand(event.job, phase=Phase.STARTING, runs=(*standing.runs, event.run), reason="")
-        self.live[event.run] = None
-        self._take(event.allocation, event.run, standing.job.organisation)
+        self._hold(run)
+        if before and self.t.runs[before].allocation.centre == event.allocation.centre:
+            self.unsent.get(event.allocation.centre, {}).pop(before, None)  # what it left is this run's now
+
+    def _admit(self, run_id: str, at_ns: int) -> None:
+        run = self.t.runs[run_id] = replace(self.t.runs[run_id], queue_reason="", admitted_at_ns=at_ns)
+        self._stand_if(run.job, (Phase.QUEUED,), phase=Phase.STARTING, reason="")
 
     def _end(self, event: e.Ended) -> None:
-        run = self.t.runs[event.run]
-        self.t.runs[event.run] = replace(
-            run,
+        run = self.t.runs[event.run] = replace(
+            self.t.runs[event.run],
             ended_at_ns=event.at_ns,
             outcome=event.outcome,
             exit_code=event.exit_code,
@@ -217,9 +242,41 @@ class State:
             held_ns=event.held_ns,
             lost_ns=event.lost_ns,
             artefacts=event.artefacts,
+            artefact_bytes=event.artefact_bytes,
+            queue_reason="",
         )
-        del self.live[event.run]
-        self._give_back(run.allocation, self.t.jobs[run.job].job.organisation)
+        allocation = run.allocation
+        del self.live[run.id], self.live_at[allocation.centre][run.id]
+        self.limited.pop(run.id, None)
+        self._forget_end(run.id)
+        self._give_back(allocation, self.t.jobs[run.job].job.organisation)
+        if event.outcome in ("failed", "lost"):
+            self._doubt(run)
+        self._note_unsent(run)
+
+    def _keep(self, event: e.OutputKept) -> None:
+        kept = Kept(version=event.version, size_bytes=event.size_bytes, files=event.files, at_ns=event.at_ns, whole=event.whole)
+        run = self.t.runs[event.run] = replace(self.t.runs[event.run], kept=kept)
+        if event.whole:
+            self.unsent.get(run.allocation.centre, {}).pop(run.id, None)
+
+    def _doubt(self, run: Run) -> None:
+        """A run failed: its cards are to be looked at before the next one. Where nobody knows which, all of the node's."""
+        for part in run.allocation.parts:
+            if f"after {part.node}" in run.checked:
+                continue  # they were, since
+            node = self.node(run.allocation.centre, part.node)
+            cards = run.bound.get(part.node, part.cards)
+            if node and node.counted and part.node not in run.bound:
+                cards = tuple(card.index for card in node.cards)
+            for card in cards:
+                self.t.good_checks.pop(place_name(run.allocation.centre, part.node, card), None)
+
+    def _note_unsent(self, run: Run) -> None:
+        """What an ended run left is to be sent, unless a later run of its job goes on with it there."""
+        newest = self.t.jobs[run.job].runs[-1] == run.id
+        if run.artefacts and run.artefact_bytes >= 0 and newest and not (run.kept and run.kept.whole):
+            self.unsent.setdefault(run.allocation.centre, {})[run.id] = None
 
     # Indexes.
 
@@ -228,19 +285,47 @@ class State:
         for standing in self.t.jobs.values():
             if standing.phase is Phase.WAITING:
                 self._wait(standing.job, standing.order)
-        self._index_rooms()
+        fold_pool.index(self)
         for run in self.t.runs.values():
             if not run.outcome:
-                self.live[run.id] = None
-                self._take(run.allocation, run.id, self.t.jobs[run.job].job.organisation)
+                self._hold(run)
+            else:
+                self._note_unsent(run)
 
-    def _index_rooms(self) -> None:
-        self.rooms, self.total = {}, Counter()
-        for centre in self.t.centres.values():
-            for node in centre.nodes:
-                free = tuple(card.index for card in node.cards if (centre.name, node.name, card.index) not in self._taken)
-                self.rooms.setdefault(node.chip, {})[(centre.name, node.name)] = Room(centre=centre.name, node=node, free=free)
-                self.total[node.chip] += len(node.cards)
+    def _hold(self, run: Run) -> None:
+        self.live[run.id] = None
+        self.live_at.setdefault(run.allocation.centre, {})[run.id] = None
+        job = self.t.jobs[run.job].job
+        if job.time_limit_s is not None:
+            self.limited[run.id] = None
+        self._take(run.allocation, run.id, job.organisation)
+        self._expect(run)
+
+    def node(self, centre: str, node: str) -> Node | None:
+        room = self.rooms.by_node.get((centre, node))
+        return room.node if room else None
+
+    def refresh(self, centre: str, node: str) -> None:
+        """Say anew which cards of a node are free."""
+        room = self.rooms.by_node.get((centre, node))
+        if room:  # it may have left while a run held its cards, or its centre may have been revoked
+            self.rooms.set_free(centre, node, self.free_of(centre, room.node))
+
+    def free_of(self, centre: str, node: Node) -> tuple[int, ...]:
+        """The cards of a node that a run could get now."""
+        if self.why_out(centre, node):
+            return ()
+        idle = [card.index for card in node.cards if (centre, node.name, card.index) not in self._taken]
+        stands = self.t.node_states.get(centre, {}).get(node.name) or NodeState(name=node.name)
+        if node.counted:  # others' cards are a number; that the numbers overlap with ours for a moment takes none away twice
+            return tuple(idle[: max(0, len(idle) - len(set(stands.busy)))])
+        out = self.bad_cards.get((centre, node.name), {})
+        return tuple(index for index in idle if index not in out and index not in stands.busy)
+
+    def expect_again(self, centre: str) -> None:
+        """The nodes of a centre changed, and maybe their islands: say anew where its runs are expected to end."""
+        for run_id in self.live_at.get(centre, {}):
+            self._expect(self.t.runs[run_id])
 
     def _take(self, allocation: Allocation, run: str, organisation: str) -> None:
         for card in allocation.each():
@@ -257,13 +342,34 @@ class State:
         self.held[f"{organisation}/{allocation.chip}"] -= allocation.cards
 
     def _refresh(self, allocation: Allocation) -> None:
-        rooms = self.rooms.get(allocation.chip, {})
         for part in allocation.parts:
-            room = rooms.get((allocation.centre, part.node))
-            if room:  # a node may have left while a run held its cards
-                free = tuple(c.index for c in room.node.cards if (allocation.centre, part.node, c.index) not in self._taken)
-                rooms[(allocation.centre, part.node)] = replace(room, free=free)
+            self.refresh(allocation.centre, part.node)
+
+    def _expect(self, run: Run) -> None:
+        """Note when a run is expected to end, if anybody knows."""
+        self._forget_end(run.id)
+        limit_s = self.t.jobs[run.job].job.time_limit_s
+        lasts_s = min((s for s in (run.expected_s, limit_s) if s is not None), default=None)
+        node = self.node(run.allocation.centre, run.allocation.parts[0].node)
+        if lasts_s is None or node is None:
+            return
+        where = (run.allocation.chip, (node.pretend, run.allocation.centre, node.island))
+        end_ns = (run.running_at_ns or run.admitted_at_ns or run.launched_at_ns) + int(lasts_s * NS_PER_S)
+        self._end_of[run.id] = (where, end_ns)
+        insort(self.ends.setdefault(where, []), (end_ns, run.id))
+
+    def _forget_end(self, run_id: str) -> None:
+        known = self._end_of.pop(run_id, None)
+        if known:
+            where, end_ns = known
+            self.ends[where].remove((end_ns, run_id))
+            if not self.ends[where]:
+                del self.ends[where]
 
 
 def lane_of(job: Job) -> Lane:
     return job.organisation, tuple(sorted({option.chip for option in job.menu}))
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""

@@ -1,0 +1,1 @@
+"""The Ray engine: runs as placement groups of a Ray cluster."""

@@ -1,0 +1,149 @@
+"""Fold what happens to centres, nodes and cards into the state.
+
+Beside `state.py`, and called by it only: the same rules hold (once an event, nothing is decided, nothing fails). An event changes
+the rooms of the nodes that it is about, and of no others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from forebay.chips.node import NodeState
+from forebay.cloud.core import events as e
+from forebay.cloud.core.pool import Centre, Mark, place_name
+
+if TYPE_CHECKING:
+    from forebay.cloud.core.state import State
+
+
+def fold(state: State, event: e.Event) -> None:
+    t = state.t
+    match event:
+        case e.NodesSeen(centre=name, nodes=nodes):
+            t.centres[name] = replace(t.centres[name], nodes=nodes)
+            _index_rooms(state, name)
+        case e.NodeStatesSeen(centre=name, states=states):
+            known = t.node_states.setdefault(name, {})
+            for stands in states:
+                if stands == NodeState(name=stands.name):
+                    known.pop(stands.name, None)
+                else:
+                    known[stands.name] = stands
+                state.refresh(name, stands.name)
+            if not known:
+                del t.node_states[name]
+        case e.CentreMade(name=name, token_sha256=token, expires_at_ns=expires):
+            t.centres[name] = t.centres.get(name) or Centre(name=name, token_sha256="")
+            _new_token(state, name, token, expires)
+        case e.TokenMade(centre=name, token_sha256=token, expires_at_ns=expires):
+            _new_token(state, name, token, expires)
+        case e.CentreJoined(centre=name, key_sha256=key, version=version):
+            centre = t.centres[name]
+            state.centres_by_key.pop(centre.key_sha256, None)
+            t.centres[name] = replace(
+                centre, key_sha256=key, token_key_sha256=key, version=version or centre.version, revoked=False
+            )
+            state.centres_by_key[key] = name
+            if centre.revoked:
+                _index_rooms(state, name)
+        case e.CentreRevoked(centre=name):
+            centre = t.centres[name]
+            state.centres_by_key.pop(centre.key_sha256, None)
+            state.centres_by_token.pop(centre.token_sha256, None)
+            t.centres[name] = replace(centre, key_sha256="", token_sha256="", token_key_sha256="", revoked=True)
+            _index_rooms(state, name)
+        case e.AgentSeen(centre=name, engine=engine, version=version):
+            t.centres[name] = replace(t.centres[name], engine=engine, version=version)
+        case e.CentreAway(centre=name) | e.CentreBack(centre=name):
+            t.centres[name] = replace(t.centres[name], away=isinstance(event, e.CentreAway))
+            _refresh_all(state, name)
+        case e.Drained(centre=name, node=node, card=card, reason=reason):
+            _mark(state, Mark(centre=name, node=node, card=card, reason=reason, by=event.by, at_ns=event.at_ns))
+        case e.Quarantined(centre=name, node=node, card=card, reason=reason):
+            mark = Mark(centre=name, node=node, card=card, reason=reason, by=event.by, at_ns=event.at_ns, quarantine=True)
+            _mark(state, mark)
+        case e.Undrained(centre=name, node=node, card=card):
+            _unmark(state, name, node, card)
+        case e.MaintenanceSet(window=window):
+            for old in [w.id for w in t.windows.values() if w.to_ns < event.at_ns]:
+                del t.windows[old]
+            t.windows[window.id] = window
+        case e.MaintenanceLifted(window=window_id):
+            t.windows.pop(window_id, None)
+        case e.CheckSeen():
+            _check(state, event)
+        case _:
+            raise AssertionError(f"no fold for {type(event).__name__}")
+
+
+def index(state: State) -> None:
+    """Make the indexes of centres and nodes from the tables."""
+    for centre in state.t.centres.values():
+        if centre.key_sha256:
+            state.centres_by_key[centre.key_sha256] = centre.name
+        if centre.token_sha256:
+            state.centres_by_token[centre.token_sha256] = centre.name
+    for mark in state.t.marks.values():
+        if mark.card is not None:
+            state.bad_cards.setdefault((mark.centre, mark.node), {})[mark.card] = mark
+    for name in state.t.centres:
+        _index_rooms(state, name)
+
+
+def _new_token(state: State, name: str, token: str, expires_at_ns: int | None) -> None:
+    centre = state.t.centres[name]
+    state.centres_by_token.pop(centre.token_sha256, None)
+    state.t.centres[name] = replace(centre, token_sha256=token, token_key_sha256="", token_expires_at_ns=expires_at_ns)
+    state.centres_by_token[token] = name
+
+
+def _index_rooms(state: State, name: str) -> None:
+    state.rooms.remove_centre(name)
+    centre = state.t.centres[name]
+    if not centre.revoked:
+        for node in centre.nodes:
+            state.rooms.add(name, node, state.free_of(name, node))
+    state.expect_again(name)
+
+
+def _refresh_all(state: State, centre: str) -> None:
+    for node in state.t.centres[centre].nodes:
+        state.refresh(centre, node.name)
+
+
+def _refresh_marked(state: State, centre: str, node: str) -> None:
+    if node:
+        state.refresh(centre, node)
+    else:
+        _refresh_all(state, centre)
+
+
+def _mark(state: State, mark: Mark) -> None:
+    state.t.marks[mark.place] = mark
+    if mark.card is not None:
+        state.bad_cards.setdefault((mark.centre, mark.node), {})[mark.card] = mark
+        state.t.good_checks.pop(mark.place, None)
+    _refresh_marked(state, mark.centre, mark.node)
+
+
+def _unmark(state: State, centre: str, node: str, card: int | None) -> None:
+    state.t.marks.pop(place_name(centre, node, card), None)
+    if card is not None and (bad := state.bad_cards.get((centre, node))):
+        bad.pop(card, None)
+        if not bad:
+            del state.bad_cards[(centre, node)]
+    _refresh_marked(state, centre, node)
+
+
+def _check(state: State, event: e.CheckSeen) -> None:
+    run = state.t.runs[event.run]
+    state.t.runs[event.run] = replace(run, checked=(*run.checked, event.name))
+    if event.skipped:
+        return
+    for card in event.cards:
+        place = place_name(event.centre, event.node, card)
+        if str(card) in event.bad:
+            state.t.good_checks.pop(place, None)
+        else:
+            state.t.good_checks[place] = event.at_ns

@@ -1,0 +1,54 @@
+"""Say when a job would end on each line of its menu, and which line ends first.
+
+    outlooks = [outlook(option, startable=…, free_in_s=…), …]
+    best(outlooks)
+
+Asked:  a job takes ten minutes on one chip, whose cards are free, and four on another, whose cards are busy. Which?
+Answer: an option whose cards are free ends after its own time; one whose cards are busy ends that long after enough of them come
+        free. What ends first is taken, and waited for if it is busy. Of equals, what is free wins, then what comes first.
+Limits: cards come free when the runs on them are expected to end, or reach their time limit. Of a run that says neither, or is
+        past it, nothing is known, and nobody waits for it. Where the time on a free option is unknown, nobody waits either. How
+        long it takes to lay out code and data isn't counted, nor who else waits for the same cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What one option promises, counted from now. It is a forecast, made of what people said."""
+
+    chip: str
+    cards: int
+    starts_in_s: float | None  # 0: its cards are free; None: nobody knows when they come free
+    ends_in_s: float | None  # None: nobody knows
+
+
+def outlook(chip: str, cards: int, expected_s: float | None, starts_in_s: float | None) -> Outlook:
+    known = starts_in_s is not None and expected_s is not None
+    return Outlook(
+        chip=chip, cards=cards, starts_in_s=starts_in_s, ends_in_s=(starts_in_s or 0.0) + (expected_s or 0.0) if known else None
+    )
+
+
+def best(outlooks: Sequence[Outlook]) -> int | None:
+    """Which of the options to take, or to wait for. None: wait for any of them."""
+    free = [i for i, o in enumerate(outlooks) if o.starts_in_s == 0]
+    unknown = [i for i in free if outlooks[i].ends_in_s is None]
+    among = free if unknown else range(len(outlooks))
+    ends = [(end, outlooks[i].starts_in_s or 0.0, i) for i in among if (end := outlooks[i].ends_in_s) is not None]
+    if ends:
+        return min(ends)[2]
+    return free[0] if free else None
+
+
+def comes_free_in_s(free: int, cards: int, ends: Sequence[tuple[float, int]]) -> float | None:
+    """When `cards` are free, where `free` are now and (in how many seconds, how many cards) come free, in order of time."""
+    for in_s, more in ends:
+        free += more
+        if free >= cards:
+            return in_s
+    return None

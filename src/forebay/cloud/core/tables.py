@@ -1,0 +1,47 @@
+"""The state proper: what a snapshot keeps. State holds it, with the indexes that are derived from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from forebay.chips.node import NodeState
+from forebay.cloud.core.job import Run, Standing
+from forebay.cloud.core.pool import Centre, Mark, Window
+from forebay.cloud.core.tenant import Key, Organisation, Price, Project, Quota
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionKept:
+    """A version of a data set, as far as the core must know it."""
+
+    organisation: str
+    dataset: str
+    version: str
+    manifest: str
+    size_bytes: int
+    files: int
+    made_at_ns: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Tables:
+    """Frozen nouns by their names. A newer Forebay may add tables; those of an older one are read as they are."""
+
+    currency: str = ""
+    last_at_ns: int = 0
+    orders: int = 0
+    organisations: dict[str, Organisation] = field(default_factory=dict)
+    projects: dict[str, Project] = field(default_factory=dict)  # by "organisation/project"
+    keys: dict[str, Key] = field(default_factory=dict)
+    prices: dict[str, Price] = field(default_factory=dict)
+    quotas: dict[str, Quota] = field(default_factory=dict)  # by "organisation/chip"
+    centres: dict[str, Centre] = field(default_factory=dict)
+    versions: dict[str, VersionKept] = field(default_factory=dict)  # by "organisation/version"
+    jobs: dict[str, Standing] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    node_states: dict[str, dict[str, NodeState]] = field(
+        default_factory=dict
+    )  # centre -> node -> how it stands, if not plainly up
+    marks: dict[str, Mark] = field(default_factory=dict)  # by place: "centre", "centre/node", "centre/node/card"
+    windows: dict[str, Window] = field(default_factory=dict)
+    good_checks: dict[str, int] = field(default_factory=dict)  # "centre/node/card" -> when it was last found to be well

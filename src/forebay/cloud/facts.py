@@ -1,0 +1,87 @@
+"""What is new to the cloud in what an agent saw of a run. Pure.
+
+Asked:  an agent tells a state, as often as it likes. Which events follow from it?
+Answer: those that the cloud's state doesn't hold yet, in the order in which they happened: that it waits in its centre's queue,
+        or was let in; checks of its cards; its start; its end. A quick run's end may be the first that is heard of it, and then
+        tells of its start too. Checks come before the end: what they found decides where the job is tried again.
+"""
+
+from __future__ import annotations
+
+from forebay.centre.spec import Check, Outcome, Phase, Seen
+from forebay.cloud.core import events as e
+from forebay.cloud.core.job import Run
+from forebay.cloud.core.state import State
+
+
+def facts(state: State, now_ns: int, centre: str, seen: Seen) -> list[e.Event]:
+    """Events that are new, oldest first. Asked again after each was folded, the next comes first."""
+    run = state.t.runs[seen.name]
+    if run.outcome:
+        return []
+    by = f"centre {centre}"
+    found: list[e.Event] = []
+    started = seen.phase is Phase.RUNNING or (seen.phase is Phase.ENDED and seen.running_at_ns > 0)
+    if seen.phase is Phase.QUEUED and not run.running_at_ns:
+        reason = _line(seen.reason) or "its centre says no reason"
+        if run.queue_reason != reason:
+            found.append(e.Queued(at_ns=now_ns, by=by, run=run.id, reason=reason))
+    if seen.phase is Phase.PREPARING and run.queue_reason:
+        found.append(e.Admitted(at_ns=now_ns, by=by, run=run.id))
+    found += [check for item in seen.checks if item.when == "before" and (check := _check(run, item, now_ns, centre))]
+    if started and not run.running_at_ns:
+        found.append(e.Started(at_ns=now_ns, by=by, run=run.id, carrier=seen.carrier, bound=dict(seen.bound)))
+    found += [check for item in seen.checks if item.when != "before" and (check := _check(run, item, now_ns, centre))]
+    if seen.phase is Phase.ENDED:
+        found.append(_ended(run, seen, now_ns, by))
+    return found
+
+
+def _check(run: Run, check: Check, now_ns: int, centre: str) -> e.CheckSeen | None:
+    """The event of a check, unless it is journaled, or is of a node that the run has nothing to do with."""
+    event = e.CheckSeen(
+        at_ns=now_ns,
+        by=f"centre {centre}",
+        centre=centre,
+        run=run.id,
+        node=check.node,
+        cards=check.cards,
+        when=check.when,
+        took_s=check.took_s,
+        bad={card: _line(wrong) for card, wrong in check.bad.items()},
+        skipped=_line(check.skipped),
+    )
+    ours = check.node in [part.node for part in run.allocation.parts]
+    return event if ours and event.name not in run.checked else None
+
+
+def _ended(run: Run, seen: Seen, now_ns: int, by: str) -> e.Ended:
+    outcome = seen.outcome or Outcome.LOST
+    return e.Ended(
+        at_ns=now_ns,
+        by=by,
+        run=run.id,
+        outcome=outcome.value,
+        held_ns=seen.held_ns,
+        lost_ns=_lost_ns(seen, outcome),
+        exit_code=seen.exit_code,
+        reason=_line(seen.reason),
+        checkpointed=seen.checkpoint_at_ns > seen.started_at_ns,
+        artefacts=len(seen.artefacts),
+        artefact_bytes=sum(artefact.size_bytes for artefact in seen.artefacts),
+    )
+
+
+def _line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines())
+
+
+def _lost_ns(seen: Seen, outcome: Outcome) -> int:
+    """The end of a run whose work was not kept: after its newest checkpoint, or all of it when it made none.
+
+    Nothing of a success is lost.
+    """
+    if outcome in (Outcome.SUCCEEDED, Outcome.UNPREPARED, Outcome.UNFIT):  # the latter two have done no work
+        return 0
+    since = max(seen.checkpoint_at_ns, seen.started_at_ns)
+    return min(max(0, seen.ended_at_ns - since), seen.held_ns)
