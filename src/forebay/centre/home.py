@@ -91,6 +91,10 @@ class Home:
             return
         if look(handle).phase is not Phase.ENDED:
             raise Conflict("The run hasn't ended, so its folder is still needed.", asked=run_dir.name, hint="stop it first")
+        self.remove(run_dir)
+
+    def remove(self, run_dir: Path) -> None:
+        """Drop a run's folder, so that it is gone at once."""
         gone = run_dir.with_name(f".gone-{run_dir.name}")
         run_dir.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

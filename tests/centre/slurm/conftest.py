@@ -117,7 +117,7 @@ class joined:
     def __init__(self, site: Site, way: str = "commands", **told: Any) -> None:
         self.site, self.way = site, way
         slurm = SlurmSettings(gres=GRES, **told.pop("slurm", {}))
-        self.told = Settings(engine="slurm", slurm=slurm, **{"base": {"*": sys.executable}, **told})
+        self.told = Settings(engine="slurm", slurm=slurm, **{"base": {"*": sys.executable}, "check": "never", **told})
 
     def __enter__(self) -> SlurmCentre:
         self.made = SlurmCentre(Path(tempfile.mkdtemp(prefix="forebay-centre-")), self.site, self.way, self.told)

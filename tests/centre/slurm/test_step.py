@@ -85,6 +85,21 @@ def test_the_exit_code_for_slurms_accounting_is_that_of_the_run(tmp_path: Path) 
     assert [step._ended_badly(folder) for folder in folders] == [False, True, True]
 
 
+def test_supervisors_are_a_task_a_machine_and_in_a_container_where_the_base_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step.sys, "orig_argv", ["/opt/python", "-I", "-S", "-c", "code", "lead", "/runs/j-1"])
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "16")
+    plain = step._srun(2, Path("/runs/j-1"), {})
+    assert plain[:5] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=16"]
+    assert plain[-7:] == ["/opt/python", "-I", "-S", "-c", "code", "share", "/runs/j-1"]
+    inside = step._srun(2, Path("/runs/j-1"), {"image": "/images/torch.sqsh", "mounts": "/home:/home"})
+    assert inside[-10:-6] == [
+        "--container-image=/images/torch.sqsh",
+        "--container-mounts=/home:/home",
+        "--container-workdir=/",
+        "python3",
+    ]
+
+
 def test_the_package_is_copied_once_for_each_state_of_it(tmp_path: Path) -> None:
     package = tmp_path / "package"
     for room in ("centre", "chips", "data", "job", "porting"):

@@ -25,6 +25,7 @@ from pathlib import Path
 from forebay import codec
 from forebay.centre import files, isolation, layout, supervisor
 from forebay.centre import home as homes
+from forebay.centre.base import ANY
 from forebay.centre.home import Home
 from forebay.centre.local import read_share
 from forebay.centre.order import Order
@@ -42,6 +43,7 @@ from forebay.errors import ForebayError, Refused, Unavailable, Unknown
 from forebay.units import MIB, NS_PER_S
 
 TAG = "slurm-tag"
+LOOKS_S = 60.0
 CLOCKS_DIFFER_S = 10.0  # less than this between Slurm's count and a supervisor's is no contradiction
 
 
@@ -56,6 +58,7 @@ class Slurm:
         *,
         variables: Mapping[str, str],
         shim: Path | None = None,
+        images: Mapping[str, str] | None = None,
         pauses_s: tuple[float, float, float, float] = watch.PAUSES_S,
     ) -> None:
         """`variables`: of everything that is started at the site. `pauses_s`: between two looks at our jobs, at the machines
@@ -64,6 +67,7 @@ class Slurm:
         self._home = Home(home, base=told.base, trust_all=told.trust_all, shim=shim, build_env=told.build_env, check=told.check)
         self._told = told
         self._variables = dict(variables)
+        self._images = dict(images or {})
         self._python = told.python or sys.executable
         self._guard = threading.RLock()
         self._home.lay_out()
@@ -104,7 +108,7 @@ class Slurm:
                 asked = self._watch.request(spec)  # refused now rather than later
                 user = self._user_of(spec.organisation)
                 run = Run(run_dir, self._order(spec, user), user)
-                run.lay_out(asked)
+                run.lay_out(asked, self._container(spec))
                 self._runs[spec.name] = run
         self._watch.wake()
         return Handle(str(run_dir))
@@ -217,6 +221,17 @@ class Slurm:
         accounts.bring_code(self._home.path, spec, user)
         return accounts.settle(order, self._home.path)
 
+    def _container(self, spec: Spec) -> dict[str, str]:
+        """The image in which srun starts the supervisors, where the chip's base is one of Pyxis, and what it must see."""
+        chip = "cpu" if spec.pretend else spec.chip
+        key = chip if chip in self._home.base else ANY
+        image = self._images.get(key, "")
+        return (
+            {"image": image, "mounts": f"{self._home.path}:{self._home.path},{self._home.shim}:{self._home.shim}"}
+            if image
+            else {}
+        )
+
     def _address(self, spec: Spec) -> str:
         """Where the ranks of the first share are reached."""
         if len(spec.shares) == 1:
@@ -289,7 +304,8 @@ def _never_shorter(seen: Seen, run: Run) -> Seen:
     if run.user is None or seen.phase is not Phase.ENDED or job is None or job.started_at_s is None:
         return seen
     until_s = job.ended_at_s if facts.is_over(job) and job.ended_at_s is not None else time.time()
-    held_ns = int((until_s - job.started_at_s) * NS_PER_S)
+    looks_s = min(sum(check.took_s for check in seen.checks), LOOKS_S)  # at the cards: they aren't counted as held
+    held_ns = int((until_s - job.started_at_s - looks_s) * NS_PER_S)
     return seen if held_ns - seen.held_ns < CLOCKS_DIFFER_S * NS_PER_S else replace(seen, held_ns=held_ns)
 
 
@@ -309,10 +325,10 @@ def _knock_at(control: Path) -> None:
             pipe.write(b"stop\n")
 
 
-def open_slurm(home: Path, told: Settings, *, shim: Path) -> Slurm:
-    """The engine that a centre's settings describe."""
+def open_slurm(home: Path, told: Settings, *, shim: Path, images: Mapping[str, str] | None = None) -> Slurm:
+    """The engine that a centre's settings describe. `images`: chip -> the image of which Pyxis makes its base."""
     transport, variables = open_transport(home, told)
-    return Slurm(home, told, transport, variables=variables, shim=shim)
+    return Slurm(home, told, transport, variables=variables, shim=shim, images=images)
 
 
 def open_transport(home: Path, told: Settings) -> tuple[Transport, dict[str, str]]:

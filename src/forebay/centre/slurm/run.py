@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,10 @@ class Run:
             if (machine := survey.machine_of(share.node)) in found
         }
 
-    def lay_out(self, asked: Request) -> None:
-        """Make the run's folder, which is ours, and in it those that the job writes to, as whoever it runs as."""
+    def lay_out(self, asked: Request, container: Mapping[str, str]) -> None:
+        """Make the run's folder, which is ours, and in it those that the job writes to, as whoever it runs as. `container`: the
+        image and the mounts that Pyxis is told; empty: none.
+        """
         isolation.own_folder(self.folder, 0o711)
         whose = (self.user.uid, self.user.gid) if self.user is not None else (None, None)
         isolation.own_folder(self.exchange, 0o700, *whose)
@@ -141,6 +144,7 @@ class Run:
             "gres": asked.gres.rpartition(":")[0],
             "minutes": asked.minutes,
             "warn_s": asked.warn_s,
+            "container": dict(container),
             "grace_s": self.order.spec.grace_s,
         }
         with acting_as(self.user):

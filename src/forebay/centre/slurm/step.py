@@ -70,7 +70,7 @@ class Lead:
         signal.signal(signal.SIGTERM, lambda *_: None)  # the supervisors have it too, and we see them out
         signal.signal(signal.SIGUSR1, lambda *_: self._limit(order["grace_s"]))
         ends_s = time.monotonic() + order["minutes"] * 60 - order["warn_s"] if order["minutes"] else None
-        step = subprocess.Popen(_srun(len(machines), self.run_dir), stdin=subprocess.DEVNULL)
+        step = subprocess.Popen(_srun(len(machines), self.run_dir, order.get("container") or {}), stdin=subprocess.DEVNULL)
         folders = [self.run_dir / f"share-{number}" for number in range(len(machines))]
         if order["gres"]:
             _write(self.exchange / BOUND, self._bound(order["gres"], step))
@@ -208,13 +208,16 @@ def relay(run_dir: Path) -> None:
     os._exit(0)
 
 
-def _srun(machines: int, run_dir: Path) -> list[str]:
-    """A task a machine. Ours are no MPI programs."""
+def _srun(machines: int, run_dir: Path, container: Mapping[str, str]) -> list[str]:
+    """A task a machine. Ours are no MPI programs. `container`: for Pyxis; then the image brings the Python too."""
     size = [f"--nodes={machines}", f"--ntasks={machines}", "--ntasks-per-node=1"]
     how = ["--kill-on-bad-exit=1", "--export=ALL", "--mpi=none", "--input=none", "--unbuffered"]
     if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):  # srun stopped taking it from the job with Slurm 22.05
         size.append(f"--cpus-per-task={cpus}")
     ours = [*sys.orig_argv[: sys.orig_argv.index("-c") + 2], "share", str(run_dir)]
+    if container:
+        how += [f"--container-image={container['image']}", f"--container-mounts={container['mounts']}", "--container-workdir=/"]
+        ours[0] = "python3"
     return ["srun", *size, *how, *ours]
 
 
