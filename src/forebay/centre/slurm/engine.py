@@ -147,7 +147,7 @@ class Slurm:
 
     def forget(self, handle: Handle) -> None:
         with self._guard:
-            self._home.forget(handle, self.look)
+            self._home.forget(handle, self.look, self._watch.put_aside)
             self._runs.pop(Path(handle).name, None)
 
     def progress(self, handle: Handle) -> Progress | None:

@@ -61,6 +61,7 @@ class Lead:
         self.job = os.environ["SLURM_JOB_ID"]
         self.restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
         self.told = False  # the shares know that they shall stop
+        self.out_of_time = False
 
     def carry_out(self) -> int:
         if not self._claim():
@@ -71,7 +72,8 @@ class Lead:
         signal.signal(signal.SIGUSR1, lambda *_: self._limit(order["grace_s"]))
         ends_s = time.monotonic() + order["minutes"] * 60 - order["warn_s"] if order["minutes"] else None
         step = subprocess.Popen(_srun(len(machines), self.run_dir, order.get("container") or {}), stdin=subprocess.DEVNULL)
-        folders = [self.run_dir / f"share-{number}" for number in range(len(machines))]
+        # Held open: the folder gets another name as soon as the cloud has heard how the run ended.
+        folders = [os.open(self.run_dir / f"share-{number}", os.O_RDONLY | os.O_DIRECTORY) for number in range(len(machines))]
         if order["gres"]:
             _write(self.exchange / BOUND, self._bound(order["gres"], step))
         while True:
@@ -84,7 +86,7 @@ class Lead:
                 self._limit(order["grace_s"])
             if not self.told and len(folders) > 1 and any(_ended_badly(folder) for folder in folders):
                 self._stop(FAILURE_GRACE_S)
-        return _exit_code(folders, (self.exchange / LIMIT).exists())
+        return _exit_code(folders, self.out_of_time)
 
     def _claim(self) -> bool:
         """Whether the run is ours to carry out."""
@@ -120,7 +122,8 @@ class Lead:
 
     def _limit(self, grace_s: float) -> None:
         """The site's time limit is near."""
-        if not (self.exchange / LIMIT).exists():
+        if not self.out_of_time:
+            self.out_of_time = True
             _write(self.exchange / LIMIT, {"at_ns": time.time_ns()})
             self._stop(grace_s)
 
@@ -221,19 +224,29 @@ def _srun(machines: int, run_dir: Path, container: Mapping[str, str]) -> list[st
     return ["srun", *size, *how, *ours]
 
 
-def _ended_badly(folder: Path) -> bool:
-    seen = _read(folder / "status.json") or {}
+def _ended_badly(folder: int) -> bool:
+    seen = _status(folder)
     return seen.get("phase") == "ended" and seen.get("outcome") != "succeeded"
 
 
-def _exit_code(folders: list[Path], timed_out: bool) -> int:
+def _exit_code(folders: list[int], timed_out: bool) -> int:
     """What Slurm's accounting shall say of the job: the exit code of the run."""
-    seen = [_read(folder / "status.json") or {} for folder in folders]
+    seen = [_status(folder) for folder in folders]
     if timed_out:
         return TIMED_OUT
     codes = [one.get("exit_code") for one in seen if one.get("outcome") != "succeeded"]
     code = next((code for code in codes if code), 1 if codes else 0)
     return code if code >= 0 else 128 - code
+
+
+def _status(folder: int) -> dict[str, Any]:
+    """What the supervisor of a share last said; by the descriptor of its folder."""
+    try:
+        with open(os.open("status.json", os.O_RDONLY, dir_fd=folder), "rb") as file:
+            found: dict[str, Any] = json.load(file)
+            return found
+    except (OSError, ValueError):
+        return {}
 
 
 def _read(path: Path) -> Any:

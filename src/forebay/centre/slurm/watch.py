@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -38,6 +39,7 @@ PAUSES_S = (1.0, 5.0, 10.0, 30.0)
 HAPPENING_S = 15.0
 SITE_S = 600.0  # between two looks at what changes rarely
 RETRY_S = 2.0  # after Slurm couldn't be asked
+ASIDE_S = 60.0  # that a forgotten run's folder stays
 GONE_AFTER_S = 15.0  # of silence in a run's folders, before a job that Slurm has forgotten is called over
 SITE = "slurm-site.json"  # what the site was when it was last asked
 
@@ -70,6 +72,7 @@ class Watch:
         self._awake, self._over = threading.Event(), threading.Event()
         self._site: Site | None = None
         self._submit_at = 0.0
+        self._aside: list[tuple[float, Path]] = []  # folders of forgotten runs, and when they may be removed
         self._holding: dict[str, dict[str, int]] = {}  # job's name -> node -> cards that Slurm counts as used for it
         self.survey = survey.Survey(nodes=(), gres={})
         self.states: tuple[NodeState, ...] = ()
@@ -121,6 +124,7 @@ class Watch:
                     self._hear_machines()
                     machines_at = time.monotonic() + machines_s
                 self._cancel_all()
+                self._clear_up()
                 pause_s = self._until_due_s(heard_s, machines_at)
             except ForebayError as error:
                 log.warning("%s", str(error).replace("\n", " "))
@@ -145,6 +149,16 @@ class Watch:
             due.append(self._submit_at)
         due += [run.stop_by_s for run in live if run.stop_by_s is not None and not run.cancelled and run.job is not None]
         return max(min(due) - time.monotonic(), 0.05)
+
+    def put_aside(self, folder: Path) -> None:
+        """Remove a forgotten run's folder, but not under the feet of its job, whose last script still reads in it."""
+        self._aside.append((time.monotonic() + ASIDE_S, folder))
+
+    def _clear_up(self) -> None:
+        due = [folder for at_s, folder in self._aside if at_s < time.monotonic()]
+        for folder in due:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._aside = [(at_s, folder) for at_s, folder in self._aside if folder not in due]
 
     # Submitting.
 
@@ -325,6 +339,7 @@ class Watch:
             held=held,
             claimed=claimed,
             cpus_per_card=self._told.slurm.cpus_per_card,
+            reserved=any(line.startswith("--reservation") for line in self._told.slurm.extra),
         )
         if states != self.states:
             self.states = states
