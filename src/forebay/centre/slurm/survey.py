@@ -97,8 +97,8 @@ def states(
 ) -> tuple[NodeState, ...]:
     """How the nodes stand. Those that are up and have nobody else on them aren't named.
 
-    `held`: cards of a node that Slurm counts as used for runs of ours; `claimed`: the numbers that live runs of ours have there in
-    the cloud's books; `reserved`: our jobs name a reservation, so a machine that is reserved is so for us.
+    `held`: cards of a node that Slurm counts as used for runs of ours; `claimed`: the numbers that live runs of ours have there
+    in the cloud's books; `reserved`: our jobs name a reservation, so a machine that is reserved is so for us.
     """
     by_name = {machine.name: machine for machine in machines}
     found = []
