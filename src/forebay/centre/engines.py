@@ -45,7 +45,8 @@ def open_engine(home: Path, told: Settings, *, nodes: Path | None, shim: Path) -
         case "slurm":
             from forebay.centre.slurm.engine import open_slurm
 
-            return open_slurm(home, settled(home, told, shim), shim=shim)
+            images = {chip: image for chip, words in told.base.items() if (image := base.pyxis(words))}
+            return open_slurm(home, settled(home, told, shim), shim=shim, images=images)
         case _:
             raise BadInput("There is no such engine.", asked=told.engine, found=", ".join(NAMES))
 

@@ -11,17 +11,17 @@ import os
 import secrets
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from forebay import codec
 from forebay.centre import files, isolation, layout, order, work
 from forebay.centre.base import ANY
 from forebay.centre.order import Order
-from forebay.centre.spec import Handle, Seen, Spec
+from forebay.centre.spec import Handle, Phase, Seen, Spec
 from forebay.chips import catalogue
 from forebay.chips.node import Node
-from forebay.errors import BadInput, Unknown
+from forebay.errors import BadInput, Conflict, Unknown
 
 _FORKABLE = ("cpu", "cuda")  # device types whose driver importing torch doesn't touch
 _FOLDERS = ("runs", "outputs", "store", "store/data", "envs", "shim", "code")
@@ -84,11 +84,21 @@ class Home:
         """Whether this is a run of ours, or a share of one."""
         return self.path / "runs" in (Path(handle).parent, Path(handle).parent.parent)
 
-    def remove(self, run_dir: Path) -> None:
+    def forget(self, handle: Handle, look: Callable[[Handle], Seen], remove: Callable[[Path], None] | None = None) -> None:
+        """Drop the folder of a run that has ended: give it another name, then remove it. May be said twice."""
+        run_dir = Path(handle)
+        if not self.holds(handle) or not run_dir.exists():
+            return
+        if look(handle).phase is not Phase.ENDED:
+            raise Conflict("The run hasn't ended, so its folder is still needed.", asked=run_dir.name, hint="stop it first")
+        self.remove(run_dir, remove)
+
+    def remove(self, run_dir: Path, remove: Callable[[Path], None] | None = None) -> None:
         """Drop a run's folder, so that it is gone at once."""
         gone = run_dir.with_name(f".gone-{run_dir.name}")
-        run_dir.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
+        run_dir.rename(gone)
+        (remove or _remove)(gone)
 
     def order(self, spec: Spec, nodes: tuple[Node, ...]) -> Order:
         """What a Spec becomes here: which rank is where, in which environment, as whom."""
@@ -159,3 +169,7 @@ def status(run_dir: Path) -> Seen | None:
     """What the supervisor of a run, or of a share of one, has last seen."""
     body = files.read_json(layout.status(run_dir))
     return None if body is None else codec.decode(Seen, body, strict=False)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

@@ -27,7 +27,7 @@ from forebay.centre.home import Home
 from forebay.centre.order import Order
 from forebay.centre.spec import Handle, Outcome, Phase, Piece, Progress, Seen, Spec
 from forebay.chips.node import Node, NodeState
-from forebay.errors import Conflict, Unavailable
+from forebay.errors import Unavailable
 from forebay.units import MIB
 
 STANDBY_AFTER_S = 2.0  # the next standby imports when the run that took the last one has had its own start
@@ -162,12 +162,7 @@ class Local:
         return self._home.handles()
 
     def forget(self, handle: Handle) -> None:
-        run_dir = Path(handle)
-        if not self._home.holds(handle) or not run_dir.exists():
-            return
-        if self.look(handle).phase is not Phase.ENDED:
-            raise Conflict("The run hasn't ended, so its folder is still needed.", asked=run_dir.name, hint="stop it first")
-        self._home.remove(run_dir)
+        self._home.forget(handle, self.look)
         self._supervisors.pop(handle, None)
 
     def progress(self, handle: Handle) -> Progress | None:

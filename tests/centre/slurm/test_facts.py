@@ -132,11 +132,11 @@ def test_jobs_are_told_alike_by_both_ways() -> None:
 
 def test_the_cards_that_jobs_were_given_are_read_by_machine() -> None:
     mine, other, mlu = [f"JobId={part}" for part in text("jobs.txt").split("JobId=")[1:]]
-    assert tell.bound(mine, "npu:ascend910b") == {"a1": (0, 1, 2, 3), "a2": (0, 1, 2, 3)}
-    assert tell.bound(other, "npu:ascend910b") == {"a1": (4, 5)}
-    assert tell.bound(mlu, "mlu:mlu370") == {"m1": ()}  # only counted
-    uneven = "  Nodes=a1 GRES=gpu:h100:3(IDX:0,2-3)\n  Nodes=a2 GRES=gpu:h100:1(IDX:7)\n"
-    assert tell.bound(uneven, "gpu:h100") == {"a1": (0, 2, 3), "a2": (7,)}
+    assert hostlist.bound(mine, "npu:ascend910b") == {"a1": (0, 1, 2, 3), "a2": (0, 1, 2, 3)}
+    assert hostlist.bound(other, "npu:ascend910b") == {"a1": (4, 5)}
+    assert hostlist.bound(mlu, "mlu:mlu370") == {"m1": ()}  # only counted
+    uneven = "  Nodes=a1 CPU_IDs=0 GRES=gpu:h100:3(IDX:0,2-3)\n  Nodes=a2 CPU_IDs=0 GRES=gpu:h100:1(IDX:7)\n"
+    assert hostlist.bound(uneven, "gpu:h100") == {"a1": (0, 2, 3), "a2": (7,)}
 
 
 def test_the_accounting_remembers_who_cancelled_and_what_became_of_it() -> None:

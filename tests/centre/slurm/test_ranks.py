@@ -165,7 +165,7 @@ def test_jobs_run_as_the_account_that_the_operator_mapped(site: Site, way: str) 
         planted.symlink_to(layout.status(layout.run(centre.home, "k-1")))
         centre.engine._runs["j-1"].statuses.clear()
         centre.engine._runs["j-1"].ended = None
-        assert centre.engine.look(centre.engine.handles()["j-1"]).outcome is Outcome.LOST
+        assert centre.end(centre.engine.handles()["j-1"]).outcome is Outcome.LOST
 
 
 def test_an_agent_that_isnt_root_runs_all_as_itself_and_refuses_a_second_organisation(site: Site, tmp_path: Path) -> None:

@@ -269,3 +269,13 @@ def living(centre: SlurmCentre) -> list[str]:
         if str(centre.home / "runs") in line or where.startswith(str(centre.home / "runs")):
             found.append(line)
     return found
+
+
+def test_a_run_that_is_forgotten_at_once_is_still_well_in_slurms_books(centre: SlurmCentre) -> None:
+    handle = centre.launch("print('x')", on="a1,a2", cards=1)
+    job = centre.job()
+    assert centre.end(handle).outcome is Outcome.SUCCEEDED
+    centre.engine.forget(handle)
+    assert not centre.engine.handles()
+    assert not Path(handle).exists()
+    until(lambda: centre.site.jobs()[job]["JobState"] == "COMPLETED")

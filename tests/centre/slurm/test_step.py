@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,10 +80,27 @@ def test_the_exit_code_for_slurms_accounting_is_that_of_the_run(tmp_path: Path) 
         folder = tmp_path / f"share-{number}"
         folder.mkdir()
         (folder / "status.json").write_text(json.dumps({"phase": "ended", "outcome": outcome, "exit_code": code}))
-        folders.append(folder)
+        folders.append(os.open(folder, os.O_RDONLY))
     assert [step._exit_code(folders[:1], False), step._exit_code(folders, False), step._exit_code(folders, True)] == [0, 137, 124]
     assert step._exit_code(folders[2:], False) == 1
     assert [step._ended_badly(folder) for folder in folders] == [False, True, True]
+    for folder in folders:
+        os.close(folder)
+
+
+def test_supervisors_are_a_task_a_machine_and_in_a_container_where_the_base_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step.sys, "orig_argv", ["/opt/python", "-I", "-S", "-c", "code", "lead", "/runs/j-1"])
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "16")
+    plain = step._srun(2, Path("/runs/j-1"), {})
+    assert plain[:5] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=16"]
+    assert plain[-7:] == ["/opt/python", "-I", "-S", "-c", "code", "share", "/runs/j-1"]
+    inside = step._srun(2, Path("/runs/j-1"), {"image": "/images/torch.sqsh", "mounts": "/home:/home"})
+    assert inside[-10:-6] == [
+        "--container-image=/images/torch.sqsh",
+        "--container-mounts=/home:/home",
+        "--container-workdir=/",
+        "python3",
+    ]
 
 
 def test_the_package_is_copied_once_for_each_state_of_it(tmp_path: Path) -> None:
@@ -104,8 +122,6 @@ def test_the_package_is_copied_once_for_each_state_of_it(tmp_path: Path) -> None
 
 
 def test_touching_files_as_another_user_counts_for_the_block_alone(tmp_path: Path) -> None:
-    import os
-
     if os.geteuid() != 0:
         pytest.skip("only root can be another user")
     closed = tmp_path / "closed"

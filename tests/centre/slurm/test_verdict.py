@@ -98,8 +98,9 @@ def test_a_share_that_never_said_how_it_ended_held_its_cards_to_its_last_sign_of
 
 
 def test_a_job_that_ended_before_any_supervisor_lived_held_nothing() -> None:
-    seen = say([None], job("FAILED"))
+    seen = say([None], job("FAILED"), words="no space left")
     assert (seen.phase, seen.outcome, seen.held_ns) == (Phase.ENDED, Outcome.LOST, 0)
+    assert seen.reason == "Its job ended before its ranks were started. Its last words: no space left"
 
 
 def test_what_we_did_ourselves_is_called_so() -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from forebay import codec
 from forebay.centre import files, isolation, layout, supervisor
 from forebay.centre import home as homes
+from forebay.centre.base import ANY
 from forebay.centre.home import Home
 from forebay.centre.local import read_share
 from forebay.centre.order import Order
@@ -38,10 +39,11 @@ from forebay.centre.slurm.verdict import Marks
 from forebay.centre.slurm.watch import Watch
 from forebay.centre.spec import Handle, Outcome, Phase, Piece, Progress, Seen, Spec
 from forebay.chips.node import Condition, Node, NodeState
-from forebay.errors import Conflict, ForebayError, Refused, Unavailable
+from forebay.errors import ForebayError, Refused, Unavailable, Unknown
 from forebay.units import MIB, NS_PER_S
 
 TAG = "slurm-tag"
+LOOKS_S = 60.0
 CLOCKS_DIFFER_S = 10.0  # less than this between Slurm's count and a supervisor's is no contradiction
 
 
@@ -56,7 +58,8 @@ class Slurm:
         *,
         variables: Mapping[str, str],
         shim: Path | None = None,
-        pauses_s: tuple[float, float, float] = (watch.JOBS_S, watch.MACHINES_S, watch.REST_S),
+        images: Mapping[str, str] | None = None,
+        pauses_s: tuple[float, float, float, float] = watch.PAUSES_S,
     ) -> None:
         """`variables`: of everything that is started at the site. `pauses_s`: between two looks at our jobs, at the machines
         while runs go on, and at the machines at rest.
@@ -64,6 +67,7 @@ class Slurm:
         self._home = Home(home, base=told.base, trust_all=told.trust_all, shim=shim, build_env=told.build_env, check=told.check)
         self._told = told
         self._variables = dict(variables)
+        self._images = dict(images or {})
         self._python = told.python or sys.executable
         self._guard = threading.RLock()
         self._home.lay_out()
@@ -104,7 +108,7 @@ class Slurm:
                 asked = self._watch.request(spec)  # refused now rather than later
                 user = self._user_of(spec.organisation)
                 run = Run(run_dir, self._order(spec, user), user)
-                run.lay_out(asked)
+                run.lay_out(asked, self._container(spec))
                 self._runs[spec.name] = run
         self._watch.wake()
         return Handle(str(run_dir))
@@ -133,6 +137,7 @@ class Slurm:
                 for folder in run.shares:
                     files.write_json(layout.stop(folder), {"grace_s": grace_s})
                     _knock_at(layout.control(folder))
+            run.stop_asked = True
             by_s = time.monotonic() + grace_s + OVERDUE_S
             run.stop_by_s = by_s if run.stop_by_s is None else min(by_s, run.stop_by_s)
         self._watch.wake()
@@ -141,14 +146,9 @@ class Slurm:
         return {name: Handle(str(run.folder)) for name, run in sorted(self._runs.items())}
 
     def forget(self, handle: Handle) -> None:
-        run_dir = Path(handle)
-        if not self._home.holds(handle) or not run_dir.exists():
-            return
-        if self.look(handle).phase is not Phase.ENDED:
-            raise Conflict("The run hasn't ended, so its folder is still needed.", asked=run_dir.name, hint="stop it first")
         with self._guard:
-            self._home.remove(run_dir)
-            self._runs.pop(run_dir.name, None)
+            self._home.forget(handle, self.look, self._watch.put_aside)
+            self._runs.pop(Path(handle).name, None)
 
     def progress(self, handle: Handle) -> Progress | None:
         """What any of the run's shares last printed about its work."""
@@ -221,6 +221,17 @@ class Slurm:
         accounts.bring_code(self._home.path, spec, user)
         return accounts.settle(order, self._home.path)
 
+    def _container(self, spec: Spec) -> dict[str, str]:
+        """The image in which srun starts the supervisors, where the chip's base is one of Pyxis, and what it must see."""
+        chip = "cpu" if spec.pretend else spec.chip
+        key = chip if chip in self._home.base else ANY
+        image = self._images.get(key, "")
+        return (
+            {"image": image, "mounts": f"{self._home.path}:{self._home.path},{self._home.shim}:{self._home.shim}"}
+            if image
+            else {}
+        )
+
     def _address(self, spec: Spec) -> str:
         """Where the ranks of the first share are reached."""
         if len(spec.shares) == 1:
@@ -230,32 +241,42 @@ class Slurm:
     # What is true of a run.
 
     def _run(self, handle: Handle) -> Run:
-        return self._runs[self._home.known(handle).name]
+        run = self._runs.get(handle.rpartition("/")[2])
+        if run is None or str(run.folder) != handle:
+            raise Unknown("This engine has no such run.", asked=handle)
+        return run
 
     def _judge(self, run: Run) -> Seen:
-        now_ns = time.time_ns()
-        refused = files.read_json(run.folder / REFUSED)
-        if refused is not None:
-            return _unbegun(run.name, now_ns, Outcome.UNPREPARED, refused["reason"])
-        asked = layout.stop(run.folder).exists()
-        if asked and not run.job_id and not run.is_doubtful:
-            return _unbegun(run.name, now_ns, Outcome.STOPPED, "It was asked to stop before it was handed to Slurm.")
-        down = {state.name for state in self.states() if state.condition is Condition.DOWN}
+        """Asked for five times a second for every run, so it touches no file but the shares' as long as all goes its way."""
+        if run.refused:
+            return _unbegun(run, Outcome.UNPREPARED, run.refused)
+        if run.stop_asked and not run.job_id and not run.is_doubtful:
+            return _unbegun(run, Outcome.STOPPED, "It was asked to stop before it was handed to Slurm.")
         over = run.gone or (run.job is not None and facts.is_over(run.job))
         with acting_as(run.user):
             shares = [run.status(number) for number in range(len(run.shares))]
-            last = [run.last_sign(number, share) if over else None for number, share in enumerate(shares)]
-            bound = run.bound()
-            marks = Marks(
-                stop_asked=asked,
-                requeued=any((folder / step.REQUEUED).exists() for folder in (run.folder, run.exchange)),
-                limit=(run.exchange / step.LIMIT).exists(),
-                gone=run.gone,
-                problem=run.problem,
-                down=tuple(share.node for share in run.order.spec.shares if share.node in down),
-                now_ns=now_ns,
-            )
-        return _never_shorter(replace(verdict.judge(run.name, shares, last, run.job, marks), bound=bound), run)
+            if not run.bound and any(shares):
+                run.find_bound()
+            marks = Marks(stop_asked=run.stop_asked, requeued=run.requeued, gone=run.gone, problem=run.problem)
+            last: list[Seen | None] = [None] * len(shares)
+            if over or all(share is not None and share.phase is Phase.ENDED for share in shares):
+                marks = self._marks_of_an_end(run, marks)
+                last = [run.last_sign(number, share) for number, share in enumerate(shares)]
+        seen = verdict.judge(run.name, shares, last, run.job, marks)
+        if seen.phase is not Phase.ENDED and marks.now_ns:
+            self._watch.hurry()  # only Slurm knows
+        return _never_shorter(replace(seen, bound=run.bound), run)
+
+    def _marks_of_an_end(self, run: Run, marks: Marks) -> Marks:
+        down = {state.name for state in self.states() if state.condition is Condition.DOWN}
+        return replace(
+            marks,
+            requeued=run.requeued or (run.exchange / step.REQUEUED).exists(),
+            limit=(run.exchange / step.LIMIT).exists(),
+            down=tuple(share.node for share in run.order.spec.shares if share.node in down),
+            words=run.last_words(),
+            now_ns=time.time_ns(),
+        )
 
     def _take_up(self, run_dir: Path) -> Run:
         """A run that an earlier engine over this folder left."""
@@ -265,14 +286,16 @@ class Slurm:
             run.user = self._user_of(order.spec.organisation)
         job = files.read_json(run_dir / JOB)
         run.job_id = job["id"] if job else ""
-        run.is_doubtful = not job and (run_dir / REQUEST).exists() and not (run_dir / REFUSED).exists()
+        run.refused = str((files.read_json(run_dir / REFUSED) or {}).get("reason", ""))
+        run.requeued = (run_dir / step.REQUEUED).exists()
+        run.is_doubtful = not job and not run.refused and (run_dir / REQUEST).exists()
         if (wish := files.read_json(layout.stop(run_dir))) is not None:
-            run.stop_by_s = time.monotonic() + float(wish["grace_s"]) + OVERDUE_S
+            run.stop_asked, run.stop_by_s = True, time.monotonic() + float(wish["grace_s"]) + OVERDUE_S
         return run
 
 
-def _unbegun(run: str, now_ns: int, outcome: Outcome, reason: str) -> Seen:
-    return Seen(name=run, phase=Phase.ENDED, ended_at_ns=now_ns, outcome=outcome, reason=reason)
+def _unbegun(run: Run, outcome: Outcome, reason: str) -> Seen:
+    return Seen(name=run.name, phase=Phase.ENDED, ended_at_ns=time.time_ns(), outcome=outcome, reason=reason)
 
 
 def _never_shorter(seen: Seen, run: Run) -> Seen:
@@ -281,7 +304,8 @@ def _never_shorter(seen: Seen, run: Run) -> Seen:
     if run.user is None or seen.phase is not Phase.ENDED or job is None or job.started_at_s is None:
         return seen
     until_s = job.ended_at_s if facts.is_over(job) and job.ended_at_s is not None else time.time()
-    held_ns = int((until_s - job.started_at_s) * NS_PER_S)
+    looks_s = min(sum(check.took_s for check in seen.checks), LOOKS_S)  # at the cards: they aren't counted as held
+    held_ns = int((until_s - job.started_at_s - looks_s) * NS_PER_S)
     return seen if held_ns - seen.held_ns < CLOCKS_DIFFER_S * NS_PER_S else replace(seen, held_ns=held_ns)
 
 
@@ -301,10 +325,10 @@ def _knock_at(control: Path) -> None:
             pipe.write(b"stop\n")
 
 
-def open_slurm(home: Path, told: Settings, *, shim: Path) -> Slurm:
-    """The engine that a centre's settings describe."""
+def open_slurm(home: Path, told: Settings, *, shim: Path, images: Mapping[str, str] | None = None) -> Slurm:
+    """The engine that a centre's settings describe. `images`: chip -> the image of which Pyxis makes its base."""
     transport, variables = open_transport(home, told)
-    return Slurm(home, told, transport, variables=variables, shim=shim)
+    return Slurm(home, told, transport, variables=variables, shim=shim, images=images)
 
 
 def open_transport(home: Path, told: Settings) -> tuple[Transport, dict[str, str]]:

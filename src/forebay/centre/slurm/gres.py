@@ -46,7 +46,9 @@ def chip_of(gres: Gres, known: Mapping[str, str], features: tuple[str, ...] = ()
     hinted = tuple(name for name in candidates if any(_mentions(feature, name) for feature in features))
     if len(hinted) == 1:
         return hinted[0]
-    return candidates[0] if len(candidates) == 1 else Unsure(gres=gres.key, candidates=candidates or _by_features(features))
+    if len(candidates) == 1:
+        return candidates[0]
+    return Unsure(gres=gres.key, candidates=tuple(filter(None, candidates)) or _by_features(features))
 
 
 def like(model: str) -> tuple[str, ...]:

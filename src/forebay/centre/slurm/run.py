@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,18 @@ class Run:
     quiet_since_s: float = 0.0
     beats: tuple[int, ...] = ()
     problem: str = ""  # why it isn't submitted yet
+    refused: str = ""  # why Slurm, or we, won't have it
+    requeued: bool = False  # its job waits again, although it had begun
+    stop_asked: bool = False
     stop_by_s: float | None = None  # then its job is cancelled, whatever its supervisors say
     cancelled: bool = False
     ended: Seen | None = None
     statuses: dict[int, tuple[tuple[int, int], Seen]] = field(default_factory=dict)  # share -> (file's time, inode), content
+    bound: dict[str, tuple[int, ...]] = field(default_factory=dict)  # node -> the cards that Slurm gave; empty: not known yet
+    shares: tuple[Path, ...] = ()  # their folders
+
+    def __post_init__(self) -> None:
+        self.shares = tuple(layout.share(self.folder, number) for number in range(len(self.order.spec.shares)))
 
     @property
     def name(self) -> str:
@@ -56,11 +65,6 @@ class Run:
     @property
     def exchange(self) -> Path:
         return layout.exchange(self.folder)
-
-    @property
-    def shares(self) -> tuple[Path, ...]:
-        """The folders of its shares."""
-        return tuple(layout.share(self.folder, number) for number in range(len(self.order.spec.shares)))
 
     def owner(self) -> str:
         """The job that carries it out; empty as long as none has begun."""
@@ -80,7 +84,7 @@ class Run:
         """What a share's supervisor last said; read again only when the file is another. Call it as the run's user."""
         folder = self.shares[number]
         try:
-            about = os.stat(layout.status(folder), follow_symlinks=False)
+            about = os.stat(f"{folder}/status.json", follow_symlinks=False)
         except OSError:
             return None
         key = (about.st_mtime_ns, about.st_ino)
@@ -106,17 +110,29 @@ class Run:
             return seen
         return replace(seen or Seen(name=self.name, phase=Phase.PREPARING), held_ns=beat.last_ns - beat.taken_ns)
 
-    def bound(self) -> dict[str, tuple[int, ...]]:
-        """Node -> the cards that Slurm gave it. Where Slurm only counts, those that the cloud chose."""
+    def last_words(self) -> str:
+        """The last line that the job itself printed: ours, srun's or Slurm's, never the tenant's."""
+        try:
+            with (self.exchange / "log").open("rb") as file:
+                file.seek(max(os.fstat(file.fileno()).st_size - 4096, 0))
+                lines = file.read(4096).decode("utf-8", "replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+    def find_bound(self) -> None:
+        """Read which cards Slurm gave. Where it only counts, those that the cloud chose."""
         found = read(self.exchange / step.BOUND) or {}
-        return {
+        self.bound = {
             share.node: tuple(found[machine])[: len(share.cards)] or share.cards
             for share in self.order.spec.shares
             if (machine := survey.machine_of(share.node)) in found
         }
 
-    def lay_out(self, asked: Request) -> None:
-        """Make the run's folder, which is ours, and in it those that the job writes to, as whoever it runs as."""
+    def lay_out(self, asked: Request, container: Mapping[str, str]) -> None:
+        """Make the run's folder, which is ours, and in it those that the job writes to, as whoever it runs as. `container`: the
+        image and the mounts that Pyxis is told; empty: none.
+        """
         isolation.own_folder(self.folder, 0o711)
         whose = (self.user.uid, self.user.gid) if self.user is not None else (None, None)
         isolation.own_folder(self.exchange, 0o700, *whose)
@@ -128,6 +144,7 @@ class Run:
             "gres": asked.gres.rpartition(":")[0],
             "minutes": asked.minutes,
             "warn_s": asked.warn_s,
+            "container": dict(container),
             "grace_s": self.order.spec.grace_s,
         }
         with acting_as(self.user):

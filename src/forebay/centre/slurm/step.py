@@ -20,7 +20,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # the lead starts fastest with the fewest imports
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from forebay.centre.order import Order
 
 OWNER, BOUND, LIMIT, REQUEUED, ORDER, MEETING = (
     "owner.json",  # which job carries the run out
@@ -55,19 +61,21 @@ class Lead:
         self.job = os.environ["SLURM_JOB_ID"]
         self.restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
         self.told = False  # the shares know that they shall stop
+        self.out_of_time = False
 
     def carry_out(self) -> int:
         if not self._claim():
             return 0
         order = _read(self.exchange / ORDER)
         machines = order["machines"]
-        if order["gres"]:
-            _write(self.exchange / BOUND, self._bound(order["gres"]))
         signal.signal(signal.SIGTERM, lambda *_: None)  # the supervisors have it too, and we see them out
         signal.signal(signal.SIGUSR1, lambda *_: self._limit(order["grace_s"]))
         ends_s = time.monotonic() + order["minutes"] * 60 - order["warn_s"] if order["minutes"] else None
-        step = subprocess.Popen(_srun(len(machines), self.run_dir), stdin=subprocess.DEVNULL)
-        folders = [self.run_dir / f"share-{number}" for number in range(len(machines))]
+        step = subprocess.Popen(_srun(len(machines), self.run_dir, order.get("container") or {}), stdin=subprocess.DEVNULL)
+        # Held open: the folder gets another name as soon as the cloud has heard how the run ended.
+        folders = [os.open(self.run_dir / f"share-{number}", os.O_RDONLY | os.O_DIRECTORY) for number in range(len(machines))]
+        if order["gres"]:
+            _write(self.exchange / BOUND, self._bound(order["gres"], step))
         while True:
             try:
                 step.wait(LOOK_S if len(folders) > 1 else None if ends_s is None else 5.0)
@@ -78,7 +86,7 @@ class Lead:
                 self._limit(order["grace_s"])
             if not self.told and len(folders) > 1 and any(_ended_badly(folder) for folder in folders):
                 self._stop(FAILURE_GRACE_S)
-        return _exit_code(folders, (self.exchange / LIMIT).exists())
+        return _exit_code(folders, self.out_of_time)
 
     def _claim(self) -> bool:
         """Whether the run is ours to carry out."""
@@ -100,20 +108,22 @@ class Lead:
             os.fsync(file.fileno())
         return True
 
-    def _bound(self, key: str) -> dict[str, tuple[int, ...]]:
-        from forebay.centre.slurm import tell
+    def _bound(self, key: str, step: subprocess.Popen[bytes]) -> dict[str, tuple[int, ...]]:
+        """Which cards Slurm gave, by machine. The shares are being started meanwhile, and wait for it."""
+        from forebay.centre.slurm import hostlist
 
-        for _ in range(20):
+        while step.poll() is None:
             asked = subprocess.run(["scontrol", "-d", "show", "job", self.job], capture_output=True, text=True)
             if asked.returncode == 0:
-                return tell.bound(asked.stdout, key)
+                return hostlist.bound(asked.stdout, key)
             print(f"scontrol: {asked.stderr.strip()}", flush=True)  # slurmctld is busy, or away for a moment
             time.sleep(1.0)
         return {}
 
     def _limit(self, grace_s: float) -> None:
         """The site's time limit is near."""
-        if not (self.exchange / LIMIT).exists():
+        if not self.out_of_time:
+            self.out_of_time = True
             _write(self.exchange / LIMIT, {"at_ns": time.time_ns()})
             self._stop(grace_s)
 
@@ -137,15 +147,15 @@ def share(run_dir: Path, machine: str) -> int:
     told = _read(run_dir / "exchange" / ORDER)
     whole = codec.decode(Order, told["order"], strict=False)
     number = told["machines"].index(machine)
-    given = (_read(run_dir / "exchange" / BOUND) or {}).get(machine)
+    given = _given(run_dir, machine) if told["gres"] else ()
     wanted = len(whole.spec.shares[number].cards)
-    if told["gres"] and given is None:
+    if given is None:
         print(f"{machine}: Slurm doesn't say which {told['gres']} it gave.", flush=True)
         return 1
     if told["gres"] and not given:
         print(f"{machine}: Slurm only counts its {told['gres']}; the numbers that the cloud chose are used.", flush=True)
     meeting = str(run_dir / "exchange" / MEETING)
-    mine = order.for_share(whole, number, cards=tuple(given or ())[:wanted], meeting=meeting)
+    mine = order.for_share(whole, number, cards=given[:wanted], meeting=meeting)
     mine = _as_slurm_says(mine, wanted, os.environ)
     folder = layout.share(run_dir, number)
     files.write_json(layout.spec(folder), codec.encode(mine), durable=True)
@@ -153,7 +163,14 @@ def share(run_dir: Path, machine: str) -> int:
     return 0
 
 
-def _as_slurm_says(mine: Any, wanted: int, environment: Any) -> Any:
+def _given(run_dir: Path, machine: str) -> tuple[int, ...] | None:
+    """What the lead heard of Slurm. It goes on asking as long as we are there, and we are ended when it is."""
+    while (found := _read(run_dir / "exchange" / BOUND)) is None:
+        time.sleep(0.02)
+    return tuple(found[machine]) if machine in found else None
+
+
+def _as_slurm_says(mine: Order, wanted: int, environment: Mapping[str, str]) -> Order:
     """The share with the cards that Slurm itself named in this step, if it did. Inside a device cgroup they count anew."""
     from dataclasses import replace
 
@@ -194,29 +211,42 @@ def relay(run_dir: Path) -> None:
     os._exit(0)
 
 
-def _srun(machines: int, run_dir: Path) -> list[str]:
-    """A task a machine. Ours are no MPI programs."""
+def _srun(machines: int, run_dir: Path, container: Mapping[str, str]) -> list[str]:
+    """A task a machine. Ours are no MPI programs. `container`: for Pyxis; then the image brings the Python too."""
     size = [f"--nodes={machines}", f"--ntasks={machines}", "--ntasks-per-node=1"]
     how = ["--kill-on-bad-exit=1", "--export=ALL", "--mpi=none", "--input=none", "--unbuffered"]
     if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):  # srun stopped taking it from the job with Slurm 22.05
         size.append(f"--cpus-per-task={cpus}")
     ours = [*sys.orig_argv[: sys.orig_argv.index("-c") + 2], "share", str(run_dir)]
+    if container:
+        how += [f"--container-image={container['image']}", f"--container-mounts={container['mounts']}", "--container-workdir=/"]
+        ours[0] = "python3"
     return ["srun", *size, *how, *ours]
 
 
-def _ended_badly(folder: Path) -> bool:
-    seen = _read(folder / "status.json") or {}
+def _ended_badly(folder: int) -> bool:
+    seen = _status(folder)
     return seen.get("phase") == "ended" and seen.get("outcome") != "succeeded"
 
 
-def _exit_code(folders: list[Path], timed_out: bool) -> int:
+def _exit_code(folders: list[int], timed_out: bool) -> int:
     """What Slurm's accounting shall say of the job: the exit code of the run."""
-    seen = [_read(folder / "status.json") or {} for folder in folders]
+    seen = [_status(folder) for folder in folders]
     if timed_out:
         return TIMED_OUT
     codes = [one.get("exit_code") for one in seen if one.get("outcome") != "succeeded"]
     code = next((code for code in codes if code), 1 if codes else 0)
     return code if code >= 0 else 128 - code
+
+
+def _status(folder: int) -> dict[str, Any]:
+    """What the supervisor of a share last said; by the descriptor of its folder."""
+    try:
+        with open(os.open("status.json", os.O_RDONLY, dir_fd=folder), "rb") as file:
+            found: dict[str, Any] = json.load(file)
+            return found
+    except (OSError, ValueError):
+        return {}
 
 
 def _read(path: Path) -> Any:

@@ -93,9 +93,12 @@ def states(
     held: Mapping[str, int],
     claimed: Mapping[str, frozenset[int]],
     cpus_per_card: int = 1,
+    reserved: bool = False,
 ) -> tuple[NodeState, ...]:
-    """How the nodes stand. `held`: cards of a node that Slurm counts as used for runs of ours; `claimed`: the numbers that live
-    runs of ours have there in the cloud's books. Nodes that are up and have nobody else on them aren't named.
+    """How the nodes stand. Those that are up and have nobody else on them aren't named.
+
+    `held`: cards of a node that Slurm counts as used for runs of ours; `claimed`: the numbers that live runs of ours have there
+    in the cloud's books; `reserved`: our jobs name a reservation, so a machine that is reserved is so for us.
     """
     by_name = {machine.name: machine for machine in machines}
     found = []
@@ -104,7 +107,7 @@ def states(
         if machine is None:
             found.append(NodeState(name=node.name, condition=Condition.DOWN, reason="Slurm doesn't know it any more"))
             continue
-        condition, reason = _condition(machine)
+        condition, reason = _condition(machine, ignored=frozenset({"RESERVED"}) if reserved else frozenset())
         others = max(_used(machine, known.get(node.name, ""), cpus_per_card) - held.get(node.name, 0), 0)
         free = [card.index for card in node.cards if card.index not in claimed.get(node.name, frozenset())]
         busy = tuple(sorted(free[max(len(free) - others, 0) :]))
@@ -120,11 +123,11 @@ def _used(machine: Machine, key: str, cpus_per_card: int) -> int:
     return sum(one.count for one in machine.used if one.name == name and model in ("", one.model))
 
 
-def _condition(machine: Machine) -> tuple[Condition, str]:
+def _condition(machine: Machine, ignored: frozenset[str]) -> tuple[Condition, str]:
     words = "+".join(machine.state).lower()
     if machine.silent or _DOWN.intersection(machine.state):
         return Condition.DOWN, machine.reason or ("Slurm hears nothing from it" if machine.silent else f"Slurm says: {words}")
-    if _DRAINED.intersection(machine.state):
+    if (_DRAINED - ignored).intersection(machine.state):
         return Condition.DRAINED, machine.reason or f"Slurm says: {words}"
     return Condition.UP, ""
 

@@ -18,7 +18,6 @@ SQUEUE = "JobID:|,Name:|,State:|,Reason:|,NodeList:|,RestartCnt:|,StartTime:|,En
 SACCT = "JobIDRaw,JobName,State,NodeList,Restarts,Start,End"
 _WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=")
 _COUNT = re.compile(r"(\d+)([KMG]?)")
-_GIVEN = re.compile(r"([A-Za-z_][\w.-]*)(?::([\w.-]*[A-Za-z_][\w.-]*))?(?::\d+)?\(([^)]*)\)")
 _NOTHING = frozenset({"(null)", "N/A", "None", "none", ""})
 
 
@@ -146,24 +145,6 @@ def accounts(text: str) -> tuple[Job, ...]:
             )
         )
     return tuple(found)
-
-
-def bound(text: str, key: str) -> dict[str, tuple[int, ...]]:
-    """Which cards of one kind a job has on each node: `scontrol -d show job`. `key`: "npu:ascend910b". None named: they are only
-    counted there.
-    """
-    name, _, model = key.partition(":")
-    found: dict[str, tuple[int, ...]] = {}
-    for line in text.splitlines():
-        told = words(line)
-        if "Nodes" not in told or "GRES" not in told:
-            continue
-        cards: tuple[int, ...] = ()
-        for kind, mine, inside in _GIVEN.findall(told["GRES"]):
-            if kind == name and mine in ("", model) and inside.startswith("IDX:"):
-                cards += hostlist.numbers(inside.removeprefix("IDX:"))
-        found.update(dict.fromkeys(hostlist.expand(told["Nodes"]), cards))
-    return found
 
 
 def minutes(text: str) -> int | None:

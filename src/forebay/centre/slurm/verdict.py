@@ -34,6 +34,7 @@ class Marks:
     gone: bool = False  # slurmctld answers, and doesn't know the job any more
     problem: str = ""  # why it isn't submitted yet
     down: tuple[str, ...] = ()  # its nodes that Slurm calls down
+    words: str = ""  # the last line that its job printed itself
     now_ns: int = 0
 
 
@@ -112,6 +113,9 @@ def _explained(seen: Seen, job: Job | None, marks: Marks, *, vanished: bool, nam
         return _ending(seen, Outcome.REVOKED, "Somebody at the centre cancelled its job.")
     if vanished and marks.down:
         return _ending(seen, Outcome.LOST, f"Its machine {', '.join(marks.down)} failed, as Slurm says.")
+    if vanished and not seen.started_at_ns:
+        said = f" Its last words: {marks.words}" if marks.words else ""
+        return _ending(seen, Outcome.LOST, f"Its job ended before its ranks were started.{said}")
     if vanished:
         return _ending(seen, Outcome.LOST, "A supervisor of it vanished, and its ranks with it.")
     return seen

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from forebay import codec
-from forebay.centre import files, layout
+from forebay.centre import files
 from forebay.centre.settings import Settings
 from forebay.centre.slurm import facts, hostlist, step, survey
 from forebay.centre.slurm.facts import Job, Site
@@ -32,11 +33,13 @@ from forebay.errors import ForebayError, Unavailable
 
 log = logging.getLogger("forebay.slurm")
 
-JOBS_S = 1.0  # between two looks at our jobs, while there are any
-MACHINES_S = 10.0  # between two looks at the machines, while runs go on
-REST_S = 30.0  # the same at rest
+# Between two looks at our jobs, for some time after something happened, and later, when the shares' folders tell what matters; at
+# the machines, while runs go on, and at rest. A question costs a command of Slurm 0.1 CPU seconds on a site of 1,000 machines.
+PAUSES_S = (1.0, 5.0, 10.0, 30.0)
+HAPPENING_S = 15.0
 SITE_S = 600.0  # between two looks at what changes rarely
 RETRY_S = 2.0  # after Slurm couldn't be asked
+ASIDE_S = 60.0  # that a forgotten run's folder stays
 GONE_AFTER_S = 15.0  # of silence in a run's folders, before a job that Slurm has forgotten is called over
 SITE = "slurm-site.json"  # what the site was when it was last asked
 
@@ -54,7 +57,7 @@ class Watch:
         *,
         job_name: Callable[[str], str],
         build: Callable[[Spec, Site, Mapping[str, str]], Request],
-        pauses_s: tuple[float, float, float],
+        pauses_s: tuple[float, float, float, float],
     ) -> None:
         """`job_name`: of a run. `build`: the request for a run, given the site and its nodes' GRES."""
         self._home = home
@@ -64,10 +67,12 @@ class Watch:
         self._guard = guard
         self._job_name = job_name
         self._build = build
-        self._jobs_s, self._machines_s, self._rest_s = pauses_s
+        self._jobs_s, self._later_s, self._machines_s, self._rest_s = pauses_s
+        self._happened_s = 0.0
         self._awake, self._over = threading.Event(), threading.Event()
         self._site: Site | None = None
         self._submit_at = 0.0
+        self._aside: list[tuple[float, Path]] = []  # folders of forgotten runs, and when they may be removed
         self._holding: dict[str, dict[str, int]] = {}  # job's name -> node -> cards that Slurm counts as used for it
         self.survey = survey.Survey(nodes=(), gres={})
         self.states: tuple[NodeState, ...] = ()
@@ -78,7 +83,14 @@ class Watch:
         self._thread.start()
 
     def wake(self) -> None:
+        """There is something to tell Slurm, or it is about to have something to tell."""
+        self._happened_s = time.monotonic()
         self._awake.set()
+
+    def hurry(self) -> None:
+        """What Slurm says next is waited for. May be said often."""
+        if time.monotonic() - self._happened_s > self._jobs_s:
+            self.wake()
 
     def close(self) -> None:
         self._over.set()
@@ -94,7 +106,7 @@ class Watch:
         return {name: run for name, run in list(self._runs.items()) if run.ended is None}
 
     def _serve(self) -> None:
-        jobs_at = machines_at = site_at = 0.0
+        heard_s = machines_at = site_at = 0.0
         while not self._over.is_set():
             pause_s = RETRY_S
             try:
@@ -105,16 +117,15 @@ class Watch:
                 live = self._live()
                 machines_s = self._machines_s if live else self._rest_s
                 machines_at = min(machines_at, time.monotonic() + machines_s)
-                if time.monotonic() >= jobs_at and (live or self._holding):
+                if time.monotonic() >= heard_s + self._between_s() and (live or self._holding):
                     self._hear_jobs(live)
-                    jobs_at = time.monotonic() + self._jobs_s
+                    heard_s = time.monotonic()
                 if time.monotonic() >= machines_at:
                     self._hear_machines()
                     machines_at = time.monotonic() + machines_s
                 self._cancel_all()
-                due_s = min(jobs_at, machines_at) if live or self._holding else machines_at
-                due_s = min(due_s, self._submit_at) if any(not run.job_id for run in live.values()) else due_s
-                pause_s = max(due_s - time.monotonic(), 0.02)
+                self._clear_up()
+                pause_s = self._until_due_s(heard_s, machines_at)
             except ForebayError as error:
                 log.warning("%s", str(error).replace("\n", " "))
                 for run in self._live().values():
@@ -125,6 +136,30 @@ class Watch:
             self._awake.wait(pause_s)
             self._awake.clear()
 
+    def _between_s(self) -> float:
+        """The pause between two looks at our jobs."""
+        return self._jobs_s if time.monotonic() - self._happened_s < HAPPENING_S else self._later_s
+
+    def _until_due_s(self, heard_s: float, machines_at: float) -> float:
+        due = [machines_at]
+        live = self._live().values()
+        if live or self._holding:
+            due.append(heard_s + self._between_s())
+        if any(not run.job_id and not run.refused for run in live):
+            due.append(self._submit_at)
+        due += [run.stop_by_s for run in live if run.stop_by_s is not None and not run.cancelled and run.job is not None]
+        return max(min(due) - time.monotonic(), 0.05)
+
+    def put_aside(self, folder: Path) -> None:
+        """Remove a forgotten run's folder, but not under the feet of its job, whose last script still reads in it."""
+        self._aside.append((time.monotonic() + ASIDE_S, folder))
+
+    def _clear_up(self) -> None:
+        due = [folder for at_s, folder in self._aside if at_s < time.monotonic()]
+        for folder in due:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._aside = [(at_s, folder) for at_s, folder in self._aside if folder not in due]
+
     # Submitting.
 
     def _submit_all(self) -> None:
@@ -133,7 +168,7 @@ class Watch:
             return
         self._find([run for run in waiting if run.is_doubtful])
         for run in waiting:
-            if run.job_id or run.ended is not None or (run.folder / REFUSED).exists():
+            if run.job_id or run.ended is not None or run.refused:
                 continue
             try:
                 self._submit(run)
@@ -148,7 +183,7 @@ class Watch:
         try:
             asked = self.request(run.order.spec)
             with self._guard:  # nobody calls it stopped while it is on its way
-                if layout.stop(run.folder).exists():
+                if run.stop_asked:
                     return
                 files.write_json(run.folder / REQUEST, codec.encode(asked), durable=True)
                 run.is_doubtful = True
@@ -156,8 +191,8 @@ class Watch:
         except Unavailable:
             raise
         except ForebayError as error:
-            run.is_doubtful = False
             files.write_json(run.folder / REFUSED, {"reason": str(error)}, durable=True)
+            run.is_doubtful, run.refused = False, str(error)
             return
         self._note_job(run, number)
 
@@ -194,6 +229,8 @@ class Watch:
             if heard is None:
                 self._note_gone(run)
                 continue
+            if run.job is None or run.job.state != heard.state:
+                self._happened_s = time.monotonic()
             run.job, run.gone, run.quiet_since_s = heard, False, 0.0
             if facts.only_waits(heard):
                 self._note_requeue(run, heard)
@@ -221,7 +258,7 @@ class Watch:
         """
         if (job.restarts > 0 or run.has_begun()) and not run.cancelled:
             files.write_json(run.folder / step.REQUEUED, {"job": job.id, "restarts": job.restarts}, durable=True)
-            run.stop_by_s = 0.0
+            run.requeued, run.stop_by_s = True, 0.0
 
     def _leave_to_the_owner(self, job: Job, run: Run) -> None:
         """Cancel a second job of one run: it was submitted by a request that had been given up for lost."""
@@ -302,6 +339,7 @@ class Watch:
             held=held,
             claimed=claimed,
             cpus_per_card=self._told.slurm.cpus_per_card,
+            reserved=any(line.startswith("--reservation") for line in self._told.slurm.extra),
         )
         if states != self.states:
             self.states = states
