@@ -24,7 +24,8 @@ from typing import Any
 from forebay import codec
 from forebay.centre import files, home, isolation, layout, local
 from forebay.centre.home import Home
-from forebay.centre.ray import dashboard, view
+from forebay.centre.ray import view
+from forebay.centre.ray.dashboard import Dashboard
 from forebay.centre.ray.view import Host, Place
 from forebay.centre.settings import Settings
 from forebay.centre.spec import Handle, Phase, Piece, Progress, Seen, Spec
@@ -61,6 +62,7 @@ class Ray:
         for name, handle in self.handles().items():
             if self.look(handle).phase is not Phase.ENDED:
                 self._live[name] = _spec(Path(handle))
+        self._dashboard = Dashboard(told.ray.dashboard)
         self._hand: subprocess.Popen[str] | None = None
         self._heard_s = 0.0  # when the hand last said something
         self._pause_s = AGAIN_S[0]
@@ -286,7 +288,7 @@ class Ray:
     def _ask_dashboard(self) -> bool:
         """Learn the nodes over HTTP. Whether it answered."""
         try:
-            hosts = dashboard.ask(self._told.ray.dashboard)
+            hosts = self._dashboard.ask()
         except ForebayError as error:
             self._learn(away=f"{error.text} ({error.found})")
             return False
