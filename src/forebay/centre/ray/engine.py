@@ -29,7 +29,7 @@ from forebay.centre.ray.dashboard import Dashboard
 from forebay.centre.ray.view import Host, Place
 from forebay.centre.settings import Settings
 from forebay.centre.spec import Handle, Phase, Piece, Progress, Seen, Spec
-from forebay.chips.node import Node, NodeState
+from forebay.chips.node import Condition, Node, NodeState
 from forebay.errors import Conflict, ForebayError, Unavailable
 from forebay.units import MIB
 
@@ -252,7 +252,7 @@ class Ray:
                 text=True,
                 bufsize=1,
                 cwd="/",
-                env=hand_environment(os.environ),
+                env=hand_environment(),
             )
         self._hand, self._heard_s = hand, time.monotonic()
         threading.Thread(target=self._listen, args=(hand,), daemon=True).start()
@@ -303,9 +303,14 @@ class Ray:
                 self._hosts, self._placed = hosts, placed
                 self._places = view.places(hosts, self._told.ray, pretend=self._told.pretend)
             self._away = away
-            if self._hosts is not None:
-                self._nodes = view.nodes(self._places)
-                self._states = view.states(self._places, self._hosts, self._told.ray, dict(self._live), self._placed, self._away)
+            if self._hosts is None:
+                return
+            if not self._places and self._nodes:  # to say "no node" would be to say that we don't know
+                why = self._away or "The Ray cluster has no such node any more."
+                self._states = tuple(NodeState(name=node.name, condition=Condition.DOWN, reason=why) for node in self._nodes)
+                return
+            self._nodes = view.nodes(self._places)
+            self._states = view.states(self._places, self._hosts, self._told.ray, dict(self._live), self._placed, self._away)
 
     def _tell(self, word: Mapping[str, Any]) -> None:
         hand = self._hand
@@ -334,13 +339,13 @@ class Ray:
         return range(len(spec.shares if spec is not None else _spec(run_dir).shares))
 
 
-def hand_command(python: str) -> list[str]:
+def hand_command(python: str, entry: str = "main") -> list[str]:
     """The command line of the hand: a Python that has ray, on our own source."""
     source = str(Path(__file__).resolve().parents[3])
-    return [python, "-c", f"import sys; sys.path.insert(0, {source!r}); from forebay.centre.ray.hand import main; main()"]
+    return [python, "-c", f"import sys; sys.path.insert(0, {source!r}); from forebay.centre.ray import hand; hand.{entry}()"]
 
 
-def hand_environment(ours: Mapping[str, str]) -> dict[str, str]:
+def hand_environment(ours: Mapping[str, str] = os.environ) -> dict[str, str]:
     """From nothing, but for what Ray itself is told (its TLS files, its token's place)."""
     told = {name: value for name, value in ours.items() if name.startswith("RAY_")}
     return {

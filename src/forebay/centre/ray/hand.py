@@ -52,7 +52,18 @@ def main() -> None:
     asyncio.run(Hand(home, codec.decode(Settings, told["told"], strict=False), told["tag"], mouth).serve())
 
 
+def look_once() -> None:
+    """Print the nodes of the cluster that the settings in our argument name, and leave."""
+    told = codec.decode(Settings, json.loads(sys.argv[1]), strict=False)
+    world = World(Path("/nonexistent"), told, "")
+    world.connect()
+    asyncio.run(world.look())
+    print(json.dumps(codec.encode(world.hosts)))
+
+
 class Hand:
+    """The process, as it serves one engine."""
+
     def __init__(self, home: Path, told: Settings, tag: str, mouth: TextIO) -> None:
         self._home = home
         self._told = told

@@ -206,19 +206,25 @@ def suggest(hosts: Iterable[Host]) -> tuple[dict[str, str], tuple[str, ...]]:
     return table, tuple(key for key in unsure if not table[key])
 
 
+def candidates(key: str) -> tuple[str, ...]:
+    """The chips that a resource may stand for, as far as the names tell: those whose name holds one of its words."""
+    words = [_plain(word) for word in re.split(r"[:_]", key) if _plain(word) not in ("", "gpu", "npu", "tpu", "hpu", "mlu")]
+    vendors = {"npu": "huawei", "tpu": "google", "hpu": "intel", "mlu": "cambricon"}
+    known = catalogue.load()
+    found = [name for name in known if any(word in _plain(name) or _plain(name) in word for word in words)]
+    vendor = vendors.get(_plain(key.partition(":")[0].partition("_")[0]))
+    return tuple(found or [name for name, chip in known.items() if chip.vendor == vendor])
+
+
 def _guess(resource: str, kind: str) -> str:
     """The chip that a resource or an accelerator's type names, if there can be only one."""
     if kind in _TPUS:
         return _TPUS[kind]
-    words = [word for word in (kind, resource) if word]
-    for word in words:
-        wanted = _plain(word)
-        if wanted in ("gpu", "npu", "tpu", "hpu"):
-            continue
-        known = [name for name in catalogue.load() if _plain(name) == wanted]
-        known = known or [name for name in catalogue.load() if wanted in _plain(name)]
-        if len(known) == 1:
-            return known[0]
+    for word in (kind, resource):
+        exact = [name for name in catalogue.load() if word and _plain(name) == _plain(word)]
+        found = exact or (candidates(word) if word else ())
+        if len(found) == 1:
+            return found[0]
     return ""
 
 
