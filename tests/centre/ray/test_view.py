@@ -136,11 +136,9 @@ def test_a_group_has_a_bundle_a_share_on_the_node_that_was_chosen():
 
 def test_gpus_and_cores_are_asked_for_in_rays_own_words():
     told = RaySettings(chips={"GPU": "h100-sxm", "CPU": "cpu"}, cpus_per_card=4)
-    one = host("g1", resources={"GPU": 8.0, "CPU": 64.0})
-    places = view.places([one], told)
-    cards = Share(node="g1-h100-sxm", cards=(0, 1))
-    (gpus,) = group.group(spec(cards, chip="h100-sxm"), "t", places, [one], told).bundles
-    (cores,) = group.group(spec(Share(node="g1-cpu", cards=(0, 1, 2)), chip="cpu"), "t", places, [one], told).bundles
+    hosts = [host("g1", resources={"GPU": 8.0, "CPU": 64.0}), host("c2", resources={"CPU": 64.0})]
+    (gpus,) = asked(told, hosts, Share(node="g1", cards=(0, 1))).bundles
+    (cores,) = asked(told, hosts, Share(node="c2", cards=(0, 1, 2))).bundles
     assert gpus.options == {"num_cpus": 8.0, "num_gpus": 2}
     assert (cores.options, cores.resources["CPU"]) == ({"num_cpus": 3.0}, 3.0)
 

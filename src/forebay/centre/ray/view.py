@@ -168,7 +168,9 @@ def states(
 
 
 def cards(host: Host, told: RaySettings) -> list[tuple[str, str, int]]:
-    """(resource, chip, how many) of each kind of card on a host. The operator's label wins over the table of resources."""
+    """(resource, chip, how many) of each kind of card on a host. The operator's label wins over the table of resources; cores
+    beside other cards go with those, and are no cards themselves.
+    """
     found: dict[str, tuple[str, str, int]] = {}
     label, kind = host.labels.get(CHIP_LABEL, ""), host.labels.get(TYPE_LABEL, "")
     for key, chip in told.chips.items():
@@ -178,6 +180,8 @@ def cards(host: Host, told: RaySettings) -> list[tuple[str, str, int]]:
             continue
         if resource not in found or wanted:
             found[resource] = (resource, label if label and resource != "CPU" else chip, count)
+    if len(found) > 1:
+        found.pop("CPU", None)
     return [found[resource] for resource in sorted(found)]
 
 
