@@ -297,13 +297,13 @@ class Carrier:
             self._kept = seen
         if seen.checkpoint_at_ns > self._kept.checkpoint_at_ns and self._bringing is None:
             self._bringing = asyncio.ensure_future(self._bring_calmly(seen))
-            self._bringing.add_done_callback(lambda _: self._tell())
 
     async def _bring_calmly(self, seen: Seen) -> None:
         with contextlib.suppress(
             ForebayError, Over, Gone, OSError
         ):  # the next try begins with the next checkpoint, or at the end
             await self._bring(seen)
+            self._tell()
         await asyncio.sleep(BRING_S)
         self._bringing = None
 

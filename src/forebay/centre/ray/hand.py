@@ -101,7 +101,7 @@ class Hand:
     def _stop_unplaced(self) -> None:
         """A run that was never asked of Ray can be stopped without it."""
         for run_dir in self._runs():
-            if layout.stop(run_dir).exists() and not (run_dir / "placing.json").exists():
+            if layout.stop(run_dir).exists() and not any((run_dir / name).exists() for name in ("placing.json", "seen.json")):
                 Carrier(self._world, run_dir).end_unplaced()
 
     # Nodes.
@@ -122,6 +122,9 @@ class Hand:
 
     def _tell_nodes(self) -> None:
         now_s = time.monotonic()
+        self._ended = {
+            run: at_s for run, at_s in self._ended.items() if now_s - at_s < LINGER_S or (self._home / "runs" / run).exists()
+        }
         placed = [run for run, carrier in self._carriers.items() if carrier.placed]
         placed += [run for run, at_s in self._ended.items() if now_s - at_s < LINGER_S]
         news = {"say": "nodes", "hosts": codec.encode(self._world.hosts), "placed": sorted(placed)}
