@@ -326,13 +326,15 @@ class Client:
         return left
 
     def _once_there(self, path: str, said: Said, deadline: float) -> Body:
+        """What is at a path, once the cloud has it. It says itself what it waits for."""
         while True:
-            try:
-                return self._get(path)
-            except Unavailable as problem:
-                if not problem.asked or time.monotonic() > deadline:  # it names the run that is being brought
-                    raise
-            said("waiting for its centre", 0, 0)
+            response = self._answered(lambda: self._http.get(path))
+            if response.status_code != Unavailable.http_status:
+                return self._body(response)
+            problem = from_json(response.json().get("error", {}))
+            if time.monotonic() > deadline:
+                raise problem
+            said(problem.text.rstrip("."), 0, 0)
             time.sleep(0.5)
 
     def _chunks(self, path: str, wanted: Sequence[str]) -> bytes:
@@ -374,7 +376,9 @@ class Client:
         return response.status_code == 200
 
     def _patiently(self, ask: Callable[[], httpx.Response]) -> Body:
-        response = self._answered(ask)
+        return self._body(self._answered(ask))
+
+    def _body(self, response: httpx.Response) -> Body:
         try:
             body: Body = response.json()
         except ValueError:

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import forebay.job.talk as talk
 from forebay.client import Client
 from forebay.errors import Conflict, ForebayError, Unavailable
-from forebay.job import talk
 from forebay.job.talk import DATA as DATA
 from forebay.job.talk import END as END
 from forebay.job.talk import ERRORS as ERRORS

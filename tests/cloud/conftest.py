@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from forebay.codec import encode
@@ -18,7 +21,25 @@ def cloud() -> Iterator[Cloud]:
         made.serve()
         with made.centre() as agent:
             agent.post("/agent/hello", json={"nodes": encode(NODES)}).raise_for_status()
-        yield made
+        with still_there(made):
+            yield made
+
+
+@contextlib.contextmanager
+def still_there(cloud: Cloud) -> Iterator[None]:
+    """The local centre says a word now and then, so that the cloud doesn't take it for away."""
+    over = threading.Event()
+
+    def speak() -> None:
+        while not over.wait(15.0):
+            with contextlib.suppress(httpx.TransportError), cloud.centre() as agent:
+                agent.get("/agent/wanted")
+
+    speaking = threading.Thread(target=speak, daemon=True)
+    speaking.start()
+    yield
+    over.set()
+    speaking.join(30.0)
 
 
 @pytest.fixture(scope="module")

@@ -178,6 +178,17 @@ def test_with_two_cards_the_second_rank_waits_for_the_first(pool, acme, member):
 # A job like any other.
 
 
+def test_whoever_gives_up_waiting_for_cards_leaves_no_job_behind(pool, acme, member, person):
+    with sits_down(pool, acme, "shell", "--cards", "2") as other:
+        other.sees("job j")
+        assert until(lambda: member.job(other.job)["phase"] == "waiting", 20)
+        other.process.send_signal(signal.SIGINT)
+        assert other.ends() == 130
+    assert over(member, other.job) == ("cancelled", [])
+    person.type("exit\r")
+    assert person.ends() == 0
+
+
 def test_it_is_listed_told_of_and_billed_like_any_run(pool, acme, member):
     done = piped(pool, acme, "shell", "--name", "by-hand", typed=b"sleep 1\n")
     assert done.returncode == 0

@@ -52,6 +52,16 @@ def test_another_letter_makes_another_hash(tmp_path):
     assert first.sha256 != pack(write(tmp_path / "a", x="2"), limit_bytes=LIMIT, to=tmp_path / "2").sha256
 
 
+def test_what_is_packed_along_is_there_whatever_is_ignored_and_takes_nobodys_place(tmp_path):
+    folder = write(tmp_path / "a", **{".gitignore": ".*\n*.sh\n", "x.sh": "left out", "y": "2"})
+    ours = write(tmp_path / "b", start="go")
+    pack(folder, ".f/start.sh", limit_bytes=LIMIT, to=tmp_path / "1", along={".f/start.sh": ours / "start"})
+    unpack(tmp_path / "1", tmp_path / "out")
+    assert seen(tmp_path / "out") == {".f/": None, ".f/start.sh": b"go", "y": b"2"}
+    with pytest.raises(BadBundle, match=r"(?s)a file of its own.*asked: y"):
+        pack(folder, limit_bytes=LIMIT, to=tmp_path / "2", along={"y": ours / "start"})
+
+
 def test_a_single_file_is_a_bundle_of_one(tmp_path):
     folder = write(tmp_path / "a", **{"train.py": "print(1)", "other.py": ""})
     bundle = pack(folder / "train.py", "train.py", limit_bytes=LIMIT, to=tmp_path / "1")

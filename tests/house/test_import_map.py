@@ -27,7 +27,8 @@ MAY = {
     "cloud": {"cloud.core", "chips", "data", "centre.spec", "plan", "porting"},
     "job": {"porting", "plan", "comm", "data", "train"},
     "client": {"data", "chips", "porting", "plan", "fabric", "centre.spec"},
-    "cli": {"client", "chips", "data", "porting", "plan", "fabric", "centre"},
+    "visitor": {"client", "job.talk"},
+    "cli": {"client", "visitor", "chips", "data", "porting", "plan", "fabric", "centre"},
 }
 OUTSIDE = {
     "cloud.core": set(),

@@ -75,9 +75,9 @@ class House:
 class Visitor:
     """One end of a conversation over a plain socket."""
 
-    def __init__(self, house: House, **opening: object) -> None:
+    def __init__(self, house: House, called: str = "c" * 32, **opening: object) -> None:
         self.house = house
-        self.talk = Talk("c" * 32)
+        self.talk = Talk(called)
         if opening:
             self.talk.say(OPEN, json.dumps(opening).encode())
         self.come()
@@ -160,6 +160,22 @@ def test_a_conversation_that_the_door_does_not_know_is_over(house):
     ((kind, body),) = Reader().feed(line.recv(65536))
     assert (kind, json.loads(body)["over"]) == (talk.HELLO, True)
     line.close()
+
+
+@pytest.mark.parametrize("kind, body", [(talk.SIZE, b"[]"), (talk.SIZE, b"{"), (talk.SIZE, b'{"rows": "many"}')])
+def test_a_visitor_who_sends_nonsense_ends_only_his_own_conversation(house, kind, body):
+    house.start()
+    visitor = Visitor(house, what="shell", argv=["sleep", "100"], terminal=True)
+    visitor.talk.say(kind, body)
+    assert "no sense" in json.loads(visitor.hear_until(EXIT))["why"]
+    assert Visitor(house, "another", what="shell", argv=["echo", "well"]).hear_until(DATA) == b"well\n"
+
+
+def test_a_first_request_that_is_no_table_is_told_of(house):
+    house.start()
+    visitor = Visitor(house)
+    visitor.talk.say(OPEN, b"[]")
+    assert "no table" in json.loads(visitor.hear_until(EXIT))["why"]
 
 
 @pytest.mark.parametrize(

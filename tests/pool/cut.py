@@ -49,6 +49,7 @@ class Wire:
                 continue
             try:
                 far = socket.create_connection(self._to, 5)
+                far.settimeout(None)
             except OSError:
                 near.close()
                 continue

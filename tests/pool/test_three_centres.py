@@ -12,6 +12,8 @@ import pytest
 from tests.centre.test_environment import wheel
 from tests.cloud.clouds import until
 
+from forebay.errors import Unavailable
+
 from .conftest import Pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -40,9 +42,13 @@ for step in range(at + 1, int(sys.argv[1]) + 1):
 
 
 def wait(pool: Pool, job: str, seconds: float = 240) -> dict[str, Any]:
-    over = pool.member.wait(job, timeout_s=seconds)
-    told = [event["text"] for event in pool.member.story(job)]
-    assert over["phase"] == "succeeded", "\n".join([*told, *(line["text"] for line in pool.member.logs(job))][-60:])
+    try:
+        over = pool.member.wait(job, timeout_s=seconds)
+    except Unavailable:
+        over = pool.member.job(job)
+    told = [event["text"] for event in pool.member.story(job)] + [line["text"] for line in pool.member.logs(job)]
+    agents = [(pool.home(name) / "agent.log").read_text()[-2000:] for name in pool.wires]
+    assert over["phase"] == "succeeded", "\n".join([over["phase"], *told[-60:], *agents])
     return over
 
 

@@ -152,6 +152,11 @@ _OURS = re.compile(
 )
 
 
+def tenants_own(env: Mapping[str, str]) -> dict[str, str]:
+    """The tenant's variables, without those that the launcher alone may say."""
+    return {name: value for name, value in env.items() if not _OURS.fullmatch(name)}
+
+
 def shared_environment(order: Order, run_dir: str, output: str, python: str, overlay: str | None) -> dict[str, str]:
     """The variables of all ranks, from nothing: nothing of the engine's own environment gets in."""
     spec = order.spec
@@ -162,7 +167,7 @@ def shared_environment(order: Order, run_dir: str, output: str, python: str, ove
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",  # a line is a line as soon as it is printed, in subprocesses too
     }
-    env.update({name: value for name, value in spec.env.items() if not _OURS.fullmatch(name)})
+    env.update(tenants_own(spec.env))
     if "PATH" in spec.env:
         env["PATH"] = f"{os.path.dirname(python)}:{spec.env['PATH']}"
     env.update(

@@ -109,6 +109,7 @@ def leave(
     engine: Annotated[str, typer.Option(help="Whose default folder is meant.")] = "local",
     home: Home = None,
     forget: Annotated[bool, typer.Option("--forget", help="Drop the centre's key too: joining again needs a new token.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Stop this centre's agent. Runs go on, and the next join takes them up."""
     folder = home_of(home, engine)
@@ -116,9 +117,11 @@ def leave(
     stopped = daemons.stop("agent", folder)
     if forget:
         (folder / settings.KEY).unlink(missing_ok=True)
-    out.console.print(
-        ("Stopped the agent" if stopped else "No agent was at work") + f" in {folder}." + (" Its key is gone." if forget else "")
-    )
+    if as_json:
+        out.as_json({"home": str(folder), "stopped": stopped, "forgotten": forget})
+        return
+    what = "Stopped the agent" if stopped else "No agent was at work"
+    out.console.print(f"{what} in {folder}.{' Its key is gone.' if forget else ''}")
 
 
 def status(
@@ -146,7 +149,9 @@ def status(
     if as_json:
         out.as_json(about)
     else:
-        out.facts((name.replace("_", " "), "–" if value is None else value) for name, value in about.items())
+        cards = ", ".join(f"{count} x {chip}" for chip, count in sorted(met.get("cards", {}).items()))
+        told_of = {**about, "cards": cards or None}
+        out.facts((name.replace("_", " "), "–" if value is None else value) for name, value in told_of.items())
     raise typer.Exit(0 if pid else Unavailable.exit_code)
 
 

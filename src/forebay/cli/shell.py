@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from forebay.cli import out, reach, terminal
-from forebay.errors import BadInput, Conflict, ForebayError, Refused, RunFailed
+from forebay.cli import out, reach, shell_jupyter, terminal
+from forebay.errors import BadInput, ForebayError, Refused, RunFailed
 from forebay.units import parse_seconds
 
 app = typer.Typer(add_completion=False)
@@ -84,14 +84,13 @@ def shell(
         try:
             _await(cloud, job)
             if jupyter:
-                code_ = _jupyter(cloud, job, port, ends_it=ends_it)
+                code_ = shell_jupyter.jupyter(cloud, job, port, note, ends_it=ends_it)
             else:
                 code_ = _shell(cloud, job, command, ends_it=ends_it)
+        except KeyboardInterrupt:
+            code_ = 130
         finally:
-            if ends_it:
-                _end(cloud, job)
-            elif not cloud.job(job)["ended_at_ns"]:
-                note(f"the job goes on, and its cards are held: forebay shell {job} connects again, forebay cancel {job} ends it")
+            _part(cloud, job, ends_it=ends_it)
     raise typer.Exit(code_)
 
 
@@ -148,11 +147,11 @@ def door_files(made: Path) -> dict[str, Path]:
     import forebay
 
     source = Path(forebay.__file__).parent
-    ours = ("__init__.py", "job/__init__.py", "job/door.py", "job/rooms.py", "job/talk.py")
+    names = ("__init__", "job/__init__", *(f"job/{name}" for name in ("door", "conversation", "rooms", "jupyter", "talk")))
     return {
         f"{FOLDER}/door.sh": made / "door.sh",
         f"{FOLDER}/may_import_torch.py": made / "may_import_torch.py",
-        **{f"{FOLDER}/forebay/{path}": source / path for path in ours},
+        **{f"{FOLDER}/forebay/{name}.py": source / f"{name}.py" for name in names},
     }
 
 
@@ -165,6 +164,17 @@ def _await(cloud: Any, job: str) -> None:
             note(event["text"])
         if kind == "end":
             raise RunFailed(f"The job {event['phase']}.", asked=job, found=event["reason"], hint=f"forebay logs {job}")
+
+
+def _part(cloud: Any, job: str, *, ends_it: bool) -> None:
+    """See to what becomes of the job, and say it."""
+    try:
+        if ends_it:
+            _end(cloud, job)
+        elif not cloud.job(job)["ended_at_ns"]:
+            note(f"the job goes on, and its cards are held: forebay shell {job} connects again, forebay cancel {job} ends it")
+    except ForebayError as error:
+        note(f"{error.text} So the job may go on until its idle time is over; forebay cancel {job} ends it")
 
 
 def _end(cloud: Any, job: str) -> None:
@@ -251,59 +261,12 @@ def _shell(cloud: Any, job: str, command: list[str], *, ends_it: bool) -> int:
                     break
     finally:
         visit.leave(quit=ends_it)
-    return _told(visit)
+    return terminal.told(visit, note)
 
 
 def _wake(wake: int) -> None:
     with contextlib.suppress(OSError):
         os.write(wake, b"!")
-
-
-def _told(visit: Any) -> int:
-    """The exit code of a visit, after saying why it ended where that isn't plain."""
-    parting = visit.wait()
-    if parting.why:
-        note(parting.why)
-    return parting.code if parting.code is not None else (0 if parting.why == "you left" else RunFailed.exit_code)
-
-
-# Jupyter.
-
-
-def _jupyter(cloud: Any, job: str, port: int | None, *, ends_it: bool) -> int:
-    from forebay import visitor
-
-    ready: dict[str, Any] = {}
-    changed = threading.Event()
-
-    def hear(kind: bytes, body: bytes) -> None:
-        ready.update(terminal.about(kind, body))
-        changed.set()
-
-    visit = visitor.Visit(cloud, job, {"what": "jupyter", "last": ends_it}, hear, notice=note, over=changed.set)
-    try:
-        note("Jupyter is being started")
-        changed.wait()
-        if ready:
-            with _listen(port) as listening:
-                here = listening.getsockname()[1]
-                out.console.print(f"http://127.0.0.1:{here}/{ready['page']}?token={ready['token']}", soft_wrap=True)
-                note(f"{ready['program']} runs; Ctrl-C leaves" + (" and ends the job" if ends_it else ""))
-                visitor.forward(cloud, job, listening, int(ready["port"]), lambda: visit.is_over)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        visit.leave(quit=ends_it)
-    return _told(visit)
-
-
-def _listen(port: int | None) -> Any:
-    import socket
-
-    for wanted in [port] if port is not None else [8888, 0]:
-        with contextlib.suppress(OSError):
-            return socket.create_server(("127.0.0.1", wanted))
-    raise Conflict(f"Port {port} can't be opened on this machine.", asked=f"--port {port}", hint="another --port, or none")
 
 
 @contextlib.contextmanager

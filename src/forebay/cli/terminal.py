@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from forebay import visitor
+from forebay.errors import RunFailed
 
 _CHUNK = 1 << 14
 
@@ -113,3 +114,12 @@ def about(kind: bytes, body: bytes) -> dict[str, Any]:
     """What the door says of a Jupyter that is ready."""
     found: dict[str, Any] = json.loads(body) if kind == visitor.READY else {}
     return found
+
+
+def told(visit: visitor.Visit, note: Callable[[str], None]) -> int:
+    """The exit code of a visit, after saying why it ended where that isn't plain."""
+    parting = visit.wait()
+    assert parting is not None
+    if parting.why:
+        note(parting.why)
+    return parting.code if parting.code is not None else (0 if parting.why == "you left" else RunFailed.exit_code)

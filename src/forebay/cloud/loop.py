@@ -66,8 +66,10 @@ class _Ask:
 class Loop:
     """The one writer of the state. `tell` is its only door."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, away_s: float = AWAY_S) -> None:
+        """`away_s`: after how long without a word a centre is taken for away."""
         self.journal = journal
+        self._away_s = away_s
         self.state = journal.load()
         self.clock = Clock(self.state.t.last_at_ns)
         if self.clock.behind_ns:
@@ -149,7 +151,7 @@ class Loop:
 
     def _silent(self) -> list[str]:
         """The centres of which nothing was heard for too long, and that aren't known to be away."""
-        before = time.monotonic() - AWAY_S
+        before = time.monotonic() - self._away_s
         return [
             centre.name
             for centre in self.state.t.centres.values()

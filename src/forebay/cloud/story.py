@@ -28,7 +28,7 @@ def tell(event: e.Event, state: State) -> str:
                 f"({event.free_cards} {event.allocation.chip} were free, {queue}){_forecast(event.outlooks)}"
             )
         case e.Queued():
-            return f"waits in the queue of its centre: {event.reason}"
+            return f"waits in its centre's own queue: {event.reason.removeprefix('waiting in the centre: ')}"
         case e.Admitted(run=run):
             waited = event.at_ns - state.t.runs[run].launched_at_ns
             return f"its centre's queue let it start, {show_seconds(waited / NS_PER_S)} after it was handed over"
@@ -101,8 +101,6 @@ def _bound(bound: Mapping[str, Sequence[int]]) -> str:
 
 def _check(check: e.CheckSeen) -> str:
     when = "before it started" if check.when == "before" else "after it failed"
-    if check.skipped:
-        return f"the cards of {check.node} were not checked {when}: {check.skipped}"
     if not check.bad:
         return f"the cards of {check.node} were checked {when}: well ({show_seconds(check.took_s)})"
     wrong = "; ".join(f"card {card}: {what}" for card, what in sorted(check.bad.items()))

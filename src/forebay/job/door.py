@@ -13,7 +13,6 @@ Limits: standard library and Python 3.9. A silent computation counts as idle. Ot
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -26,133 +25,16 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # as in job/__main__.py
 
-from forebay.job import rooms, talk
-from forebay.job.rooms import End
-from forebay.job.talk import Reader, Talk
+from forebay.job import talk
+from forebay.job.conversation import Conversation
+from forebay.job.jupyter import Jupyter, Visit
+from forebay.job.rooms import End, Port, Program, show_seconds
+from forebay.job.talk import Reader
 
-HUNGRY = 1 << 16  # an end that has more than this before it is given no more
 TOLD_S = 60.0  # for a visitor whose link is broken to hear how the shell ended that was all of the job
 LAST_WORDS_S = 2.0  # for telling visitors why the door closes
-MET_S = 60.0
+MET_S = 60.0  # for a rank on another machine to find the first one
 NOTICED_S = 10.0  # at least this often it looks around, though nobody woke it
-
-
-class Conversation:
-    """One visitor's talk with one end, over whichever connection there is now."""
-
-    def __init__(self, name: str) -> None:
-        self.talk = Talk(name)
-        self.end: End | None = None
-        self.line: socket.socket | None = None
-        self.reader = Reader()
-        self.out = b""
-        self.over = False  # the end is, and the visitor may not know yet
-        self.over_s = 0.0
-        self.last = False  # when it is over, so is the job
-
-    def come_in(self, line: socket.socket, reader: Reader, greeting: bytes) -> None:
-        """The visitor is here, for the first time or again."""
-        self.break_off()
-        self.line, self.reader, self.out = line, reader, b""
-        self.talk.connected()
-        self.talk.hear(talk.HELLO, greeting)
-
-    def break_off(self) -> None:
-        if self.line is not None:
-            self.line.close()
-        self.line = None
-
-    def finish(self, code: int | None, why: str = "") -> None:
-        if not self.over:
-            self.over, self.over_s = True, time.monotonic()
-            self.talk.tell(talk.EXIT, code=code, why=why)
-        if self.end is not None:
-            self.end.close()
-        self.end = None
-
-    def wants(self) -> dict[int, int]:
-        """Which descriptors it waits for, and for what."""
-        found: dict[int, int] = {}
-        if self.line is not None:
-            hungry = self.end is None or len(self.end.inbox) < HUNGRY
-            events = (select.POLLIN if hungry else 0) | (select.POLLOUT if self.out or self.talk.talkative else 0)
-            found[self.line.fileno()] = events
-        if self.end is not None:
-            for descriptor in self.end.outs if self.talk.room else ():
-                found[descriptor] = select.POLLIN
-            if self.end.inbox and self.end.into is not None:
-                found[self.end.into] = found.get(self.end.into, 0) | select.POLLOUT
-        return {descriptor: events for descriptor, events in found.items() if events}
-
-    def move(self) -> tuple[int, list[tuple[bytes, bytes]]]:
-        """Carry what can be carried now. Returns how many bytes of content passed, and the frames that are not content."""
-        passed, heard = 0, self._listen()
-        rest = []
-        for kind, body in heard:
-            if self.end is not None and kind in (talk.DATA, talk.END, talk.SIZE):
-                self.end.take_in(kind, body)
-                passed += len(body)
-            else:
-                rest.append((kind, body))
-        if self.end is not None:
-            passed += self._give_out()
-        self._speak()
-        return passed, rest
-
-    def _listen(self) -> list[tuple[bytes, bytes]]:
-        if self.line is None or (self.end is not None and len(self.end.inbox) >= HUNGRY):
-            return []
-        try:
-            chunk = self.line.recv(HUNGRY)
-            if not chunk:
-                raise ConnectionResetError
-            return [(kind, body) for kind, body in self.reader.feed(chunk) if self.talk.hear(kind, body)]
-        except BlockingIOError:
-            return []
-        except (OSError, ValueError):
-            self.break_off()
-            return []
-
-    def _give_out(self) -> int:
-        """What the end has printed, to the visitor; and its end, when there is nothing more."""
-        end = self.end
-        assert end is not None
-        passed, ended, drained = 0, end.ended(), True
-        end.digest()
-        for descriptor, kind in list(end.outs.items()):
-            while drained:
-                if not self.talk.room:
-                    drained = False
-                    break
-                try:
-                    chunk = os.read(descriptor, talk.LARGEST)
-                except BlockingIOError:
-                    break
-                except OSError:  # a terminal whose program has gone
-                    chunk = b""
-                if not chunk:
-                    end.ran_dry(descriptor)
-                    if kind == talk.DATA:
-                        self.talk.say(talk.END)
-                    break
-                passed += len(chunk)
-                self.talk.say(kind, chunk)
-        news = end.news()
-        if news is not None:
-            self.talk.tell(talk.READY, **news)
-        if ended is not None and drained:
-            self.finish(*ended)
-        return passed
-
-    def _speak(self) -> None:
-        while self.line is not None and (self.out or self.talk.talkative):
-            self.out = self.out or self.talk.take()
-            try:
-                self.out = self.out[self.line.send(self.out) :]
-            except BlockingIOError:
-                return
-            except OSError:
-                self.break_off()
 
 
 class Door:
@@ -161,7 +43,7 @@ class Door:
         self.conversations: dict[str, Conversation] = {}
         self.callers: dict[socket.socket, Reader] = {}  # who hasn't greeted yet; the other ranks never do
         self.listening = [_listen_in(folder), *_listen_for_other_groups()]
-        self.jupyter = rooms.Jupyter(folder)
+        self.jupyter = Jupyter(folder)
         self.last_s = time.monotonic()  # when a byte last passed
         self.closing = ""  # why it closes
         self.asked = False  # by SIGTERM
@@ -180,7 +62,7 @@ class Door:
         while not self.closing:
             self._turn()
             if self.idle_s and time.monotonic() - self.last_s >= self.idle_s:
-                self.closing = f"not a byte in either direction for {rooms.show_seconds(self.idle_s)}"
+                self.closing = f"not a byte in either direction for {show_seconds(self.idle_s)}"
         say(f"the door closes: {self.closing}")
         for conversation in self.conversations.values():
             conversation.finish(143 if self.asked else 0, self.closing)
@@ -224,7 +106,7 @@ class Door:
             if not frames:
                 return
             kind, body = frames[0]
-            greeting = json.loads(body)
+            greeting = talk.read(body)
             name, heard = str(greeting["conversation"]), int(greeting["heard"])
             if kind != talk.HELLO:
                 raise ValueError("no greeting")
@@ -248,8 +130,12 @@ class Door:
             conversation.break_off()
             return
         for kind, body in frames[1:]:
-            if conversation.talk.hear(kind, body):
-                self._heed(conversation, kind, body)
+            try:
+                if conversation.talk.hear(kind, body):
+                    self._heed(conversation, kind, body)
+            except ValueError:
+                conversation.break_off()
+                return
 
     def _attend(self, conversation: Conversation) -> None:
         passed, frames = conversation.move()
@@ -268,10 +154,11 @@ class Door:
         self.last_s = time.monotonic()
         if kind == talk.OPEN and conversation.end is None and not conversation.over:
             try:
-                conversation.last = bool(json.loads(body).get("last"))
-                conversation.end = rooms.open_end(json.loads(body), self.jupyter)
+                asked = talk.read(body)
+                conversation.last = bool(asked.get("last"))
+                conversation.end = open_end(asked, self.jupyter)
                 say(f"somebody came in: {conversation.end.name}")
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, TypeError, KeyError) as error:
                 conversation.finish(127, f"it could not be started: {error}")
         elif kind == talk.QUIT:
             self.closing = self.closing or "its visitor left"
@@ -280,7 +167,18 @@ class Door:
             self.conversations.pop(conversation.talk.conversation, None)
             conversation.break_off()
         elif conversation.end is not None:
-            conversation.end.take_in(kind, body)
+            conversation.give(kind, body)
+
+
+def open_end(asked: dict[str, Any], jupyter: Jupyter) -> End:
+    """What a visitor asked for. OSError or ValueError when it can't be had."""
+    if asked["what"] == "shell":
+        return Program(asked)
+    if asked["what"] == "port":
+        return Port(int(asked["port"]))
+    if asked["what"] == "jupyter":
+        return Visit(jupyter)
+    raise ValueError(f"this door knows no {asked['what']}")
 
 
 def say(text: str) -> None:

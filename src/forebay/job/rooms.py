@@ -1,4 +1,4 @@
-"""What lies behind the door of a run: a program with a terminal or pipes, a port of the machine, or Jupyter.
+"""What lies behind the door of a run: a program with a terminal or pipes, or a port of the machine.
 
 Asked:  what does a conversation reach, and when is it over?
 Answer: an End. The door gives it what the visitor sends, reads the descriptors in `outs`, and asks whether it has ended.
@@ -10,18 +10,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import importlib.util
-import json
 import os
 import pty
 import re
-import secrets
 import shutil
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import termios
 from pathlib import Path
 from typing import Any
@@ -33,10 +29,8 @@ _OF_A_RANK = re.compile(
     r"TORCHELASTIC_.*|TORCH_NCCL_ASYNC.*|MASTER_(ADDR|PORT)|(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|ROLE_RANK"
 )
 _OPENING = r"""PS1='[\[\e[1m\]{job}\[\e[0m\]] \w \$ '
-[ -f ~/.bashrc ] && . ~/.bashrc
+if [ -f ~/.bashrc ]; then . ~/.bashrc; fi
 """
-# The first of these that the environment has is started: the module, and the page on which it opens.
-JUPYTERS = (("jupyterlab", "lab"), ("notebook", "tree"), ("jupyter_server", "api/status"))
 
 
 class End:
@@ -56,7 +50,7 @@ class End:
         elif kind == talk.END:
             self._no_more = True
         elif kind == talk.SIZE:
-            self.resize(json.loads(body))
+            self.resize(talk.read(body))
         self.digest()
 
     def digest(self) -> None:
@@ -195,97 +189,6 @@ class Port(End):
         self.into, self.outs = None, {}
 
 
-class Jupyter:
-    """The Jupyter of this run: started when it is first asked for, and only once."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "jupyter"
-        self.about: dict[str, Any] = {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._answers = False
-
-    @property
-    def starting(self) -> bool:
-        return self._process is not None and not self._answers and self._process.poll() is None
-
-    def start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
-        found = next(((module, page) for module, page in JUPYTERS if importlib.util.find_spec(module)), None)
-        if found is None:
-            raise ValueError(
-                "there is no Jupyter in this environment; add `jupyterlab` to your requirements.txt and give it with "
-                "`forebay shell --jupyter --code FOLDER --requirements requirements.txt`"
-            )
-        self.about = {"program": found[0], "page": found[1], "port": _free_port(), "token": secrets.token_hex(24)}
-        self._answers = False
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        env = environment("dumb")
-        env.update(JUPYTER_TOKEN=self.about["token"], JUPYTER_RUNTIME_DIR=str(self.folder))  # `ps` shows arguments to everybody
-        options = [f"--ServerApp.port={self.about['port']}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1"]
-        options += ["--no-browser"] + (["--allow-root"] if os.geteuid() == 0 else [])
-        with (self.folder / "jupyter.log").open("ab") as told:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", found[0], *options],
-                stdin=subprocess.DEVNULL,
-                stdout=told,
-                stderr=told,
-                start_new_session=True,
-                env=env,
-            )
-
-    def answers(self) -> bool:
-        """Whether it listens by now."""
-        if not self._answers and self._process is not None and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.about["port"]), timeout=1):
-                self._answers = True
-        return self._answers
-
-    def death(self) -> str | None:
-        """Why it is gone, if it is."""
-        if self._process is None or self._process.poll() is None:
-            return None
-        lines = (self.folder / "jupyter.log").read_text(errors="replace").strip().splitlines()[-3:]
-        return f"{self.about['program']} ended with exit code {self._process.returncode}: {' '.join(lines)}"
-
-    def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-
-
-class Visit(End):
-    """A visitor who came for Jupyter: is told where it listens, and hears of its end."""
-
-    name = "Jupyter"
-
-    def __init__(self, jupyter: Jupyter) -> None:
-        super().__init__()
-        self._jupyter = jupyter
-        self._told = False
-        jupyter.start()
-
-    def news(self) -> dict[str, Any] | None:
-        if self._told or not self._jupyter.answers():
-            return None
-        self._told = True
-        return self._jupyter.about
-
-    def ended(self) -> tuple[int | None, str] | None:
-        death = self._jupyter.death()
-        return None if death is None else (1, death)
-
-
-def open_end(asked: dict[str, Any], jupyter: Jupyter) -> End:
-    """What a visitor asked for. OSError or ValueError when it can't be had."""
-    if asked["what"] == "shell":
-        return Program(asked)
-    if asked["what"] == "port":
-        return Port(int(asked["port"]))
-    if asked["what"] == "jupyter":
-        return Visit(jupyter)
-    raise ValueError(f"this door knows no {asked['what']}")
-
-
 def environment(term: str) -> dict[str, str]:
     """The variables of a program that a visitor starts: those of the run, but for what makes a process one of its ranks."""
     env = {name: value for name, value in os.environ.items() if not _OF_A_RANK.fullmatch(name)}
@@ -330,9 +233,3 @@ def _set_size(terminal: int, size: dict[str, Any]) -> None:
     except OSError as error:
         if error.errno not in (errno.EIO, errno.ENOTTY):
             raise
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

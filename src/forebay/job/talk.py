@@ -46,6 +46,14 @@ def told(kind: bytes, **body: Any) -> bytes:
     return frame(kind, json.dumps(body).encode())
 
 
+def read(body: bytes) -> dict[str, Any]:
+    """The JSON of a body. ValueError when it is none, or no table."""
+    found = json.loads(body)
+    if not isinstance(found, dict):
+        raise ValueError("that is no table")
+    return found
+
+
 class Reader:
     """Bytes as they come, to whole frames."""
 
@@ -113,18 +121,18 @@ class Talk:
 
     def hear(self, kind: bytes, body: bytes) -> bool:
         """Take a frame in. True when it is one for whoever uses this conversation: a counted one, or a greeting which says
-        that the other end knows it no more.
+        that the other end knows it no more. ValueError for what makes no sense.
         """
         if kind == HELLO:
-            greeting = json.loads(body)
+            greeting = read(body)
             if greeting.get("over"):
                 return True
-            self._thanked(int(greeting["heard"]))
+            self._thanked(int(greeting.get("heard", 0)))
             self._sent = self._dropped
             self._greeted = True
             return False
         if kind == ACK:
-            self._thanked(_COUNT.unpack(body)[0])
+            self._thanked(int.from_bytes(body, "big"))
             return False
         self.heard += 1
         self._unthanked += len(body) + _HEAD.size

@@ -91,7 +91,7 @@ def open_engine(home: Path, site: Site, way: str, told: Settings, **settings: An
         transport: Any = Commands(conf=str(site.conf), timeout_s=15)
     else:
         transport = Rest(site.rest, user="root", tokens=Tokens(home, variables), variables=variables, timeout_s=20)
-    quick = {"jobs_s": 0.3, "machines_s": 1.0, "rest_s": 1.0}
+    quick = {"pauses_s": (0.3, 1.0, 1.0)}
     return Slurm(home, told, transport, variables=variables, shim=SHIM, **{**quick, **settings})
 
 
@@ -117,7 +117,7 @@ class joined:
     def __init__(self, site: Site, way: str = "commands", **told: Any) -> None:
         self.site, self.way = site, way
         slurm = SlurmSettings(gres=GRES, **told.pop("slurm", {}))
-        self.told = Settings(engine="slurm", base={"*": sys.executable}, slurm=slurm, **told)
+        self.told = Settings(engine="slurm", slurm=slurm, **{"base": {"*": sys.executable}, **told})
 
     def __enter__(self) -> SlurmCentre:
         self.made = SlurmCentre(Path(tempfile.mkdtemp(prefix="forebay-centre-")), self.site, self.way, self.told)

@@ -71,9 +71,11 @@ class Carrier:
         self.spec = codec.decode(Spec, files.read_json(layout.spec(run_dir)), strict=False)
         self.parts = [Part() for _ in self.spec.shares]
         self.placed = False  # it holds what it asked Ray for
-        self.own = False  # the nodes don't see our folder
+        self.own = bool(world.told.ray.node_home)  # the nodes have folders of their own
         self._wish: Any = None
-        self._kept: Seen | None = None  # the first share, as it was when its output was last brought
+        last = files.read_json(run_dir / "seen.json")
+        # The first share, as it was when its output was last brought here.
+        self._kept = Seen(name=self.spec.name, phase=Phase.PREPARING) if last is None else codec.decode(Seen, last, strict=False)
         self._brought = ""
         self._told: Seen | None = None
         self._bringing: asyncio.Task[None] | None = None
@@ -180,7 +182,6 @@ class Carrier:
         files.write_text(probe, nonce, mode=0o644)
         home = self.world.told.ray.node_home or str(self.world.home)
         await self._each(lambda number, part: self._greet(number, part, home, str(probe), nonce))
-        self.own = bool(self.world.told.ray.node_home)
 
     async def _greet(self, number: int, part: Part, home: str, probe: str, nonce: str) -> None:
         told = await self._ask(number, "hello", home, probe, nonce, self.world.sources.sha256)
@@ -196,6 +197,7 @@ class Carrier:
                 "Name a folder of the nodes in centre.toml: node_home, under [ray].",
             )
         part.hello = told
+        self._bound(number)
 
     # Shares.
 
@@ -293,8 +295,6 @@ class Carrier:
 
     def _bring_soon(self, seen: Seen) -> None:
         """Bring the output here when there is a new checkpoint. Until it is here, it isn't spoken of: its node may die."""
-        if self._kept is None:
-            self._kept = seen
         if seen.checkpoint_at_ns > self._kept.checkpoint_at_ns and self._bringing is None:
             self._bringing = asyncio.ensure_future(self._bring_calmly(seen))
 
@@ -475,8 +475,7 @@ class Carrier:
     def _combined(self) -> Seen:
         shares = [part.seen for part in self.parts]
         if self.own and shares[0] is not None:  # of its output only what is here
-            kept = self._kept or Seen(name=self.spec.name, phase=Phase.PREPARING)
-            shares[0] = replace(shares[0], artefacts=kept.artefacts, checkpoint_at_ns=kept.checkpoint_at_ns)
+            shares[0] = replace(shares[0], artefacts=self._kept.artefacts, checkpoint_at_ns=self._kept.checkpoint_at_ns)
         bound = {share.node: self._bound(n) for n, share in enumerate(self.spec.shares) if self.parts[n].hello is not None}
         return replace(gang.combine(self.spec.name, shares), name=self.spec.name, bound=bound)
 

@@ -89,6 +89,11 @@ def waits(job: Job) -> bool:
     return job.state in WAITING
 
 
+def only_waits(job: Job) -> bool:
+    """Whether it waits, and has no cards."""
+    return waits(job) and not holds(job)
+
+
 def holds(job: Job) -> bool:
     """Whether it has cards. A job that is being configured has them too."""
     return job.state in HOLDING or job.state == "CONFIGURING"

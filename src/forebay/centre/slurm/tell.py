@@ -17,7 +17,7 @@ from forebay.centre.slurm.facts import Gres, Job, Machine, Partition
 SQUEUE = "JobID:|,Name:|,State:|,Reason:|,NodeList:|,RestartCnt:|,StartTime:|,EndTime:|"
 SACCT = "JobIDRaw,JobName,State,NodeList,Restarts,Start,End"
 _WORD = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=")
-_GRES = re.compile(r"([A-Za-z_][\w.-]*)(?::([A-Za-z_][\w.-]*|\d+[A-Za-z_][\w.-]*))?:(\d+)([KMG]?)(?:\(([^)]*)\))?")
+_COUNT = re.compile(r"(\d+)([KMG]?)")
 _GIVEN = re.compile(r"([A-Za-z_][\w.-]*)(?::([\w.-]*[A-Za-z_][\w.-]*))?(?::\d+)?\(([^)]*)\)")
 _NOTHING = frozenset({"(null)", "N/A", "None", "none", ""})
 
@@ -32,10 +32,12 @@ def words(line: str) -> dict[str, str]:
 def gres(text: str) -> tuple[Gres, ...]:
     """ "gpu:h100:8(S:0-1),npu:4" and GresUsed's "gpu:h100:3(IDX:0-2)" alike; kinds of which there are none are left out."""
     found: dict[tuple[str, str], int] = {}
-    for name, model, count, unit, _ in _GRES.findall(text):
-        number = int(count) * {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}[unit]
-        if number:
-            found[name, model] = found.get((name, model), 0) + number
+    for part in re.split(r",(?![^()]*\))", "" if text in _NOTHING else text):
+        name, *model, last = part.partition("(")[0].split(":") if ":" in part else (part, "")
+        count = _COUNT.fullmatch(last)
+        if count is not None and (number := int(count[1]) * {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}[count[2]]):
+            key = (name, ":".join(model))
+            found[key] = found.get(key, 0) + number
     return tuple(Gres(name=name, model=model, count=count) for (name, model), count in found.items())
 
 

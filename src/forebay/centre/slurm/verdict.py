@@ -32,7 +32,6 @@ class Marks:
     requeued: bool = False  # Slurm started its job, or was about to start it, a second time
     limit: bool = False  # the site's time limit ended it
     gone: bool = False  # slurmctld answers, and doesn't know the job any more
-    submitted: bool = True
     problem: str = ""  # why it isn't submitted yet
     down: tuple[str, ...] = ()  # its nodes that Slurm calls down
     now_ns: int = 0
@@ -65,7 +64,7 @@ def _before(name: str, job: Job | None, marks: Marks) -> Seen:
     """No supervisor has spoken."""
     if job is None:
         return Seen(name=name, phase=Phase.QUEUED, reason=marks.problem or "it is being handed to Slurm")
-    if facts.waits(job) and not facts.holds(job):
+    if facts.only_waits(job):
         return Seen(name=name, phase=Phase.QUEUED, reason=f"waiting in the centre: {job.reason or job.state.capitalize()}")
     return Seen(name=name, phase=Phase.PREPARING, started_at_ns=int((job.started_at_s or 0) * NS_PER_S))
 

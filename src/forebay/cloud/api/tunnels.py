@@ -18,8 +18,9 @@ from forebay.cloud.api.agents import Centre
 from forebay.cloud.api.desk import At, By, Desk, body_of
 from forebay.cloud.core.job import Phase
 from forebay.cloud.loop import Body
-from forebay.cloud.tunnels import LARGEST, Stream, Tunnel
+from forebay.cloud.tunnels import Stream, Tunnel
 from forebay.errors import Conflict, Refused, Unavailable
+from forebay.units import MIB
 
 visitors = APIRouter(prefix="/api/v1", tags=["tunnels"])
 carriers = APIRouter(prefix="/api/v1/agent/tunnels", tags=["centres"])
@@ -97,5 +98,5 @@ async def _read(desk: Desk, tunnel: Tunnel, stream: Stream, offset: int, wait_s:
 
 
 async def _write(desk: Desk, tunnel: Tunnel, stream: Stream, offset: int, request: Request, wait_s: float) -> dict[str, Any]:
-    body = await body_of(request, LARGEST, "one request to a tunnel")
+    body = await body_of(request, MIB, "one request to a tunnel")
     return {"end": await desk.tunnels.write(tunnel, stream, offset, body, wait_s), "closed": tunnel.closed}

@@ -202,7 +202,7 @@ def _give_up(state: State, run: str, now_ns: int) -> list[e.Event]:
 def _overdue(state: State, now_ns: int) -> list[e.Event]:
     """Stop the runs whose time limit has passed. The limit counts from the first line of the script, not from the queue."""
     decisions = []
-    for run_id in list(state.live):
+    for run_id in list(state.limited):
         run = state.t.runs[run_id]
         job = state.t.jobs[run.job].job
         if run.stop or job.time_limit_s is None or not run.running_at_ns:
