@@ -227,7 +227,7 @@ class Carrier:
         if not part.hello["sources"]:
             await self._ask(number, "unpack", folder, sources.sha256, sources.body)
         spec, told = codec.encode(self.spec), codec.encode(self.world.told)
-        await self._ask(number, "enter", folder, sources.sha256, spec, number, told, self.own)
+        await self._ask(number, "enter", folder, sources.sha256, spec, number, told, self.own, self.world.shim)
 
     async def _begin_one(self, number: int, part: Part) -> None:
         assert part.hello is not None

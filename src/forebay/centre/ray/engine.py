@@ -43,10 +43,12 @@ DIAL_S = 10.0
 class Ray:
     """The nodes of a Ray cluster, as an Engine (`spec.py`)."""
 
-    def __init__(self, path: Path, told: Settings) -> None:
-        """Takes up what an earlier engine over the same folder left."""
+    def __init__(self, path: Path, told: Settings, *, shim: Path | None = None) -> None:
+        """`shim`: where this machine has the carrier of CUDA's words; the nodes use it if they see it. Takes up what an earlier
+        engine over the same folder left.
+        """
         self._told = told
-        self._home = Home(path, base=dict(told.base), trust_all=told.trust_all)
+        self._home = Home(path, base=dict(told.base), trust_all=told.trust_all, shim=shim)
         home.lay_out(self._home.path)
         (self._home.path / "ray").mkdir(exist_ok=True, mode=0o700)
         self._tag = _tag(self._home.path, told.name)
@@ -256,7 +258,8 @@ class Ray:
             )
         self._hand, self._heard_s = hand, time.monotonic()
         threading.Thread(target=self._listen, args=(hand,), daemon=True).start()
-        self._tell({"home": str(self._home.path), "told": codec.encode(self._told), "tag": self._tag})
+        told = codec.encode(self._told)
+        self._tell({"home": str(self._home.path), "told": told, "tag": self._tag, "shim": self._home.shim})
 
     def _let_go(self) -> None:
         hand, self._hand = self._hand, None

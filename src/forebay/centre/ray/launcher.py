@@ -59,13 +59,13 @@ class Launcher:
         """Our sources, into a folder named after their hash."""
         await asyncio.to_thread(_unpack, _sources(home, sources), body)
 
-    async def enter(self, home: str, sources: str, spec: Any, number: int, told: Any, own: bool) -> None:
-        """Load the sources, and be this share. `own`: the folder is this node's own."""
+    async def enter(self, home: str, sources: str, spec: Any, number: int, told: Any, own: bool, shim: str) -> None:
+        """Load the sources, and be this share; `share.py` says what it is told."""
         if self._share is None:
             sys.path.insert(0, _sources(home, sources))
             from forebay.centre.ray.share import Share
 
-            self._share = await asyncio.to_thread(Share, home, spec, number, told, own)
+            self._share = await asyncio.to_thread(Share, home, spec, number, told, own, shim)
 
     async def call(self, word: str, *arguments: Any) -> Any:
         """Have the share do something that takes a while."""
