@@ -4,7 +4,7 @@ Asked:  how does a run start on a cluster that is slow, away or new, without the
 Answer: a run's spec and the wish to stop it lie in the centre's folder. A process of its own, the hand (`hand.py`), carries them
         out and writes down what it sees; we read that. The hand is started when something is wanted and let go when nothing has
         gone on for a minute. At rest the nodes are watched through the dashboard's HTTP API, where `centre.toml` names it.
-Limits: without a dashboard the hand stays, with about 150 MB. The agent's machine is one of the cluster's.
+Limits: without a dashboard the hand stays, with about 100 MB. The agent's machine is one of the cluster's.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Ray:
         if known is None or known[0] != stamp:
             seen = codec.decode(Seen, files.read_json(run_dir / "seen.json"), strict=False)
             self._seen[run_dir.name] = known = (stamp, seen)
-            if seen.phase is Phase.ENDED and hasattr(self, "_live"):
+            if seen.phase is Phase.ENDED:
                 self._live.pop(run_dir.name, None)
         return known[1]
 
