@@ -18,7 +18,7 @@ import heapq
 
 from forebay.cloud.core import events as e
 from forebay.cloud.core.choose import Choice, choose
-from forebay.cloud.core.job import Job, Phase, Standing
+from forebay.cloud.core.job import Job, Phase, Run, Standing
 from forebay.cloud.core.state import State, lane_of
 from forebay.units import NS_PER_S, show_seconds
 
