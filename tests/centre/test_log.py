@@ -74,3 +74,30 @@ def test_a_very_long_line_is_split_between_characters() -> None:
     pieces = splitter.feed(text.encode()) + splitter.flush()
     assert "".join(pieces) == text
     assert all(len(piece.encode()) <= log.LINE_BYTES for piece in pieces)
+
+
+def test_a_copy_has_the_same_bytes_at_the_same_offsets_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "FILE_BYTES", 400)
+    monkeypatch.setattr(log, "FILES", 3)
+    there, here = tmp_path / "there", tmp_path / "here"
+    writer, copy = log.Writer(there), log.Copy(here)
+    for number in range(40):
+        writer.write([line(f"n{number}")])
+        if number % 10 == 9:
+            copy = log.Copy(here)  # another process
+            while (part := log.read(there, copy.end, 150)).body:
+                copy.add(copy.end + part.gap, part.body)
+    assert copy.end == sum(len(part) for part in _rest(there, 0)) + log.read(there, 0).gap
+    assert b"".join(_rest(here, copy.end - 150)) == b"".join(_rest(there, copy.end - 150))
+    assert texts(b"".join(_rest(here, 0)))[-3:] == ["n37", "n38", "n39"]
+
+
+def _rest(folder: Path, offset: int) -> list[bytes]:
+    """All that can be read from an offset on."""
+    parts = []
+    while (part := log.read(folder, offset)).body:
+        parts.append(part.body)
+        offset = part.next_offset
+    return parts

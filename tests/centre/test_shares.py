@@ -17,7 +17,8 @@ from forebay.centre.gang import combine
 from forebay.centre.home import status
 from forebay.centre.spec import Outcome, Phase, Seen, Share
 
-from .conftest import Centre, until
+from .conftest import Centre, Entries, until
+from .test_environment import wheel
 
 SHARES = (Share(node="here", cards=(0, 1)), Share(node="stand-in", cards=(3,)))
 WHERE = """
@@ -36,7 +37,7 @@ print(int(x), os.environ["MASTER_ADDR"], os.environ["TORCHELASTIC_USE_AGENT_STOR
 class Gang:
     """The shares of one run, each with a supervisor of its own."""
 
-    def __init__(self, centre: Centre, code: str, **fields: object) -> None:
+    def __init__(self, centre: Centre, code: str | Entries, **fields: object) -> None:
         spec = centre.spec(code, shares=SHARES, **fields)
         nodes = tuple(codec.decode(type(node), {**codec.encode(node), "pretend": False}) for node in centre.engine.nodes())
         whole = centre.engine._home.order(spec, nodes)
@@ -98,6 +99,15 @@ def test_ranks_of_all_shares_meet_whoever_comes_first(centre: Centre, gangs: lis
     gang.start(0)
     assert gang.end().outcome is Outcome.SUCCEEDED, gang.lines()
     assert gang.lines() == ["6 127.0.0.1 True"] * 3
+
+
+def test_building_an_environment_opens_no_meeting(centre: Centre, gangs: list[Gang], carried: None) -> None:
+    name, content = wheel("hydro", "1.0", "power = 42")
+    gangs.append(gang := Gang(centre, {"main.py": ADDS, f"w/{name}": content}, requirements="w", checked_s_ago=1.0))
+    for number in (1, 0):
+        gang.start(number)
+    assert gang.end().outcome is Outcome.SUCCEEDED, gang.lines()
+    assert [line for line in gang.lines() if line.startswith("6")] == ["6 127.0.0.1 True"] * 3
 
 
 def test_a_share_that_waits_for_the_others_can_be_stopped(centre: Centre, gangs: list[Gang]) -> None:

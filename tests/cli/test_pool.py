@@ -23,7 +23,7 @@ from forebay.units import NS_PER_S
 
 def node(name: str, **more: Any) -> dict[str, Any]:
     plain = {"name": name, "chip": "h100-sxm", "pretend": False, "count": 8, "free": 8, "ours": 0, "others": 0, "unfit": {},
-             "out": "", "held_by": []}  # fmt: skip
+             "out": "", "held_by": [], "leaf": ""}  # fmt: skip
     return {**plain, **more}
 
 
@@ -62,7 +62,8 @@ def test_a_thousand_nodes_that_are_alike_are_one_line_and_those_that_are_not_hav
         ["h480", "h100-sxm", 8, 6, 2],
     ]
     assert rows[2][8] == "down: no answer" and rows[3][9] == "j1-1, j2-1"
-    assert len(pool_table.node_rows(pool_of(*nodes), each=True)) == 1000
+    each = pool_table.node_rows(pool_of(*nodes), each=True)
+    assert len(each) == 1000 and len(each[0]) == len(pool_table.columns(each=True))
     assert pool_table.node_rows(pool_of(*nodes), only="elsewhere") == []
     assert pool_table.unfit_lines(pool_of(*nodes)) == ["north/h10/3: quarantined: bits flip"]
 
@@ -143,6 +144,7 @@ def test_the_pool_is_shown_with_what_is_drained_and_planned_and_waited_for(foreb
     assert row == ["local", "here", "cpu", "4", "3", "0", "0", "1"]
     assert "new pumps" not in forebay("pool", "maintenance", window["id"], "--lift")
     assert forebay("pool", "undrain", "local/here/3") == "local/here/3 gets runs again\n"
+    assert "switch" in forebay("pool", "--centre", "local", "--nodes")
     assert json.loads(forebay("pool", "--json", "--centre", "local"))["centres"][0]["nodes"][0]["free"] == 4
     assert "There is no such centre." in forebay("pool", "--centre", "nowhere", fails=3)
     assert "When does it end?" in forebay("pool", "maintenance", "local", fails=2)

@@ -44,7 +44,7 @@ def everything(state: State) -> dict[str, Any]:
             for chip, islands in state.rooms.islands.items()
             for key, island in islands.items()
         },
-        "ends": state.ends,
+        "ends": state.ends.by_island,
         "unsent": {centre: list(runs) for centre, runs in state.unsent.items() if runs},
         "bad": state.bad_cards,
         "keys": state.keys_by_hash,

@@ -41,7 +41,7 @@ def open_engine(home: Path, told: Settings, *, nodes: Path | None, shim: Path) -
         case "ray":
             from forebay.centre.ray.engine import Ray
 
-            return Ray(home, told)
+            return Ray(home, told, shim=shim)
         case "slurm":
             from forebay.centre.slurm.engine import open_slurm
 

@@ -281,7 +281,10 @@ class Supervisor:
             **extra,
         }
         single = replace(wanted, places=wanted.places[:1])
-        packet = order.begin(single, start="exec", work=str(folder), argv=argv, python="", env=env, view=view, packages=None)
+        # Port 0: a step has no ranks, and must not open the meeting that the other shares wait for.
+        packet = order.begin(
+            single, start="exec", work=str(folder), argv=argv, python="", env=env, view=view, packages=None, port=0
+        )
         mine = {"say": "rank", "rank": log.ENGINE, "env": {}, "cores": [], "threads": 1, "cards": 1}
         self.captured = []
         self._follow(crew, crew.begin(packet, [mine]))

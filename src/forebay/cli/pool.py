@@ -40,7 +40,7 @@ def pool(
         out.table(pool_table.CENTRE_COLUMNS, pool_table.centre_rows(whole), right=pool_table.CENTRE_NUMBERS)
         out.console.print()
     rows = pool_table.node_rows(whole, only=centre, each=nodes)
-    out.table(pool_table.NODE_COLUMNS, rows, right=pool_table.NODE_NUMBERS)
+    out.table(pool_table.columns(nodes), rows, right=pool_table.NODE_NUMBERS)
     unfit = pool_table.unfit_lines(whole, only=centre)
     more = [f"… and {len(unfit) - MOST_LINES} more cards: --json shows them"] if len(unfit) > MOST_LINES else []
     for line in [*unfit[:MOST_LINES], *more, *pool_table.window_lines(whole)]:

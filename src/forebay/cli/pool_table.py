@@ -48,6 +48,10 @@ def centre_rows(pool: Mapping[str, Any]) -> list[list[object]]:
     ]
 
 
+def columns(each: bool) -> list[str]:
+    return [*NODE_COLUMNS, "switch"] if each else NODE_COLUMNS
+
+
 def node_rows(pool: Mapping[str, Any], *, only: str = "", each: bool = False) -> list[list[object]]:
     """Nodes that are alike in one line, in the order of their first; `each`: every node by itself."""
     rows: list[list[object]] = []
@@ -57,7 +61,7 @@ def node_rows(pool: Mapping[str, Any], *, only: str = "", each: bool = False) ->
         alike: dict[tuple[object, ...], list[Mapping[str, Any]]] = defaultdict(list)
         for node in centre["nodes"]:
             alike[(node["name"],) if each else _kind(node)].append(node)
-        rows += [_row(centre["name"], nodes) for nodes in alike.values()]
+        rows += [[*_row(centre["name"], nodes), *([nodes[0]["leaf"]] if each else [])] for nodes in alike.values()]
     return rows
 
 

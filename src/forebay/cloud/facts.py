@@ -38,7 +38,9 @@ def facts(state: State, now_ns: int, centre: str, seen: Seen) -> list[e.Event]:
 
 
 def _check(run: Run, check: Check, now_ns: int, centre: str) -> e.CheckSeen | None:
-    """The event of a check, unless it is journaled, or is of a node that the run has nothing to do with."""
+    """The event of a check; none when it is journaled, when it couldn't be made and so says nothing, or when it is of a node that
+    the run has nothing to do with.
+    """
     event = e.CheckSeen(
         at_ns=now_ns,
         by=f"centre {centre}",
@@ -49,10 +51,9 @@ def _check(run: Run, check: Check, now_ns: int, centre: str) -> e.CheckSeen | No
         when=check.when,
         took_s=check.took_s,
         bad={card: _line(wrong) for card, wrong in check.bad.items()},
-        skipped=_line(check.skipped),
     )
     ours = check.node in [part.node for part in run.allocation.parts]
-    return event if ours and event.name not in run.checked else None
+    return event if ours and not check.skipped and event.name not in run.checked else None
 
 
 def _ended(run: Run, seen: Seen, now_ns: int, by: str) -> e.Ended:

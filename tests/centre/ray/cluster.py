@@ -35,6 +35,9 @@ FAST_DEATH = {
 }
 
 
+_FAKE_HEAD = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"  # as Ray's fake provider calls it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One node to be: what `ray start` is told of it."""
@@ -48,9 +51,17 @@ class Host:
 class Cluster:
     """A cluster being run. Everything of it ends with `end`."""
 
-    def __init__(self, folder: Path, hosts: tuple[Host, ...], *, system: Mapping[str, int] = FAST_DEATH) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        hosts: tuple[Host, ...],
+        *,
+        system: Mapping[str, int] = FAST_DEATH,
+        grows: Mapping[str, tuple[Mapping[str, float], int]] | None = None,
+    ) -> None:
         """`folder`: short, for sockets lie in it, whose names have 107 bytes at most. Each node finds a disk of its own in the
-        variable NODE_DISK.
+        variable NODE_DISK. `grows`: kinds of nodes that Ray's autoscaler brings, by its fake provider: what one has, and how
+        many there may be.
         """
         self.folder = folder
         self.hosts = {host.name: host for host in hosts}
@@ -58,10 +69,11 @@ class Cluster:
         self.net = f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(250) + 1}"
         self.port, self.dashboard_port = free_port(), free_port()
         self._system = dict(system)
+        self._grows = dict(grows or {})
         self.start_head()
         for name in self.hosts:  # one by one: two that start at once on one machine take the same names for their sockets
             self.start_node(name)
-        self.wait(lambda: len(self.alive()) == len(hosts) + 1, "all nodes to be alive")
+        wait(lambda: len(self.alive()) == len(hosts) + 1, "all nodes to be alive")
 
     @property
     def address(self) -> str:
@@ -88,9 +100,47 @@ class Cluster:
                     *(f"--dashboard-host={self.net}.1", f"--dashboard-port={self.dashboard_port}"),
                     *(f"--ray-client-server-port={free_port()}", f"--temp-dir={self.folder / 'ray'}"),
                     f"--system-config={json.dumps(self._system)}",
+                    *([f"--autoscaling-config={self._autoscaling()}"] if self._grows else []),
                 ],
             )
         )
+
+    def _autoscaling(self) -> Path:
+        """The configuration of an autoscaler whose nodes are processes on this machine."""
+        kinds: dict[str, Any] = {
+            kind: {"resources": dict(has), "node_config": {}, "min_workers": 0, "max_workers": most}
+            for kind, (has, most) in self._grows.items()
+        }
+        kinds["ray.head.default"] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+        nothing: dict[str, list[str]] = {
+            name: []
+            for name in (
+                *("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands"),
+                *(
+                    "head_start_ray_commands",
+                    "worker_start_ray_commands",
+                    "cluster_synced_files",
+                    "rsync_exclude",
+                    "rsync_filter",
+                ),
+            )
+        }
+        path = self.folder / "grows.json"
+        told = {
+            "cluster_name": "grows",
+            "max_workers": sum(most for _, most in self._grows.values()),
+            "upscaling_speed": 1.0,
+            "idle_timeout_minutes": 0.1,
+            "provider": {"type": "fake_multinode", "gcs_address": self.address, "disable_node_updaters": True},
+            "auth": {"ssh_user": "nobody"},
+            "available_node_types": kinds,
+            "head_node_type": "ray.head.default",
+            "file_mounts": {},
+            "docker": {},
+            **nothing,
+        }
+        path.write_text(json.dumps(told))
+        return path
 
     def start_node(self, name: str) -> None:
         self._finish(self._begin(name))
@@ -100,6 +150,13 @@ class Cluster:
         for pid in self._processes(name):
             if b"/raylet/raylet\0" in _read(pid, "cmdline"):
                 os.kill(pid, signal.SIGKILL)
+
+    def stop_grown(self) -> None:
+        """End the nodes that the autoscaler brought, as it would itself: they are asked to go."""
+        for pid in self._processes("head"):
+            words = _read(pid, "cmdline").split(b"\0")
+            if words[0].endswith(b"/raylet/raylet") and f"--node_ip_address={self.net}.1".encode() not in words:
+                os.kill(pid, signal.SIGTERM)
 
     def kill_head(self) -> None:
         """Everything of the head, with all that it knew."""
@@ -115,7 +172,7 @@ class Cluster:
             if name not in self.alive():
                 _kill(lambda name=name: self._processes(name))  # type: ignore[misc]
                 self.start_node(name)
-        self.wait(lambda: set(self.hosts) <= set(self.alive()), "all nodes to be alive")
+        wait(lambda: set(self.hosts) <= set(self.alive()), "all nodes to be alive")
 
     def end(self) -> None:
         _kill(lambda: self._processes(""))
@@ -134,14 +191,6 @@ class Cluster:
             return []
         return [node["node_name"] for node in found if node["state"] == "ALIVE"]
 
-    def wait(self, good: Callable[[], Any], what: str, patience_s: float = START_S) -> Any:
-        until = time.monotonic() + patience_s
-        while not (found := good()):
-            if time.monotonic() > until:
-                raise TimeoutError(f"waited {patience_s:g} s for {what}")
-            time.sleep(0.1)
-        return found
-
     def _begin(self, name: str) -> subprocess.Popen[bytes]:
         host = self.hosts[name]
         told = [
@@ -158,6 +207,8 @@ class Cluster:
         env = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTHON", "FOREBAY_"))}
         env |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_CLUSTER_MARK": f"{self.mark}:{name}", "NODE_DISK": str(self.disk(name))}
         env |= {"PYTHONDONTWRITEBYTECODE": "1", "TERM": "dumb"}
+        if self._grows:
+            env |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _FAKE_HEAD}
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [program, "start", *told, *common], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
@@ -171,9 +222,28 @@ class Cluster:
 
     def _processes(self, name: str) -> set[int]:
         """The living processes of one node, or of all."""
-        mark = f"RAY_CLUSTER_MARK={self.mark}:{name}".encode() + (b"\0" if name else b"")
-        pids = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()} - {os.getpid()}
-        return {pid for pid in pids if mark in _read(pid, "environ")}
+        return _marked(f"{self.mark}:{name}", whole=bool(name))
+
+
+def wait(good: Callable[[], Any], what: str = "it", patience_s: float = START_S) -> Any:
+    """The first true answer."""
+    until = time.monotonic() + patience_s
+    while not (found := good()):
+        if time.monotonic() > until:
+            raise TimeoutError(f"waited {patience_s:g} s for {what}")
+        time.sleep(0.1)
+    return found
+
+
+def kill_marked(mark: str) -> None:
+    """End every process with this mark in its environment."""
+    _kill(lambda: _marked(f"{mark}:"))
+
+
+def _marked(mark: str, *, whole: bool = False) -> set[int]:
+    wanted = f"RAY_CLUSTER_MARK={mark}".encode() + (b"\0" if whole else b"")
+    pids = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()} - {os.getpid()}
+    return {pid for pid in pids if wanted in _read(pid, "environ")}
 
 
 def free_port() -> int:

@@ -51,13 +51,10 @@ class RayCentre(Centre):
         self.cluster = cluster
         self.told = settings(cluster, **told)
         super().__init__(home)
-        if not layout.shim(home).is_symlink():
-            layout.shim(home).rmdir()
-            layout.shim(home).symlink_to(SHIM)
         until(self.engine.nodes)
 
     def open(self, **more: Any) -> Ray:  # type: ignore[override]
-        return Ray(self.home, self.told)
+        return Ray(self.home, self.told, shim=SHIM)
 
     def reopen(self) -> None:
         self.engine.close()

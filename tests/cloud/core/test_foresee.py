@@ -87,10 +87,10 @@ def test_a_free_option_of_unknown_length_is_rather_taken_than_a_busy_one_waited_
 def test_the_clock_of_a_run_starts_again_when_its_ranks_do():
     state = two_chips()
     replay(state, submitted(0, timed("a", (FAST, 1, 100))), e.Started(at_ns=1000 * S, by="x", run="a-1"))
-    ((_, ends),) = state.ends.items()
+    ((_, ends),) = state.ends.by_island.items()
     assert ends == [(1100 * S, "a-1")]
     replay(state, ended(1050, "a-1"))
-    assert state.ends == {}
+    assert state.ends.by_island == {}
 
 
 def test_outlooks_compare_by_their_end_then_by_their_start_then_by_the_menu():

@@ -208,7 +208,7 @@ def indexes(state: State) -> dict[str, Any]:
         },
         "live": (state.live, state.limited),
         "at": {centre: runs for centre, runs in state.live_at.items() if runs},
-        "ends": state.ends,
+        "ends": state.ends.by_island,
         "bad": state.bad_cards,
         "unsent": {centre: set(runs) for centre, runs in state.unsent.items() if runs},
         "centres": (state.centres_by_key, state.centres_by_token),

@@ -27,11 +27,10 @@ from typing import Any
 from forebay import codec
 from forebay.centre import files, gang, layout, log
 from forebay.centre.ray import group, parcels
+from forebay.centre.ray.bring import Output
 from forebay.centre.ray.parcels import Parcel
 from forebay.centre.ray.world import Gone, World
 from forebay.centre.spec import Outcome, Phase, Seen, Spec
-from forebay.data import manifest as manifests
-from forebay.data.store import ChunkStore, unpack_chunks
 from forebay.errors import BadInput, ForebayError, Unavailable
 
 FOLLOW_S = 1.0  # how long a launcher waits for something to say
@@ -39,7 +38,6 @@ SILENT_S = 3.0  # without an answer for so long, the node itself is looked at
 PENDING_S = (0.05, 0.5)  # between two looks at a group that waits: at first, and later
 ASIDE_S = 5.0  # grace for shares whose sibling is lost
 FORGOTTEN_S = 5.0  # after a new cluster was met, until the launchers of the old one have noticed it too
-BRING_S = 20.0  # between two times that an output is brought here
 
 
 class Over(Exception):
@@ -71,18 +69,18 @@ class Carrier:
         self.spec = codec.decode(Spec, files.read_json(layout.spec(run_dir)), strict=False)
         self.parts = [Part() for _ in self.spec.shares]
         self.placed = False  # it holds what it asked Ray for
-        self.own = False  # the nodes don't see our folder
+        self.own = bool(world.told.ray.node_home)  # the nodes have folders of their own
         self._wish: Any = None
-        self._kept: Seen | None = None  # the first share, as it was when its output was last brought
-        self._brought = ""
         self._told: Seen | None = None
-        self._bringing: asyncio.Task[None] | None = None
+        self._output: Output | None = None  # where the nodes don't see our folder
 
     async def carry(self) -> None:
         """To the end, or as far as it is known."""
         last = files.read_json(self.run_dir / "seen.json")
         if last is not None and last["phase"] == Phase.ENDED.value:
             return
+        if self.own:
+            self._output = Output(self.run_dir, self.spec, self.world.centre, self._ask_first, self._tell)
         try:
             await self._place()
             await self._send_launchers()
@@ -180,7 +178,6 @@ class Carrier:
         files.write_text(probe, nonce, mode=0o644)
         home = self.world.told.ray.node_home or str(self.world.home)
         await self._each(lambda number, part: self._greet(number, part, home, str(probe), nonce))
-        self.own = bool(self.world.told.ray.node_home)
 
     async def _greet(self, number: int, part: Part, home: str, probe: str, nonce: str) -> None:
         told = await self._ask(number, "hello", home, probe, nonce, self.world.sources.sha256)
@@ -196,6 +193,7 @@ class Carrier:
                 "Name a folder of the nodes in centre.toml: node_home, under [ray].",
             )
         part.hello = told
+        self._bound(number)
 
     # Shares.
 
@@ -225,7 +223,7 @@ class Carrier:
         if not part.hello["sources"]:
             await self._ask(number, "unpack", folder, sources.sha256, sources.body)
         spec, told = codec.encode(self.spec), codec.encode(self.world.told)
-        await self._ask(number, "enter", folder, sources.sha256, spec, number, told, self.own)
+        await self._ask(number, "enter", folder, sources.sha256, spec, number, told, self.own, self.world.shim)
 
     async def _begin_one(self, number: int, part: Part) -> None:
         assert part.hello is not None
@@ -274,8 +272,8 @@ class Carrier:
             part.seen = codec.decode(Seen, news["seen"], strict=False)
             if copy is not None:
                 self._copy(folder, copy, news)
-                if number == 0:
-                    self._bring_soon(part.seen)
+                if number == 0 and self._output is not None:
+                    self._output.note(part.seen)
             self._tell()
         while copy is not None and (news := await self._ask(number, "follow", known, copy.end, 0.0)) is not None:
             self._copy(folder, copy, news)  # the rest of the log
@@ -288,53 +286,6 @@ class Carrier:
             copy.add(start, body)
         if news["progress"] is not None:
             files.write_json(layout.progress(folder), news["progress"])
-
-    # What a run leaves on a node that doesn't see our folder.
-
-    def _bring_soon(self, seen: Seen) -> None:
-        """Bring the output here when there is a new checkpoint. Until it is here, it isn't spoken of: its node may die."""
-        if self._kept is None:
-            self._kept = seen
-        if seen.checkpoint_at_ns > self._kept.checkpoint_at_ns and self._bringing is None:
-            self._bringing = asyncio.ensure_future(self._bring_calmly(seen))
-            self._bringing.add_done_callback(lambda _: self._tell())
-
-    async def _bring_calmly(self, seen: Seen) -> None:
-        with contextlib.suppress(
-            ForebayError, Over, Gone, OSError
-        ):  # the next try begins with the next checkpoint, or at the end
-            await self._bring(seen)
-        await asyncio.sleep(BRING_S)
-        self._bringing = None
-
-    async def _bring(self, seen: Seen) -> None:
-        text = await self._ask(0, "call", "left")
-        manifest = manifests.from_json(text)
-        store = ChunkStore(self.run_dir / "brought")
-        if manifest.id != self._brought:
-            if missing := store.missing(manifest):
-                await self._ask(0, "call", "send", text, list(missing))
-                while message := await self._ask(0, "call", "give"):
-                    for sha256, content in unpack_chunks(message):
-                        await asyncio.to_thread(store.put, content, sha256)
-            await asyncio.to_thread(parcels.keep, self.world.centre, self.spec, manifest, store)
-            self._brought = manifest.id
-        self._kept = seen
-
-    async def _bring_at_last(self, seen: Seen) -> Seen:
-        """The ranks are gone, so nobody writes any more; a message may still get lost."""
-        problem: Exception = Unavailable("nobody answered")
-        for _ in range(3):
-            try:
-                await self._bring(seen)
-                return seen
-            except Gone as gone:
-                problem = gone
-                break
-            except (ForebayError, OSError) as error:
-                problem = error
-                await asyncio.sleep(1)
-        return replace(seen, reason=f"{seen.reason} What it left on its node could not be brought here: {problem}")
 
     # Ends.
 
@@ -351,6 +302,9 @@ class Carrier:
                 self.world.say_nodes()  # before anybody hears of the run's end, and looks for another place
             self._lose(number, self._why_gone(number, str(gone)))
             raise
+
+    async def _ask_first(self, word: str, *arguments: Any) -> Any:
+        return await self._ask(0, "call", word, *arguments)
 
     async def _each(self, act: Callable[[int, Part], Awaitable[None]]) -> None:
         """Do something with every share that isn't over. A share that is lost takes its siblings with it."""
@@ -422,10 +376,9 @@ class Carrier:
     async def _let_go(self) -> None:
         """Bring the output, and give back to Ray all that the run had. Only then has it ended."""
         first = self.parts[0]
-        if self._bringing is not None:
-            self._bringing.cancel()
-        if self.own and first.launcher is not None and first.seen is not None and first.seen.outcome is not Outcome.LOST:
-            first.seen = await self._bring_at_last(first.seen)
+        begun = self._mark("begun").exists() and first.hello is not None
+        if self._output is not None and begun and first.seen is not None and first.seen.outcome is not Outcome.LOST:
+            first.seen = await self._output.at_last(first.seen)
         for part in self.parts:
             if (
                 part.launcher is not None
@@ -474,9 +427,8 @@ class Carrier:
 
     def _combined(self) -> Seen:
         shares = [part.seen for part in self.parts]
-        if self.own and shares[0] is not None:  # of its output only what is here
-            kept = self._kept or Seen(name=self.spec.name, phase=Phase.PREPARING)
-            shares[0] = replace(shares[0], artefacts=kept.artefacts, checkpoint_at_ns=kept.checkpoint_at_ns)
+        if self._output is not None and shares[0] is not None:
+            shares[0] = self._output.as_kept(shares[0])
         bound = {share.node: self._bound(n) for n, share in enumerate(self.spec.shares) if self.parts[n].hello is not None}
         return replace(gang.combine(self.spec.name, shares), name=self.spec.name, bound=bound)
 

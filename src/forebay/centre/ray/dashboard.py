@@ -20,13 +20,22 @@ TIMEOUT_S = 5.0
 MOST_NODES = 10_000
 
 
-def ask(address: str) -> tuple[Host, ...]:
-    """Raises Unavailable when there is nobody, or somebody else."""
-    try:
-        with httpx.Client(base_url=address.rstrip("/"), timeout=TIMEOUT_S, trust_env=False) as http:
-            nodes = http.get("/api/v0/nodes", params={"detail": "1", "limit": MOST_NODES})
+class Dashboard:
+    """The dashboard at one address."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._http: httpx.Client | None = None  # kept: making one costs more than both requests
+
+    def ask(self) -> tuple[Host, ...]:
+        """Raises Unavailable when there is nobody, or somebody else."""
+        try:
+            if self._http is None:
+                self._http = httpx.Client(base_url=self._address.rstrip("/"), timeout=TIMEOUT_S, trust_env=False)
+            nodes = self._http.get("/api/v0/nodes", params={"detail": "1", "limit": MOST_NODES})
             nodes.raise_for_status()
-            status = http.get("/api/cluster_status")
+            status = self._http.get("/api/cluster_status")
             return view.from_dashboard(nodes.json(), status.json() if status.is_success else {})
-    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unavailable("Ray's dashboard doesn't answer.", asked=address, found=str(error) or type(error).__name__) from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError) as error:
+            found = str(error) or type(error).__name__
+            raise Unavailable("Ray's dashboard doesn't answer.", asked=self._address, found=found) from None

@@ -4,7 +4,7 @@ Asked:  how does a run start on a cluster that is slow, away or new, without the
 Answer: a run's spec and the wish to stop it lie in the centre's folder. A process of its own, the hand (`hand.py`), carries them
         out and writes down what it sees; we read that. The hand is started when something is wanted and let go when nothing has
         gone on for a minute. At rest the nodes are watched through the dashboard's HTTP API, where `centre.toml` names it.
-Limits: without a dashboard the hand stays, with about 150 MB. The agent's machine is one of the cluster's.
+Limits: without a dashboard the hand stays, with about 100 MB. The agent's machine is one of the cluster's.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from typing import Any
 from forebay import codec
 from forebay.centre import files, home, isolation, layout, local
 from forebay.centre.home import Home
-from forebay.centre.ray import dashboard, view
+from forebay.centre.ray import view
+from forebay.centre.ray.dashboard import Dashboard
 from forebay.centre.ray.view import Host, Place
 from forebay.centre.settings import Settings
 from forebay.centre.spec import Handle, Phase, Piece, Progress, Seen, Spec
-from forebay.chips.node import Node, NodeState
+from forebay.chips.node import Condition, Node, NodeState
 from forebay.errors import Conflict, ForebayError, Unavailable
 from forebay.units import MIB
 
@@ -42,10 +43,12 @@ DIAL_S = 10.0
 class Ray:
     """The nodes of a Ray cluster, as an Engine (`spec.py`)."""
 
-    def __init__(self, path: Path, told: Settings) -> None:
-        """Takes up what an earlier engine over the same folder left."""
+    def __init__(self, path: Path, told: Settings, *, shim: Path | None = None) -> None:
+        """`shim`: where this machine has the carrier of CUDA's words; the nodes use it if they see it. Takes up what an earlier
+        engine over the same folder left.
+        """
         self._told = told
-        self._home = Home(path, base=dict(told.base), trust_all=told.trust_all)
+        self._home = Home(path, base=dict(told.base), trust_all=told.trust_all, shim=shim)
         home.lay_out(self._home.path)
         (self._home.path / "ray").mkdir(exist_ok=True, mode=0o700)
         self._tag = _tag(self._home.path, told.name)
@@ -61,6 +64,7 @@ class Ray:
         for name, handle in self.handles().items():
             if self.look(handle).phase is not Phase.ENDED:
                 self._live[name] = _spec(Path(handle))
+        self._dashboard = Dashboard(told.ray.dashboard)
         self._hand: subprocess.Popen[str] | None = None
         self._heard_s = 0.0  # when the hand last said something
         self._pause_s = AGAIN_S[0]
@@ -103,7 +107,7 @@ class Ray:
         if known is None or known[0] != stamp:
             seen = codec.decode(Seen, files.read_json(run_dir / "seen.json"), strict=False)
             self._seen[run_dir.name] = known = (stamp, seen)
-            if seen.phase is Phase.ENDED and hasattr(self, "_live"):
+            if seen.phase is Phase.ENDED:
                 self._live.pop(run_dir.name, None)
         return known[1]
 
@@ -250,11 +254,12 @@ class Ray:
                 text=True,
                 bufsize=1,
                 cwd="/",
-                env=hand_environment(os.environ),
+                env=hand_environment(),
             )
         self._hand, self._heard_s = hand, time.monotonic()
         threading.Thread(target=self._listen, args=(hand,), daemon=True).start()
-        self._tell({"home": str(self._home.path), "told": codec.encode(self._told), "tag": self._tag})
+        told = codec.encode(self._told)
+        self._tell({"home": str(self._home.path), "told": told, "tag": self._tag, "shim": self._home.shim})
 
     def _let_go(self) -> None:
         hand, self._hand = self._hand, None
@@ -286,7 +291,7 @@ class Ray:
     def _ask_dashboard(self) -> bool:
         """Learn the nodes over HTTP. Whether it answered."""
         try:
-            hosts = dashboard.ask(self._told.ray.dashboard)
+            hosts = self._dashboard.ask()
         except ForebayError as error:
             self._learn(away=f"{error.text} ({error.found})")
             return False
@@ -301,9 +306,14 @@ class Ray:
                 self._hosts, self._placed = hosts, placed
                 self._places = view.places(hosts, self._told.ray, pretend=self._told.pretend)
             self._away = away
-            if self._hosts is not None:
-                self._nodes = view.nodes(self._places)
-                self._states = view.states(self._places, self._hosts, self._told.ray, dict(self._live), self._placed, self._away)
+            if self._hosts is None:
+                return
+            if not self._places and self._nodes:  # to say "no node" would be to say that we don't know
+                why = self._away or "The Ray cluster has no such node any more."
+                self._states = tuple(NodeState(name=node.name, condition=Condition.DOWN, reason=why) for node in self._nodes)
+                return
+            self._nodes = view.nodes(self._places)
+            self._states = view.states(self._places, self._hosts, self._told.ray, dict(self._live), self._placed, self._away)
 
     def _tell(self, word: Mapping[str, Any]) -> None:
         hand = self._hand
@@ -332,13 +342,13 @@ class Ray:
         return range(len(spec.shares if spec is not None else _spec(run_dir).shares))
 
 
-def hand_command(python: str) -> list[str]:
+def hand_command(python: str, entry: str = "main") -> list[str]:
     """The command line of the hand: a Python that has ray, on our own source."""
     source = str(Path(__file__).resolve().parents[3])
-    return [python, "-c", f"import sys; sys.path.insert(0, {source!r}); from forebay.centre.ray.hand import main; main()"]
+    return [python, "-c", f"import sys; sys.path.insert(0, {source!r}); from forebay.centre.ray import hand; hand.{entry}()"]
 
 
-def hand_environment(ours: Mapping[str, str]) -> dict[str, str]:
+def hand_environment(ours: Mapping[str, str] = os.environ) -> dict[str, str]:
     """From nothing, but for what Ray itself is told (its TLS files, its token's place)."""
     told = {name: value for name, value in ours.items() if name.startswith("RAY_")}
     return {

@@ -5,7 +5,7 @@ Asked:  the agent must stay small and never wait; Ray's driver is large, hangs w
 Answer: a process of its own. What must be true lies in the centre's folder, and what is seen goes there, so that it may die at
         any moment and be started again. Over its pipes it only says which nodes there are, and hears that it should look again.
 
-    engine -> hand   {"home", "told", "tag"}                        first
+    engine -> hand   {"home", "told", "tag", "shim"}                        first
                      {"say": "look"}                                something in the folder has changed
                      {"say": "dial", "run", "at"}                   connect a run's door to the socket of this name
                      (the end)                                      leave; runs go on
@@ -49,15 +49,26 @@ def main() -> None:
     home = Path(told["home"])
     alone = os.open(home / "ray" / "hand.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(alone, fcntl.LOCK_EX)  # an earlier hand may be on its way out
-    asyncio.run(Hand(home, codec.decode(Settings, told["told"], strict=False), told["tag"], mouth).serve())
+    world = World(home, codec.decode(Settings, told["told"], strict=False), told["tag"], told["shim"])
+    asyncio.run(Hand(world, mouth).serve())
+
+
+def look_once() -> None:
+    """Print the nodes of the cluster that the settings in our argument name, and leave."""
+    told = codec.decode(Settings, json.loads(sys.argv[1]), strict=False)
+    world = World(Path("/nonexistent"), told, "")
+    world.connect()
+    asyncio.run(world.look())
+    print(json.dumps(codec.encode(world.hosts)))
 
 
 class Hand:
-    def __init__(self, home: Path, told: Settings, tag: str, mouth: TextIO) -> None:
-        self._home = home
-        self._told = told
+    """The process, as it serves one engine."""
+
+    def __init__(self, world: World, mouth: TextIO) -> None:
+        self._world = world
+        self._home = world.home
         self._mouth = mouth
-        self._tag = tag
         self._carriers: dict[str, Carrier] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: dict[str, float] = {}  # runs that are over, and when we saw it
@@ -65,7 +76,6 @@ class Hand:
         self._pumps: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        self._world = World(self._home, self._told, self._tag)
         self._world.say_nodes = self._tell_nodes
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._hear, args=(loop,), daemon=True).start()
@@ -90,7 +100,7 @@ class Hand:
     def _stop_unplaced(self) -> None:
         """A run that was never asked of Ray can be stopped without it."""
         for run_dir in self._runs():
-            if layout.stop(run_dir).exists() and not (run_dir / "placing.json").exists():
+            if layout.stop(run_dir).exists() and not any((run_dir / name).exists() for name in ("placing.json", "seen.json")):
                 Carrier(self._world, run_dir).end_unplaced()
 
     # Nodes.
@@ -106,11 +116,16 @@ class Hand:
                 await asyncio.sleep(LOOK_S)
                 look = asyncio.ensure_future(self._world.look())
             else:
-                self._say({"say": "away", "why": f"The head of the Ray cluster at {self._told.ray.address} doesn't answer."})
+                self._say(
+                    {"say": "away", "why": f"The head of the Ray cluster at {self._world.told.ray.address} doesn't answer."}
+                )
                 self._last = None
 
     def _tell_nodes(self) -> None:
         now_s = time.monotonic()
+        self._ended = {
+            run: at_s for run, at_s in self._ended.items() if now_s - at_s < LINGER_S or (self._home / "runs" / run).exists()
+        }
         placed = [run for run, carrier in self._carriers.items() if carrier.placed]
         placed += [run for run, at_s in self._ended.items() if now_s - at_s < LINGER_S]
         news = {"say": "nodes", "hosts": codec.encode(self._world.hosts), "placed": sorted(placed)}

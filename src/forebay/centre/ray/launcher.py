@@ -21,7 +21,8 @@ import time
 from typing import Any
 
 SELF_S = 2.0  # between two looks for our own name
-LOOK_S = 0.05  # between two looks at what the share has to say
+LOOK_S = (0.05, 0.25)  # between two looks at what the share has to say: while it talks, and when it has been silent
+TALKS_S = 10.0
 MEET_S = 0.1
 ASIDE_S = 5.0  # grace for a share whose sibling ended badly: what it waits for will never come
 
@@ -32,6 +33,7 @@ class Launcher:
     def __init__(self, name: str, namespace: str) -> None:
         self._share: Any = None
         self._begun = False
+        self._talked_s = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []  # the loop alone would not keep them
         self._doors: dict[int, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
         threading.Thread(target=_live_while_known, args=(name, namespace), daemon=True).start()
@@ -57,13 +59,13 @@ class Launcher:
         """Our sources, into a folder named after their hash."""
         await asyncio.to_thread(_unpack, _sources(home, sources), body)
 
-    async def enter(self, home: str, sources: str, spec: Any, number: int, told: Any, own: bool) -> None:
-        """Load the sources, and be this share. `own`: the folder is this node's own."""
+    async def enter(self, home: str, sources: str, spec: Any, number: int, told: Any, own: bool, shim: str) -> None:
+        """Load the sources, and be this share; `share.py` says what it is told."""
         if self._share is None:
             sys.path.insert(0, _sources(home, sources))
             from forebay.centre.ray.share import Share
 
-            self._share = await asyncio.to_thread(Share, home, spec, number, told, own)
+            self._share = await asyncio.to_thread(Share, home, spec, number, told, own, shim)
 
     async def call(self, word: str, *arguments: Any) -> Any:
         """Have the share do something that takes a while."""
@@ -85,13 +87,15 @@ class Launcher:
         """
         until = time.monotonic() + wait_s
         while (news := self._share.news(known, mark)) is None and time.monotonic() < until:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LOOK_S[0] if time.monotonic() - self._talked_s < TALKS_S else LOOK_S[1])
+        if news is not None:
+            self._talked_s = time.monotonic()
         return news
 
     async def over(self) -> str:
         """How the share ended, once it has."""
         while (outcome := self._share.outcome() if self._begun else "") == "":
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LOOK_S[1])
         return str(outcome)
 
     async def meeting(self) -> int | None:

@@ -36,20 +36,22 @@ FORGOTTEN_S = 3600.0  # a share's folder that nobody works in is removed from a 
 class Share:
     """The share number so-and-so of this run, in this folder."""
 
-    def __init__(self, home: str, spec: Any, number: int, told: Any, own: bool) -> None:
-        """`told`: the centre's settings. `own`: the folder is this node's, and what is left in it is ours to tidy up."""
+    def __init__(self, home: str, spec: Any, number: int, told: Any, own: bool, shim: str) -> None:
+        """`told`: the centre's settings. `own`: the folder is this node's, and what is left in it is ours to tidy up. `shim`:
+        where the agent's machine has the carrier of CUDA's words, which the node may see too.
+        """
         self._spec = codec.decode(Spec, spec, strict=False)
         self._number = number
         self._told = codec.decode(Settings, told, strict=False)
         path = Path(home)
-        shim = layout.shim(path)
+        carrier = Path(shim) if shim and not own and os.path.isdir(shim) else layout.shim(path)
         self._local = Local(
             path,
             nodes=nodes_of(self._spec),
-            base=engines.bases(path, self._told, shim),
+            base=engines.bases(path, self._told, carrier),
             trust_all=self._told.trust_all,
             standby=False,
-            shim=shim,
+            shim=carrier,
             build_env=engines.build_env(self._told),
             fate=True,
             check=self._told.check,

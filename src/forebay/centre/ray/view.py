@@ -168,7 +168,9 @@ def states(
 
 
 def cards(host: Host, told: RaySettings) -> list[tuple[str, str, int]]:
-    """(resource, chip, how many) of each kind of card on a host. The operator's label wins over the table of resources."""
+    """(resource, chip, how many) of each kind of card on a host. The operator's label wins over the table of resources; cores
+    beside other cards go with those, and are no cards themselves.
+    """
     found: dict[str, tuple[str, str, int]] = {}
     label, kind = host.labels.get(CHIP_LABEL, ""), host.labels.get(TYPE_LABEL, "")
     for key, chip in told.chips.items():
@@ -178,6 +180,8 @@ def cards(host: Host, told: RaySettings) -> list[tuple[str, str, int]]:
             continue
         if resource not in found or wanted:
             found[resource] = (resource, label if label and resource != "CPU" else chip, count)
+    if len(found) > 1:
+        found.pop("CPU", None)
     return [found[resource] for resource in sorted(found)]
 
 
@@ -206,19 +210,25 @@ def suggest(hosts: Iterable[Host]) -> tuple[dict[str, str], tuple[str, ...]]:
     return table, tuple(key for key in unsure if not table[key])
 
 
+def candidates(key: str) -> tuple[str, ...]:
+    """The chips that a resource may stand for, as far as the names tell: those whose name holds one of its words."""
+    words = [_plain(word) for word in re.split(r"[:_]", key) if _plain(word) not in ("", "gpu", "npu", "tpu", "hpu", "mlu")]
+    vendors = {"npu": "huawei", "tpu": "google", "hpu": "intel", "mlu": "cambricon"}
+    known = catalogue.load()
+    found = [name for name in known if any(word in _plain(name) or _plain(name) in word for word in words)]
+    vendor = vendors.get(_plain(key.partition(":")[0].partition("_")[0]))
+    return tuple(found or [name for name, chip in known.items() if chip.vendor == vendor])
+
+
 def _guess(resource: str, kind: str) -> str:
     """The chip that a resource or an accelerator's type names, if there can be only one."""
     if kind in _TPUS:
         return _TPUS[kind]
-    words = [word for word in (kind, resource) if word]
-    for word in words:
-        wanted = _plain(word)
-        if wanted in ("gpu", "npu", "tpu", "hpu"):
-            continue
-        known = [name for name in catalogue.load() if _plain(name) == wanted]
-        known = known or [name for name in catalogue.load() if wanted in _plain(name)]
-        if len(known) == 1:
-            return known[0]
+    for word in (kind, resource):
+        exact = [name for name in catalogue.load() if word and _plain(name) == _plain(word)]
+        found = exact or (candidates(word) if word else ())
+        if len(found) == 1:
+            return found[0]
     return ""
 
 

@@ -35,8 +35,10 @@ class Gone(Exception):
 class World:
     """The cluster, and the centre that uses it."""
 
-    def __init__(self, home: Path, told: Settings, tag: str) -> None:
+    def __init__(self, home: Path, told: Settings, tag: str, shim: str = "") -> None:
+        """`shim`: where this machine has the carrier of CUDA's words."""
         self.home = home
+        self.shim = shim
         self.told = told
         self.tag = tag
         self.centre = Home(home, base={}, trust_all=told.trust_all)

@@ -103,7 +103,7 @@ def _comes_free_in_s(state: State, option: Option, barred: Barred, now_ns: int) 
 
 def _ends(state: State, chip: str, island: Island, barred: Barred, now_ns: int) -> Iterator[tuple[float, int]]:
     """When runs of an island are expected to end, from now on, and how many cards that frees. Cards that are out stay out."""
-    for end_ns, run_id in state.ends.get((chip, island.key), []):
+    for end_ns, run_id in state.ends.on(chip, island.key):
         if end_ns <= now_ns:
             continue  # it is past its time, and nothing is known of it
         allocation = state.t.runs[run_id].allocation

@@ -237,12 +237,11 @@ class CheckSeen(Event):
     when: str  # "before" its ranks were started, or "after" they failed
     took_s: float = 0.0
     bad: Mapping[str, str] = field(default_factory=dict)  # card -> what is wrong with it; empty: all are well
-    skipped: str = ""  # why it wasn't made; then nothing is known
 
     @property
     def name(self) -> str:
         """Which of a run's checks it is."""
-        return f"{self.when} {self.node}" + (" skipped" if self.skipped else "")
+        return f"{self.when} {self.node}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

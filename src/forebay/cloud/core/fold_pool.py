@@ -139,8 +139,6 @@ def _unmark(state: State, centre: str, node: str, card: int | None) -> None:
 def _check(state: State, event: e.CheckSeen) -> None:
     run = state.t.runs[event.run]
     state.t.runs[event.run] = replace(run, checked=(*run.checked, event.name))
-    if event.skipped:
-        return
     for card in event.cards:
         place = place_name(event.centre, event.node, card)
         if str(card) in event.bad:

@@ -5,25 +5,23 @@ Answer: `State.fold(event)`, once an event, in the journal's order. It decides n
         the API let through, so a restart only has to fold the journal again (or a snapshot and the lines after it).
 Shape:  the tables hold frozen nouns and are what a snapshot keeps; the indexes beside them are derived, and exist so that an
         event costs the same whether ten jobs are known or ten thousand, and four nodes or a thousand. What happens to centres
-        and nodes is folded in `fold_pool.py`.
+        and nodes is folded in `fold_pool.py`, what is said of tenants in `fold_tenants.py`.
 """
 
 from __future__ import annotations
 
 import heapq
-from bisect import insort
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
-from forebay.cloud.core import fold_pool
+from forebay.cloud.core import fold_pool, fold_tenants
+from forebay.cloud.core.ends import Ends
 from forebay.cloud.core.job import Job, Kept, Phase, Run, Standing
 from forebay.cloud.core.pool import Allocation, Mark, place_name
-from forebay.cloud.core.rooms import IslandKey, Rooms
-from forebay.cloud.core.tables import Tables, VersionKept
-from forebay.cloud.core.tenant import Organisation, Price, Project, Quota
-from forebay.units import NS_PER_S
+from forebay.cloud.core.rooms import Rooms
+from forebay.cloud.core.tables import Tables
 
 Lane = tuple[str, tuple[str, ...]]
 """Jobs of one organisation that want the same chips wait in one lane, in the order of submission."""
@@ -45,8 +43,7 @@ class State:
         self.held: dict[str, int] = {}  # "organisation/chip" -> cards held
         self.rooms = Rooms()
         self.bad_cards: dict[tuple[str, str], dict[int, Mark]] = {}  # (centre, node) -> its cards that are out of use
-        self.ends: dict[tuple[str, IslandKey], list[tuple[int, str]]] = {}  # (chip, island) -> when its runs end, as expected
-        self._end_of: dict[str, tuple[tuple[str, IslandKey], int]] = {}  # run -> where it is in `ends`
+        self.ends = Ends()
         self.unsent: dict[str, dict[str, None]] = {}  # centre -> ended runs that left something the cloud doesn't keep whole
         self._taken: dict[tuple[str, str, int], str] = {}  # card -> run
         self._index()
@@ -155,36 +152,9 @@ class State:
                 self._stand(job_id, phase=Phase(phase), reason=reason, ended_at_ns=event.at_ns)
             case e.Cancelled():
                 pass  # what follows from it is decided, and folded when it was
-            case e.KeyMade(key=key):
-                t.keys[key.id] = key
-                self.keys_by_hash[key.secret_sha256] = key.id
-            case e.KeyRevoked(key=key_id):
-                t.keys[key_id] = replace(t.keys[key_id], revoked=True)
-            case e.PriceSet(chip=chip, micro_per_card_s=micro):
-                t.prices[chip] = Price(chip=chip, micro_per_card_s=micro)
-            case e.QuotaSet(organisation=organisation, chip=chip, cards=cards):
-                if cards is None:
-                    t.quotas.pop(f"{organisation}/{chip}", None)
-                else:
-                    t.quotas[f"{organisation}/{chip}"] = Quota(organisation=organisation, chip=chip, cards=cards)
-            case e.VersionMade():
-                t.versions[f"{event.organisation}/{event.version}"] = VersionKept(
-                    organisation=event.organisation,
-                    dataset=event.dataset,
-                    version=event.version,
-                    manifest=event.manifest,
-                    size_bytes=event.size_bytes,
-                    files=event.files,
-                    made_at_ns=event.at_ns,
-                )
-            case e.OrganisationMade(name=name, title=title):
-                t.organisations[name] = Organisation(name=name, title=title)
-            case e.ProjectMade(organisation=organisation, name=name):
-                t.projects[f"{organisation}/{name}"] = Project(organisation=organisation, name=name)
-            case e.CloudMade(currency=currency):
-                t.currency = currency
             case _:
-                fold_pool.fold(self, event)
+                if not fold_tenants.fold(self, event):
+                    fold_pool.fold(self, event)
 
     def _stand(self, job_id: str, **changes: object) -> None:
         self.t.jobs[job_id] = replace(self.t.jobs[job_id], **changes)  # type: ignore[arg-type]
@@ -248,7 +218,7 @@ class State:
         allocation = run.allocation
         del self.live[run.id], self.live_at[allocation.centre][run.id]
         self.limited.pop(run.id, None)
-        self._forget_end(run.id)
+        self.ends.forget(run.id)
         self._give_back(allocation, self.t.jobs[run.job].job.organisation)
         if event.outcome in ("failed", "lost"):
             self._doubt(run)
@@ -346,25 +316,9 @@ class State:
             self.refresh(allocation.centre, part.node)
 
     def _expect(self, run: Run) -> None:
-        """Note when a run is expected to end, if anybody knows."""
-        self._forget_end(run.id)
-        limit_s = self.t.jobs[run.job].job.time_limit_s
-        lasts_s = min((s for s in (run.expected_s, limit_s) if s is not None), default=None)
         node = self.node(run.allocation.centre, run.allocation.parts[0].node)
-        if lasts_s is None or node is None:
-            return
-        where = (run.allocation.chip, (node.pretend, run.allocation.centre, node.island))
-        end_ns = (run.running_at_ns or run.admitted_at_ns or run.launched_at_ns) + int(lasts_s * NS_PER_S)
-        self._end_of[run.id] = (where, end_ns)
-        insort(self.ends.setdefault(where, []), (end_ns, run.id))
-
-    def _forget_end(self, run_id: str) -> None:
-        known = self._end_of.pop(run_id, None)
-        if known:
-            where, end_ns = known
-            self.ends[where].remove((end_ns, run_id))
-            if not self.ends[where]:
-                del self.ends[where]
+        island = (node.pretend, run.allocation.centre, node.island) if node else None
+        self.ends.expect(run, self.t.jobs[run.job].job, island)
 
 
 def lane_of(job: Job) -> Lane:
