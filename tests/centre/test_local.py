@@ -106,7 +106,7 @@ def test_a_daemon_that_a_script_leaves_behind_is_ended_with_the_run(centre: Cent
             os.setsid()
             if os.fork() == 0:
                 os.environ.clear()
-                os.execve("/bin/sleep", ["sleep", "600"], {})
+                os.execve("/bin/sleep", ["sleep", "600.718"], {})
             os._exit(0)
         os.wait()
         time.sleep(0.3)
@@ -115,7 +115,7 @@ def test_a_daemon_that_a_script_leaves_behind_is_ended_with_the_run(centre: Cent
     seen = centre.run(clean(code))
     assert seen.outcome is Outcome.SUCCEEDED
     assert centre.processes() == set()
-    assert b"600" not in b"".join(commands("sleep"))
+    assert b"600.718" not in b"".join(commands("sleep"))
 
 
 def test_a_stopped_run_may_save_its_work_first(centre: Centre) -> None:

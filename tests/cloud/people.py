@@ -88,7 +88,7 @@ class Person:
             self._read(min(deadline, time.monotonic() + 0.05))
         while select.select([self.terminal], [], [], 0)[0] and self._read(time.monotonic()):
             pass
-        return self.process.wait(max(deadline - time.monotonic(), 0.1))
+        return self.process.wait(max(deadline - time.monotonic(), 10))
 
     @property
     def job(self) -> str:

@@ -61,7 +61,8 @@ def until_printed(member: Client, job: str, text: str) -> None:
 
 
 def kinds(member: Client, job: str) -> list[str]:
-    return [event["kind"] for event in member.story(job)]
+    """What happened, but for the keeping of small outputs, which comes when it comes."""
+    return [event["kind"] for event in member.story(job) if event["kind"] != "OutputKept"]
 
 
 def starts(pool: Cloud, job: str) -> list[str]:
