@@ -16,7 +16,7 @@ test: $(VENV)/.installed-test check  ## the suite, under 15 minutes
 
 test-slow: $(VENV)/.installed-slow  ## kills, long simulations, real servers and libraries; under 45 minutes
 	$(BIN)/python -m forebay.porting.shim build --cache $(SHIM)
-	FOREBAY_TEST_SHIM_CACHE=$(SHIM) FOREBAY_TEST_TORCH_NPU=$(VENV)/torch-npu $(BIN)/python -m pytest -m slow --timeout 1800
+	FOREBAY_TEST_SHIM_CACHE=$(SHIM) FOREBAY_TEST_TORCH_NPU=$(VENV)/torch-npu FOREBAY_TEST_JUPYTER=$(VENV)/jupyter $(BIN)/python -m pytest -m slow --timeout 1800
 
 check: $(VENV)/.installed-test  ## style and types
 	$(BIN)/ruff check .
@@ -45,4 +45,5 @@ $(VENV)/.installed-slow: pyproject.toml $(VENV)/.installed-test
 	$(BIN)/pip freeze | grep '^torch==' > $(VENV)/torch.txt
 	$(BIN)/pip install --disable-pip-version-check -c $(VENV)/torch.txt -e '.[cloud,test,kernels,libraries,pages,ray,store,servers]'
 	$(BIN)/pip install --disable-pip-version-check --no-deps --upgrade --target $(VENV)/torch-npu torch-npu==2.13.0
+	$(BIN)/pip install --disable-pip-version-check --upgrade --target $(VENV)/jupyter jupyter_server ipykernel
 	touch $@

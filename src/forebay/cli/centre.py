@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from forebay.cli import centre_here, out, reach
+from forebay.cli import centre_here, centre_start, out, reach
 from forebay.cli.pool_table import state_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, list and revoke centres; join one.")
 Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 Expires = Annotated[str, typer.Option(help="How long the token may be used to join: 1h, 7d…")]
-for name, command in centre_here.COMMANDS.items():
+for name, command in {**centre_here.COMMANDS, "start": centre_start.start}.items():
     app.command(name)(command)
 Name = Annotated[str, typer.Argument(help="Lower case letters, digits, hyphens.", show_default=False)]
 

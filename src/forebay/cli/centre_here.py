@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +15,10 @@ from typing import Annotated
 import typer
 
 from forebay.centre import files, settings
-from forebay.centre.settings import Settings
-from forebay.chips import catalogue
 from forebay.chips.node import Node
+from forebay.cli import centre_look, daemons, out, reach
 from forebay.cli import centre_said as said
-from forebay.cli import daemons, out, reach
-from forebay.errors import BadInput, Conflict, ForebayError, Unavailable, Unknown
+from forebay.errors import BadInput, Conflict, Unavailable
 
 PATIENCE_S = 90.0  # a Ray cluster answers a new driver after half a minute
 ENGINES = ("local", "slurm", "ray")
@@ -94,7 +92,7 @@ def join(
         slurm={"partitions": tuple(partition or ()), "rest": rest, "cpus_per_card": cpus_per_card, "extra": tuple(extra or ())},
         ray={"address": address, "dashboard": dashboard, "node_home": node_home, "cpus_per_card": float(cpus_per_card)},
     )
-    told, nodes = _looked_at(told, folder)
+    told, nodes = centre_look.looked_at(told, folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o711)
     name = _exchange(folder, told.cloud, token)
     settings.write(folder, replace(told, name=name or told.name))
@@ -158,56 +156,6 @@ def status(
 def home_of(asked: Path | None, engine: str) -> Path:
     """A centre's folder on this machine."""
     return asked.expanduser().absolute() if asked else reach.data_folder() / "centres" / engine
-
-
-# Looking.
-
-
-def _looked_at(told: Settings, folder: Path) -> tuple[Settings, tuple[Node, ...]]:
-    """What is here, and the settings with the answers of a person in them. Touches nothing."""
-    match told.engine:
-        case "slurm":
-            from forebay.centre.slurm.look import look
-
-            found = look(told, folder)
-            if found.unsure:
-                if not sys.stdin.isatty():
-                    raise _nobody_to_ask({one.gres: one.candidates for one in found.unsure}, "--gres")
-                answers = {one.gres: _ask(one.question, one.candidates) for one in found.unsure}
-                told = replace(told, slurm=replace(told.slurm, gres={**told.slurm.gres, **answers}))
-                found = look(told, folder)
-            nodes = found.nodes
-        case "ray":
-            return told, ()  # a driver has to connect first: the agent does, and says what it found
-        case _:
-            from forebay.chips import detect
-
-            nodes = tuple(replace(node, pretend=told.pretend) for node in detect.detect().nodes)
-    if not nodes:
-        raise Unknown("There is no card here that Forebay could use.", asked=told.engine, hint="--gres GRES=CHIP; forebay chips")
-    return told, nodes
-
-
-def _nobody_to_ask(unsure: Mapping[str, Sequence[str]], option: str) -> BadInput:
-    named = {name: [candidate for candidate in candidates if candidate] for name, candidates in unsure.items()}
-    return BadInput(
-        "I don't know which chips these are, and nobody is at the terminal to ask.",
-        asked=", ".join(named),
-        found="; ".join(f"{name} may be {' or '.join(known) or 'none of the catalogue'}" for name, known in named.items()),
-        hint=" ".join(f"{option} {name}={known[0] if known else 'CHIP'}" for name, known in named.items())
-        + f"; {option} NAME= leaves one alone",
-    )
-
-
-def _ask(question: str, candidates: Iterable[str]) -> str:
-    """Which chip a resource is, asked of the person at the terminal."""
-    named = [candidate for candidate in candidates if candidate]
-    while True:
-        answer = str(typer.prompt(question, default=named[0] if named else "", show_default=bool(named))).strip()
-        try:
-            return catalogue.find(answer).name if answer else ""
-        except ForebayError as error:
-            out.errors.print(str(error), markup=False)
 
 
 # Joining.

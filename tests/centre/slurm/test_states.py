@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from forebay.centre import layout
+from forebay.centre.slurm.facts import Job
 from forebay.centre.spec import Outcome, Phase
 from forebay.chips.node import Condition
 
@@ -279,3 +280,16 @@ def test_a_run_that_is_forgotten_at_once_is_still_well_in_slurms_books(centre: S
     assert not centre.engine.handles()
     assert not Path(handle).exists()
     until(lambda: centre.site.jobs()[job]["JobState"] == "COMPLETED")
+
+
+@both
+def test_a_number_that_slurm_gave_to_somebody_else_meanwhile_isnt_cancelled(centre: SlurmCentre) -> None:
+    other = centre.site.submit("npu:1", nodes="a1", more=("--job-name=theirs",))
+    until(lambda: centre.site.jobs()[other]["JobState"] == "RUNNING")
+    transport = centre.engine._watch.transport
+    transport.cancel(Job(id=other, name="fb-abc-j-1", state="RUNNING"))
+    transport.cancel(Job(id="999999", name="fb-abc-j-1", state="RUNNING"))
+    time.sleep(1)
+    assert centre.site.jobs()[other]["JobState"] == "RUNNING"
+    transport.cancel(Job(id=other, name="theirs", state="RUNNING"))
+    until(lambda: centre.site.jobs()[other]["JobState"] == "CANCELLED")

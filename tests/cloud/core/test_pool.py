@@ -255,6 +255,14 @@ def test_a_preempted_run_is_tried_again_at_once_and_uses_up_no_retry_but_not_for
     assert (state.t.jobs["a"].phase, state.t.jobs["a"].reason) == (Phase.FAILED, "taken back; no retries left")
 
 
+def test_a_run_that_was_lost_before_its_ranks_were_started_uses_up_no_retry_and_one_that_had_started_does():
+    state = pool(node("n", "cpu", 1))
+    replay(state, submitted(0, job("a", ("cpu", 1), retries=0)))
+    assert launches(replay(state, ended(1, "a-1", "lost", held_s=0))) == ["a-2"]
+    replay(state, e.Started(at_ns=2 * S, by="centre here", run="a-2"), ended(3, "a-2", "lost", reason="its node died"))
+    assert (state.t.jobs["a"].phase, state.t.jobs["a"].reason) == (Phase.FAILED, "its node died; no retries left")
+
+
 def test_a_run_that_was_ended_by_somebody_of_its_centre_is_not_tried_again():
     state = pool(node("n", "cpu", 1))
     replay(state, submitted(0, job("a", ("cpu", 1))), ended(1, "a-1", "revoked", reason="scancel by root"))

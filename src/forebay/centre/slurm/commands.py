@@ -70,9 +70,9 @@ class Commands:
         answer = self._ask("sbatch", "--parsable", script=requests.script(request), variables=request.variables)
         return answer.strip().partition(";")[0]
 
-    def cancel(self, job: str) -> None:
+    def cancel(self, job: Job) -> None:
         try:
-            self._ask("scancel", job)
+            self._ask("scancel", f"--jobname={job.name}", job.id)
         except BadInput as error:
             if "Invalid job id" not in error.found and "already" not in error.found:
                 raise

@@ -230,7 +230,8 @@ def _memory_mb(
         return math.ceil(units.parse_bytes(settings.memory_per_card) * cards / units.MIB)
     if partition.default_memory or site.default_memory:
         return None
-    return min(machine.memory_mb * cards // _count(machine, key, settings) for machine in machines)
+    share = min(machine.memory_mb * cards // _count(machine, key, settings) for machine in machines)
+    return share or None  # a site that doesn't say how much its machines have doesn't count it
 
 
 def _count(machine: Machine, key: str, settings: SlurmSettings) -> int:

@@ -119,8 +119,10 @@ class Rest:
         body = self._ask("POST", "/job/submit", user=request.user or self._user, json=requests.payload(request))
         return str(body["job_id"])
 
-    def cancel(self, job: str) -> None:
-        self._ask("DELETE", f"/job/{job}", forgive=(_UNKNOWN_JOB, _OVER))
+    def cancel(self, job: Job) -> None:
+        told = tell_json.jobs(self._ask("GET", f"/job/{job.id}", forgive=(_UNKNOWN_JOB,)), frozenset({job.name}))
+        if told:
+            self._ask("DELETE", f"/job/{job.id}", forgive=(_UNKNOWN_JOB, _OVER))
 
     def _switches(self) -> dict[str, str]:
         """Not in this API. What the site's command says, where it is on this machine."""

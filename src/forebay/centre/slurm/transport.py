@@ -29,5 +29,7 @@ class Transport(Protocol):
     def submit(self, request: Request) -> str:
         """Hand it over; the job's id."""
 
-    def cancel(self, job: str) -> None:
-        """End it, by the site's own way: SIGTERM, then SIGKILL after KillWait. A job that is over is no error."""
+    def cancel(self, job: Job) -> None:
+        """End it, by the site's own way: SIGTERM, then SIGKILL after KillWait. A job that is over is no error; one that has this
+        number and another name isn't touched: a slurmctld that lost its memory gives numbers out again.
+        """

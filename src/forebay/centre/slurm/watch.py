@@ -221,11 +221,11 @@ class Watch:
         """One call for all of ours, and what follows from it."""
         known = {self._job_name(name): run for name, run in live.items()}
         found = self.transport.jobs({*known, *self._holding})
-        by_id = {job.id: job for job in found}
+        by_name = {(job.name, job.id): job for job in found}  # a slurmctld that lost its memory gives numbers out again
         for run in live.values():
             if not run.job_id:
                 continue
-            heard = by_id.get(run.job_id)
+            heard = by_name.get((self._job_name(run.name), run.job_id))
             if heard is None:
                 self._note_gone(run)
                 continue
@@ -243,7 +243,8 @@ class Watch:
         """slurmctld answers, and doesn't know the job: it forgets what is over after MinJobAge. It may also have lost its memory,
         so signs of life in the run's folders count for more.
         """
-        past = {job.id: job for job in self.transport.past([self._job_name(run.name)])}
+        name = self._job_name(run.name)
+        past = {job.id: job for job in self.transport.past([name]) if job.name == name}
         if (job := past.get(run.job_id)) is not None and facts.is_over(job):
             run.job, run.gone = job, True
             return
@@ -268,7 +269,7 @@ class Watch:
             self._note_job(run, job.id)
             return
         log.warning("%s: job %s is cancelled, since job %s carries it out", run.name, job.id, run.job_id)
-        self.transport.cancel(job.id)
+        self.transport.cancel(job)
 
     def _note_holding(self, found: Iterable[Job], known: Mapping[str, Run]) -> None:
         """Remember which cards are used for our jobs, until Slurm has really got them back."""
@@ -291,7 +292,7 @@ class Watch:
                 continue
             if facts.only_waits(run.job) or time.monotonic() > run.stop_by_s:
                 log.info("%s: job %s is cancelled", run.name, run.job.id)
-                self.transport.cancel(run.job.id)
+                self.transport.cancel(run.job)
                 run.cancelled = True
 
     # The site.

@@ -18,7 +18,7 @@ import heapq
 
 from forebay.cloud.core import events as e
 from forebay.cloud.core.choose import Choice, choose
-from forebay.cloud.core.job import Job, Phase, Standing
+from forebay.cloud.core.job import Job, Phase, Run, Standing
 from forebay.cloud.core.state import State, lane_of
 from forebay.units import NS_PER_S, show_seconds
 
@@ -124,7 +124,7 @@ def _after(state: State, ended: e.Ended) -> list[e.Event]:
         return [_over(state, ended, run.job, Phase.SUCCEEDED)]
     if run.stop and not run.requeue:
         return [_over(state, ended, run.job, Phase.CANCELLED if run.stop.startswith("cancelled") else Phase.FAILED, run.stop)]
-    forgiven = (run.requeue or ended.outcome in ("preempted", "unfit")) and standing.forgiven < MOST_FORGIVEN
+    forgiven = _is_forgiven(run, ended) and standing.forgiven < MOST_FORGIVEN
     tries = run.attempt - standing.forgiven  # that count
     left = standing.job.retries - (tries - 1)
     why_not = "" if forgiven else _not_again(ended, left)
@@ -135,12 +135,17 @@ def _after(state: State, ended: e.Ended) -> list[e.Event]:
         by="forebay",
         job=run.job,
         run=run.id,
-        not_before_ns=ended.at_ns + int(_backoff_s(ended, tries, standing.forgiven, forgiven) * NS_PER_S),
+        not_before_ns=ended.at_ns + int(_backoff_s(run, ended, tries, standing.forgiven, forgiven) * NS_PER_S),
         left=left if forgiven else left - 1,
         reason=run.stop if run.requeue else ended.reason,
         forgiven=forgiven,
     )
     return [_made(state, again)]
+
+
+def _is_forgiven(run: Run, ended: e.Ended) -> bool:
+    """Whether an end is nobody's fault at the job's side: it was taken back, or lost before a line of it ran."""
+    return run.requeue or ended.outcome in ("preempted", "unfit") or (ended.outcome == "lost" and not run.running_at_ns)
 
 
 def _over(state: State, ended: e.Ended, job: str, phase: Phase, reason: str = "") -> e.Event:
@@ -164,11 +169,11 @@ def _not_again(ended: e.Ended, left: int) -> str:
     return ""
 
 
-def _backoff_s(ended: e.Ended, tries: int, forgiven_before: int, forgiven: bool) -> float:
+def _backoff_s(run: Run, ended: e.Ended, tries: int, forgiven_before: int, forgiven: bool) -> float:
     """At once after a first failure, after progress, or where the pool took the cards back; then 5, 10, 20... seconds, up to
-    five minutes. A run that was unfit twice may have met a fault that no card is named for.
+    five minutes. A run that was unfit twice, or lost twice before its start, may have met a fault that stays.
     """
-    if ended.outcome == "unfit" and forgiven:
+    if forgiven and not run.requeue and ended.outcome in ("unfit", "lost"):
         tries = forgiven_before + 1
     elif forgiven or ended.checkpointed:
         return 0.0
