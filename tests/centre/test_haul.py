@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forebay.centre.haul import _messages, survey
+from forebay.centre.haul import messages, survey
 from forebay.data.store import ChunkStore, unpack_chunks
 from forebay.errors import Unavailable
 
@@ -34,7 +34,7 @@ def test_an_output_that_was_sent_is_the_same_where_it_arrives(
     root, there = tmp_path_factory.mktemp("out"), tmp_path_factory.mktemp("there")
     lay(root, contents)
     manifest, store = survey(root), ChunkStore(there / "chunks")
-    for message in _messages(root, manifest, set(manifest.chunks())):
+    for message in messages(root, manifest, set(manifest.chunks())):
         for sha256, content in unpack_chunks(message):
             store.put(content, sha256)
     laid = store.materialise(manifest, there / "out")
@@ -61,7 +61,7 @@ def test_a_file_that_is_exchanged_for_a_link_after_the_survey_is_not_followed(tm
     (root / "d" / "mine").unlink()
     (root / "d" / "mine").symlink_to(tmp_path / "secret")
     with pytest.raises(Unavailable, match="tried again"):
-        list(_messages(root, manifest, set(manifest.chunks())))
+        list(messages(root, manifest, set(manifest.chunks())))
 
 
 def test_a_file_that_changed_after_the_survey_ends_the_sending(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_file_that_changed_after_the_survey_ends_the_sending(tmp_path: Path) -
     manifest = survey(tmp_path)
     lay(tmp_path, {"log": b"two"})
     with pytest.raises(Unavailable, match="tried again"):
-        list(_messages(tmp_path, manifest, set(manifest.chunks())))
+        list(messages(tmp_path, manifest, set(manifest.chunks())))
 
 
 def test_a_job_that_left_nothing_has_an_empty_output(tmp_path: Path) -> None:
