@@ -95,8 +95,11 @@ class RayCentre(Centre):
         return found
 
     def ranks(self, name: str = "j-1") -> set[int]:
-        """The living ranks of a run, wherever on this machine."""
-        return {pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _environment(pid).get("FOREBAY_RUN") == name}
+        """The living ranks of a run of this centre, on any node."""
+        wanted = str(layout.run(self.home, name))
+        return {
+            pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if wanted in _environment(pid).get("TMPDIR", "")
+        }
 
     def launchers(self, name: str = "j-1") -> dict[int, int]:
         """Share -> process id of its launcher: the parent of its supervisor."""

@@ -74,7 +74,7 @@ def test_an_agent_that_is_killed_finds_its_runs_again(site):
     run = site.engine.handles()["j-1"]
     before = len(site.lines())
     until(lambda: len(site.lines()) > before + 10)
-    assert site.engine.look(run).phase is Phase.RUNNING
+    site.seen(run, lambda seen: seen.phase is Phase.RUNNING)
     assert (site.engine.output("j") / "starts").read_text() == "x"
     site.engine.stop(run, 1)
     assert site.end(run).outcome is Outcome.STOPPED
@@ -90,7 +90,9 @@ def test_a_hand_that_is_killed_at_any_moment_doubles_and_loses_nothing(site):
     site.seen(run, lambda seen: seen.phase is Phase.RUNNING)
     before = len(site.lines())
     os.kill(site.hand(), signal.SIGKILL)
-    until(lambda: len(site.lines()) > before + 20)
+    told: set[Phase] = set()
+    until(lambda: told.add(site.engine.look(run).phase) or len(site.lines()) > before + 100)
+    assert told == {Phase.RUNNING}  # what was known stays known
     assert (site.engine.output("j") / "starts").read_text() == "xx"
     site.engine.stop(run, 1)
     assert site.end(run).outcome is Outcome.STOPPED

@@ -70,6 +70,7 @@ class Carrier:
         self.parts = [Part() for _ in self.spec.shares]
         self.placed = False  # it holds what it asked Ray for
         self.own = bool(world.told.ray.node_home)  # the nodes have folders of their own
+        self._taken_up = self._mark("begun").exists()
         self._wish: Any = None
         self._told: Seen | None = None
         self._output: Output | None = None  # where the nodes don't see our folder
@@ -152,7 +153,8 @@ class Carrier:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, PENDING_S[1])
         self.placed = True
-        self._tell(Seen(name=self.spec.name, phase=Phase.PREPARING))
+        if not begun:
+            self._tell(Seen(name=self.spec.name, phase=Phase.PREPARING))
 
     def _wanted(self) -> group.Group:
         try:
@@ -418,6 +420,8 @@ class Carrier:
 
     def _tell(self, seen: Seen | None = None, *, durable: bool = False) -> None:
         """Write down what is true now. That it has ended is said last of all, by `carry`."""
+        if seen is None and self._taken_up and not durable and any(part.seen is None for part in self.parts):
+            return  # what an earlier process of ours wrote down is truer than half of what we know
         seen = seen or self._combined()
         if seen.phase is Phase.ENDED and not durable:
             return
