@@ -62,6 +62,12 @@ def join(cloud: str, token: str, key_sha256: str) -> str:
     return name
 
 
+def _told(node: Node) -> dict[str, Any]:
+    """A node without what it doesn't say: a cloud of the version before refuses fields that it doesn't know."""
+    body: dict[str, Any] = encode(node)
+    return {name: value for name, value in body.items() if value or name in ("name", "chip", "cards")}
+
+
 class Link:
     """Requests of one centre, shown by its key to be its own."""
 
@@ -86,7 +92,8 @@ class Link:
 
     def hello(self, engine: str, nodes: tuple[Node, ...] | None) -> None:
         """`nodes` None: the engine doesn't know them now, and what was said before stands."""
-        self._ask("POST", "/hello", json={"version": __version__, "engine": engine, "nodes": encode(nodes)})
+        told = None if nodes is None else [_told(node) for node in nodes]
+        self._ask("POST", "/hello", json={"version": __version__, "engine": engine, "nodes": told})
 
     def report(
         self, seen: Sequence[Seen], progress: Mapping[str, Any], states: tuple[NodeState, ...] | None
