@@ -176,7 +176,9 @@ class Link:
             response = self._http.request(method, path, **what)
         except httpx.TransportError as error:
             self._http.base_url = address(self._cloud) + "/api/v1/agent"  # it may have come back elsewhere
-            raise Unavailable("The cloud doesn't answer.", found=str(error) or type(error).__name__) from error
+            raise Unavailable(
+                "The cloud doesn't answer.", asked=address(self._cloud), found=str(error) or type(error).__name__
+            ) from error
         if response.status_code >= 400:
             try:
                 problem = from_json(response.json()["error"])

@@ -24,6 +24,7 @@ from pathlib import Path
 from forebay import codec
 from forebay.centre import files, home, isolation, layout, leftovers, log, order, supervisor
 from forebay.centre.home import Home
+from forebay.centre.lock import Beat, boot, take_lock
 from forebay.centre.order import Order
 from forebay.centre.spec import Handle, Outcome, Phase, Piece, Progress, Seen, Spec
 from forebay.chips.node import Node, NodeState
@@ -129,7 +130,7 @@ class Local:
         seen = home.status(run_dir)
         if alive or (seen is not None and seen.phase is Phase.ENDED):
             return seen or _preparing(run_dir)
-        lock = supervisor.take_lock(run_dir)
+        lock = take_lock(run_dir)
         if lock is None:  # its supervisor is none of our children, and lives
             return home.status(run_dir) or _preparing(run_dir)
         try:
@@ -251,7 +252,7 @@ class Local:
         run_dir = Path(handle)
         if layout.status(run_dir).exists():
             return False
-        lock = supervisor.take_lock(run_dir)
+        lock = take_lock(run_dir)
         if lock is None:
             return False
         os.close(lock)
@@ -324,8 +325,8 @@ def _sweep(run_dir: Path, lock: int, seen: Seen) -> Seen:
     held_ns = 0
     body = os.pread(lock, 4096, 0)
     if body:
-        beat = codec.decode(supervisor.Beat, json.loads(body))
-        same_boot = beat.boot == supervisor.boot()
+        beat = codec.decode(Beat, json.loads(body))
+        same_boot = beat.boot == boot()
         held_ns = (time.monotonic_ns() if any_left and same_boot else beat.last_ns) - beat.taken_ns
     lost = replace(
         seen,

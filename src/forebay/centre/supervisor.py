@@ -13,7 +13,6 @@ Limits: it never retries and never chooses. If it is killed, its ranks die with 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import select
 import selectors
@@ -28,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from forebay import codec
-from forebay.centre import artefacts, environment, files, isolation, layout, leftovers, log, order, progress, work
+from forebay.centre import artefacts, environment, files, isolation, layout, leftovers, log, looks, order, progress, work
 from forebay.centre.crew import Crew
+from forebay.centre.lock import Beat, boot, wait_for_lock
 from forebay.centre.order import Order
-from forebay.centre.spec import Check, Outcome, Phase, Progress, Seen
+from forebay.centre.spec import Outcome, Phase, Progress, Seen
 from forebay.errors import ForebayError
 from forebay.units import KIB
 
@@ -93,43 +93,6 @@ def attend(run_dir: Path, crew: Crew | None, *, fate: int | None = None) -> Outc
         return None
     wanted = codec.decode(Order, files.read_json(layout.spec(run_dir)), strict=False)
     return Supervisor(run_dir, wanted, lock, crew, fate).carry_out()
-
-
-def wait_for_lock(run_dir: Path) -> int | None:
-    """The lock of a run that nobody has begun. None when somebody has: he is at it, or he died, and that is for look() to say."""
-    while True:
-        lock = take_lock(run_dir)
-        if layout.status(run_dir).exists():
-            if lock is not None:
-                os.close(lock)
-            return None
-        if lock is not None:
-            return lock
-        time.sleep(0.005)  # a look() holds it for a moment, or another supervisor that is about to write the status
-
-
-def take_lock(run_dir: Path) -> int | None:
-    """The run's lock, or None while somebody else lives who holds it."""
-    descriptor = os.open(layout.lock(run_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A supervisor's last sign of life, in its lock file. Monotonic times count only within one boot of the machine."""
-
-    boot: str
-    taken_ns: int
-    last_ns: int
-
-
-def boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +201,8 @@ class Supervisor:
         about = self._ready(self.crew)
         if wanted.check_before:
             self._check("before", self.crew if wanted.torch == "import" else None)
-            worst = [f"card {card} of {check.node}: {why}" for check in self.seen.checks for card, why in check.bad.items()]
-            if worst:
-                raise _Unfit(f"A check before the ranks were started failed: {'; '.join(worst)}.")
+            if complaint := looks.complaint(self.seen.checks):
+                raise _Unfit(f"A check before the ranks were started failed: {complaint}.")
         overlay = environment.prepare(wanted, folder, about, self._step)
         python = str(environment.python(overlay)) if overlay is not None else str(about["executable"])
         packages = environment.packages(overlay, about) if overlay is not None else None
@@ -321,9 +283,9 @@ class Supervisor:
             self._ready(crew)
             for node, cards in order.cards_by_node(wanted).items():
                 found = self._checked(crew, order.check_packet(wanted, cards))
-                self._say(replace(self.seen, checks=(*self.seen.checks, _check_of(node, cards, when, found))))
+                self._say(replace(self.seen, checks=(*self.seen.checks, looks.check_of(node, cards, when, found))))
         except ForebayError as error:  # the base can't be started, with torch in it: of the cards nothing is known
-            self._say(replace(self.seen, checks=(*self.seen.checks, *_skipped(wanted, when, error))))
+            self._say(replace(self.seen, checks=(*self.seen.checks, *looks.skipped(wanted, when, error))))
         finally:
             if own and crew is not None:
                 crew.hang_up()
@@ -617,22 +579,6 @@ class Supervisor:
                     sys.exit(f"the run's folder is gone: {error}")
                 print(f"can't write the run's state: {error}", file=sys.stderr, flush=True)
                 time.sleep(1)
-
-
-def _check_of(node: str, cards: tuple[int, ...], when: str, found: Mapping[str, Any]) -> Check:
-    return Check(
-        node=node,
-        cards=cards,
-        when=when,
-        took_s=float(found.get("took_s", 0.0)),
-        bad=dict(found.get("bad", {})),
-        skipped=str(found.get("skipped", "")),
-    )
-
-
-def _skipped(wanted: Order, when: str, error: ForebayError) -> list[Check]:
-    why = {"skipped": error.text if not error.found else f"{error.text} ({error.found})"}
-    return [_check_of(node, cards, when, why) for node, cards in order.cards_by_node(wanted).items()]
 
 
 def in_words(who: str, code: int) -> str:

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from forebay import codec
-from forebay.centre import engines, files, haul, isolation, layout, local, supervisor
+from forebay.centre import engines, files, haul, isolation, layout, local
 from forebay.centre.home import Home
 from forebay.centre.local import Local
+from forebay.centre.lock import take_lock
 from forebay.centre.settings import Settings
 from forebay.centre.spec import Handle, Phase, Spec
 from forebay.chips.node import Card, Node
@@ -195,7 +196,7 @@ def _tidy(home: Path) -> None:
         try:
             if time.time() - layout.spec(run_dir).stat().st_mtime < FORGOTTEN_S:
                 continue
-            lock = supervisor.take_lock(run_dir)
+            lock = take_lock(run_dir)
             if lock is not None:
                 os.close(lock)
                 shutil.rmtree(run_dir, ignore_errors=True)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from forebay import codec
-from forebay.centre import files, isolation, layout, supervisor
+from forebay.centre import files, isolation, layout
 from forebay.centre import home as homes
+from forebay.centre.lock import Beat
 from forebay.centre.order import Order
 from forebay.centre.slurm import step, survey
 from forebay.centre.slurm.accounts import User, acting_as
@@ -103,7 +104,7 @@ class Run:
         """What to say of a share whose supervisor is dead: it held its cards up to its last sign of life."""
         body = read(layout.lock(self.shares[number]))
         try:
-            beat = codec.decode(supervisor.Beat, body, strict=False) if body is not None else None
+            beat = codec.decode(Beat, body, strict=False) if body is not None else None
         except BadInput:
             beat = None
         if beat is None:
