@@ -73,7 +73,7 @@ def join(
     file centre.toml. Nothing of the site's own configuration is changed, and no port is opened. Said again without a token, it
     takes the centre up where it was. Example:
 
-    forebay centre join https://cloud.example:7373 --token fc_… --engine slurm
+    forebay centre join https://cloud.example:7373 --token fj_… --engine slurm
     """
     if engine not in ENGINES:
         raise BadInput("There is no such engine.", asked=engine, found=", ".join(ENGINES))
