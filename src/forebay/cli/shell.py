@@ -235,8 +235,9 @@ def _shell(cloud: Any, job: str, command: list[str], *, ends_it: bool) -> int:
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    window = terminal.size()
     if is_terminal:
-        opening.update(terminal=True, term=os.environ.get("TERM", "xterm"), **terminal.size())
+        opening.update(terminal=True, term=os.environ.get("TERM", "xterm"), **window)
     gone = threading.Event()  # whoever read what we print
 
     def hear(kind: bytes, body: bytes) -> None:
@@ -250,7 +251,7 @@ def _shell(cloud: Any, job: str, command: list[str], *, ends_it: bool) -> int:
     try:
         with terminal.raw(wake) if is_terminal else contextlib.nullcontext():
             escape = terminal.Escape() if is_terminal else None
-            for typed in terminal.typed(woken, lambda: visit.is_over or gone.is_set()):
+            for typed in terminal.typed(woken, lambda: visit.is_over or gone.is_set(), window):
                 if typed is None:
                     terminal.tell_size(visit)
                     continue

@@ -77,12 +77,16 @@ def raw(wake: int) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, old)
 
 
-def typed(woken: int, is_over: Callable[[], bool]) -> Iterator[bytes | None]:
-    """What comes from standard input, until it is over; b"" once, when it ends. None: the window's size has changed."""
+def typed(woken: int, is_over: Callable[[], bool], known: dict[str, int]) -> Iterator[bytes | None]:
+    """What comes from standard input, until it is over; b"" once, when it ends. None: the window hasn't the `known` size any more."""
     sources = [sys.stdin.fileno(), woken]
     while not is_over():
         ready, _, _ = select.select(sources, [], [])
-        if woken in ready and b"s" in os.read(woken, _CHUNK):
+        if woken in ready:
+            os.read(woken, _CHUNK)
+        # The terminal is asked, and not only when its signal has come: what is typed into the new size can overtake the signal.
+        if (now := size()) != known:
+            known = now
             yield None
         if sources[0] in ready and len(sources) == 2 and not is_over():
             chunk = os.read(sources[0], _CHUNK)
