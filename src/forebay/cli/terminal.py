@@ -78,7 +78,7 @@ def raw(wake: int) -> Iterator[None]:
 
 
 def typed(woken: int, is_over: Callable[[], bool], known: dict[str, int]) -> Iterator[bytes | None]:
-    """What comes from standard input, until it is over; b"" once, when it ends. None: the window hasn't the `known` size any more."""
+    """What comes from standard input, until it is over; b"" once, when it ends. None: the window has lost its `known` size."""
     sources = [sys.stdin.fileno(), woken]
     while not is_over():
         ready, _, _ = select.select(sources, [], [])

@@ -15,7 +15,7 @@ from forebay.chips.node import Node, NodeState
 from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.job import Job
 from forebay.cloud.core.pool import Allocation, Window
-from forebay.cloud.core.tenant import Key
+from forebay.cloud.core.tenant import Budget, Key, Member
 from forebay.codec import decode, encode
 
 
@@ -45,9 +45,53 @@ class OrganisationMade(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrganisationSet(Event):
+    """With whom an organisation lends and borrows, and its share of what is wanted by more than one."""
+
+    organisation: str
+    cohort: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectMade(Event):
     organisation: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectSet(Event):
+    organisation: str
+    project: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberSet(Event):
+    """Somebody is a member, or has another role now."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRemoved(Event):
+    """They are no member any more, and no key of theirs is good."""
+
+    organisation: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSet(Event):
+    """From now on; in the place of what was set before."""
+
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetLifted(Event):
+    organisation: str
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +106,22 @@ class KeyRevoked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceSet(Event):
+    """What a card-second costs in runs that are launched from `from_ns` on; 0: from now on."""
+
     chip: str
     micro_per_card_s: int
+    from_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaSet(Event):
-    """`cards` None: the limit is lifted."""
+    """`cards` None: guarantee and limit are lifted."""
 
     organisation: str
     chip: str
     cards: int | None
+    borrow: int | None = 0
+    reclaim_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +148,24 @@ class CentreRevoked(Event):
 
     centre: str
     give_up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CentreOwned(Event):
+    """An organisation brought this centre, and is credited with a share of what others pay for its cards from now on."""
+
+    centre: str
+    organisation: str  # empty: nobody's any more
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSet(Event):
+    """How much one card of a chip counts for, in cards of the reference chip: speed times coverage, by its scorecard."""
+
+    chip: str
+    compute: float
+    source: str = ""  # which scorecard says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +294,26 @@ class Started(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSeen(Event):
+    """A run has completed a checkpoint. Told at most once a minute a run: what stopping it would lose is reckoned from it."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseSeen(Event):
+    """How much of what a run held since it was last told was active (by the vendor's monitor) and productive (steps that count).
+
+    Card-nanoseconds. `active_ns` -1: the monitor can't tell.
+    """
+
+    run: str
+    held_ns: int
+    active_ns: int = -1
+    productive_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSeen(Event):
     """A look at the health of a run's cards on one node."""
 
@@ -298,6 +385,53 @@ class StopAsked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved(Event):
+    """Cards are kept for a job that can't start yet: free ones, and those that the named runs are asked to leave."""
+
+    job: str
+    allocation: Allocation
+    expected_s: float | None = None
+    runs: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released(Event):
+    """What was kept for a job is free again: it was cancelled, or one of the cards is out of use."""
+
+    job: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetWarned(Event):
+    """A budget has reached the share at which a warning is due."""
+
+    organisation: str
+    project: str
+    spent_micro: int
+    limit_micro: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credited(Event):
+    """Money goes back for what a run held and the pool lost: a credit note."""
+
+    run: str
+    card_ns: int
+    micro: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleWarned(Event):
+    """A run holds cards and does nothing with them."""
+
+    run: str
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Requeued(Event):
     """A run failed and its job is to be tried again."""
 
@@ -342,7 +476,15 @@ KINDS: Mapping[str, type[Event]] = {
     for cls in (
         CloudMade,
         OrganisationMade,
+        OrganisationSet,
         ProjectMade,
+        ProjectSet,
+        MemberSet,
+        MemberRemoved,
+        BudgetSet,
+        BudgetLifted,
+        CentreOwned,
+        IndexSet,
         KeyMade,
         KeyRevoked,
         PriceSet,
@@ -366,11 +508,18 @@ KINDS: Mapping[str, type[Event]] = {
         Queued,
         Admitted,
         Started,
+        CheckpointSeen,
+        UseSeen,
         CheckSeen,
         Ended,
         OutputKept,
         Launched,
         StopAsked,
+        Reserved,
+        Released,
+        BudgetWarned,
+        Credited,
+        IdleWarned,
         Requeued,
         Quarantined,
         Finished,

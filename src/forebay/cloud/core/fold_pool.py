@@ -58,6 +58,8 @@ def fold(state: State, event: e.Event) -> None:
         case e.CentreAway(centre=name) | e.CentreBack(centre=name):
             t.centres[name] = replace(t.centres[name], away=isinstance(event, e.CentreAway))
             _refresh_all(state, name)
+        case e.CentreOwned(centre=name, organisation=organisation, share=share):
+            t.centres[name] = replace(t.centres[name], owner=organisation, owner_share=share if organisation else 0.0)
         case e.Drained(centre=name, node=node, card=card, reason=reason):
             _mark(state, Mark(centre=name, node=node, card=card, reason=reason, by=event.by, at_ns=event.at_ns))
         case e.Quarantined(centre=name, node=node, card=card, reason=reason):

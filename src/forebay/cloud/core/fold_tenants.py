@@ -24,11 +24,32 @@ def fold(state: State, event: e.Event) -> bool:
             t.keys[key_id] = replace(t.keys[key_id], revoked=True)
         case e.PriceSet(chip=chip, micro_per_card_s=micro):
             t.prices[chip] = Price(chip=chip, micro_per_card_s=micro)
-        case e.QuotaSet(organisation=organisation, chip=chip, cards=cards):
+        case e.QuotaSet(organisation=organisation, chip=chip, cards=cards, borrow=borrow, reclaim_s=reclaim_s):
             if cards is None:
                 t.quotas.pop(f"{organisation}/{chip}", None)
             else:
-                t.quotas[f"{organisation}/{chip}"] = Quota(organisation=organisation, chip=chip, cards=cards)
+                t.quotas[f"{organisation}/{chip}"] = Quota(
+                    organisation=organisation, chip=chip, cards=cards, borrow=borrow, reclaim_s=reclaim_s
+                )
+        case e.OrganisationSet(organisation=name, cohort=cohort, weight=weight):
+            t.organisations[name] = replace(t.organisations[name], cohort=cohort, weight=weight)
+        case e.ProjectSet(organisation=organisation, project=name, weight=weight):
+            t.projects[f"{organisation}/{name}"] = replace(t.projects[f"{organisation}/{name}"], weight=weight)
+        case e.MemberSet(member=member):
+            t.members[f"{member.organisation}/{member.name}"] = member
+        case e.MemberRemoved(organisation=organisation, name=name):
+            t.members.pop(f"{organisation}/{name}", None)
+            for key in [k for k in t.keys.values() if (k.organisation, k.member) == (organisation, name)]:
+                t.keys[key.id] = replace(key, revoked=True)
+        case e.BudgetSet(budget=budget):
+            t.budgets[budget.name] = budget
+        case e.BudgetLifted(organisation=organisation, project=name):
+            t.budgets.pop(f"{organisation}/{name}", None)
+        case e.BudgetWarned(organisation=organisation, project=name):
+            budget = t.budgets[f"{organisation}/{name}"]
+            t.budgets[budget.name] = replace(budget, warned=True)
+        case e.IndexSet(chip=chip, compute=compute):
+            t.indexes[chip] = compute
         case e.VersionMade():
             t.versions[f"{event.organisation}/{event.version}"] = VersionKept(
                 organisation=event.organisation,

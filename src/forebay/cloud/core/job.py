@@ -19,6 +19,7 @@ class Option:
     chip: str
     cards: int
     expected_s: float | None = None  # as the job's owner or a planner says; None: nobody knows
+    plan: str = ""  # the planner's name for how the work is cut over these cards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,13 @@ class Job:
     time_limit_s: float | None = None
     retries: int = 3  # attempts after the first
     grace_s: float = 10.0
+    priority: int = 0  # inside its organisation; more comes first
+    resumable: bool = False  # it goes on from a checkpoint of its own when it is started again
+    elastic: bool = False  # it may go over to another option of its menu while it runs, through a checkpoint
+    restart_s: float = 60.0  # what stopping and starting it again costs, beside the work after its last checkpoint
+    prefer: str = "balanced"  # what matters where options differ: "fastest", "cheapest", "balanced"
+    deadline_ns: int = 0  # by when it is to have ended; 0: no matter
+    budget_micro: int | None = None  # what all of its runs may cost
 
 
 class Phase(enum.Enum):
@@ -91,6 +99,8 @@ class Standing:
     ended_at_ns: int = 0
     reason: str = ""
     forgiven: int = 0  # attempts that ended through no fault of the job and used up no retry
+    served_ns: int = 0  # card-nanoseconds that its ended runs held
+    done: float = 0.0  # share of the whole that its ended runs did and kept, by its options' expected times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,4 +142,5 @@ class Run:
     admitted_at_ns: int = 0  # when that queue let it start; 0: at once
     bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # node -> cards, where the engine picks them itself
     checked: tuple[str, ...] = ()  # looks at its cards that are journaled: "before h3"
+    checkpoint_at_ns: int = 0  # when it was last heard to have completed a checkpoint; 0: never
     kept: Kept | None = None

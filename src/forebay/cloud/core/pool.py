@@ -28,6 +28,9 @@ class Centre:
     version: str = ""  # of the Forebay that its agent is
     revoked: bool = False
     away: bool = False  # nothing was heard of its agent for a while
+    generation: int = 0  # how often it was away; what an older one says is stale
+    owner: str = ""  # the organisation that brought it, and earns what others pay for its cards
+    owner_share: float = 0.0  # of what they pay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

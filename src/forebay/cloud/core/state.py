@@ -150,7 +150,9 @@ class State:
                 if t.jobs[job_id].phase is Phase.WAITING:
                     self._leave(job_id)
                 self._stand(job_id, phase=Phase(phase), reason=reason, ended_at_ns=event.at_ns)
-            case e.Cancelled():
+            case e.CheckpointSeen(run=run_id):
+                t.runs[run_id] = replace(t.runs[run_id], checkpoint_at_ns=event.at_ns)
+            case e.Cancelled() | e.UseSeen() | e.Credited() | e.IdleWarned():
                 pass  # what follows from it is decided, and folded when it was
             case _:
                 if not fold_tenants.fold(self, event):

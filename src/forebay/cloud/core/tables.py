@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from forebay.chips.node import NodeState
 from forebay.cloud.core.job import Run, Standing
 from forebay.cloud.core.pool import Centre, Mark, Window
-from forebay.cloud.core.tenant import Key, Organisation, Price, Project, Quota
+from forebay.cloud.core.tenant import Budget, Key, Member, Organisation, Price, Project, Quota
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,10 @@ class Tables:
     orders: int = 0
     organisations: dict[str, Organisation] = field(default_factory=dict)
     projects: dict[str, Project] = field(default_factory=dict)  # by "organisation/project"
+    members: dict[str, Member] = field(default_factory=dict)  # by "organisation/name"
     keys: dict[str, Key] = field(default_factory=dict)
+    budgets: dict[str, Budget] = field(default_factory=dict)  # by "organisation/project", "organisation/" for the whole
+    indexes: dict[str, float] = field(default_factory=dict)  # chip -> effective compute of a card
     prices: dict[str, Price] = field(default_factory=dict)
     quotas: dict[str, Quota] = field(default_factory=dict)  # by "organisation/chip"
     centres: dict[str, Centre] = field(default_factory=dict)

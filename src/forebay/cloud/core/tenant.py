@@ -1,4 +1,4 @@
-"""Who shares the pool: Organisation, Project, Key, Quota, Price."""
+"""Who shares the pool: Organisation, Project, Member, Key; and what they may hold and pay: Quota, Budget, Price."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ class Role(enum.Enum):
     """What the holder of a key may do."""
 
     OPERATOR = "operator"  # everything: organisations, prices, quotas, every job
+    OWNER = "owner"  # an organisation's: its projects, members, keys and budgets, and what a member may
     MEMBER = "member"  # jobs and data of one project
     VIEWER = "viewer"  # read what a member reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
-    """A tenant. It pays its bills, and no other organisation sees what it does."""
+    """A tenant. It pays its bills, and no other organisation sees what it does.
+
+    Organisations of one cohort lend each other the part of their quotas that is idle. `weight`: its share of what is wanted by
+    more than one, beside the others' weights.
+    """
 
     name: str
     title: str = ""
+    cohort: str = ""  # empty: the pool's common one
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,17 @@ class Project:
 
     organisation: str
     name: str
+    weight: float = 1.0  # beside the organisation's other projects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A person or a program of an organisation, with what they may do there."""
+
+    organisation: str
+    name: str
+    role: Role
+    project: str = ""  # empty: in all of its projects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +60,8 @@ class Key:
     name: str = ""
     expires_at_ns: int | None = None
     revoked: bool = False
+    member: str = ""  # whose it is; empty: nobody's in particular
+    scopes: tuple[str, ...] = ()  # what it is good for, as "jobs:write"; empty: all that its role may do
 
     def good_at(self, now_ns: int) -> bool:
         return not self.revoked and (self.expires_at_ns is None or now_ns < self.expires_at_ns)
@@ -49,11 +69,35 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """How many cards of a chip an organisation may hold at once. No quota: as many as there are."""
+    """How many cards of a chip an organisation is guaranteed, and how many more it may borrow. No quota: no guarantee, no limit.
+
+    `chip` COMPUTE: effective compute over all chips, in cards of the reference chip.
+    """
 
     organisation: str
     chip: str
     cards: int
+    borrow: int | None = 0  # over `cards`, of what others of its cohort leave idle; None: as many as there are
+    reclaim_s: float = 60.0  # within which what it lent is back once it asks
+
+
+COMPUTE = "compute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What an organisation, or one project of it, may spend from a day on. At its end no new runs start."""
+
+    organisation: str
+    project: str = ""  # empty: the whole organisation
+    limit_micro: int
+    from_ns: int = 0  # what was held before doesn't count
+    warn_share: float = 0.8  # of the limit, at which a warning is due
+    warned: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.organisation}/{self.project}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +106,4 @@ class Price:
 
     chip: str
     micro_per_card_s: int
+    from_ns: int = 0
