@@ -123,10 +123,11 @@ def _queue(state: State, now_ns: int) -> list[Body]:
     """
     waiting: dict[str, list[int]] = defaultdict(list)
     counts: dict[str, int] = defaultdict(int)
-    for (_, chips), lane in state.lanes.items():
-        name = " or ".join(chips)
-        counts[name] += len(lane)
-        waiting[name].append(state.t.jobs[lane[0][1]].submitted_at_ns)
+    for job in state.queue.jobs():
+        standing = state.t.jobs[job]
+        name = " or ".join(sorted({option.chip for option in standing.job.menu}))
+        counts[name] += 1
+        waiting[name].append(standing.submitted_at_ns)
     lines = [
         {"chips": name, "jobs": counts[name], "oldest_s": round((now_ns - min(since)) / NS_PER_S, 1), "centre": None}
         for name, since in sorted(waiting.items())

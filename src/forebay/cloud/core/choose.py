@@ -3,13 +3,15 @@
 Asked:  which line of the menu, and which cards?
 Answer: without a word on how long the job takes, the first option whose cards are free. With it, the option that ends first
         (`foresee.py`), which may be one whose cards are still busy; then the job waits for those alone.
+        A job that can't be stopped again takes no cards that an earlier one will need by then (`Block`): that is backfill with
+        reservations, as in EASY (Lifka, JSSPP 1995). One that can be stopped may: it makes way when the time comes.
 Limits: a run with a time limit isn't started where it would reach into a window of maintenance; one without is, and is asked to
         stop when the window begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forebay.cloud.core import foresee
@@ -19,64 +21,97 @@ from forebay.cloud.core.outputs import home
 from forebay.cloud.core.place import Barred, place
 from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.rooms import Island
+from forebay.cloud.core.size import lasts_s
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S
 
 
+@dataclass(slots=True, kw_only=True)
+class Block:
+    """An earlier job waits for cards of a chip."""
+
+    from_ns: int  # when it is expected to start
+    spare: int  # cards that it will leave over then
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a job gets, and the forecasts behind it; without cards, the chips that it waits for."""
+    """What a job gets, and the forecasts behind it; without cards, what it waits for."""
 
     allocation: Allocation | None = None
-    expected_s: float | None = None
+    option: Option | None = None
     outlooks: tuple[Outlook, ...] = ()
-    waits_for: frozenset[str] = frozenset()
+    lasts_s: float = 0.0
+    waits_for: tuple[Option, ...] = ()
+    by_choice: bool = False  # cards are free that it could have, and better ones are soon
 
 
-def choose(state: State, standing: Standing, spoken_for: set[str], now_ns: int) -> Choice:
-    """`spoken_for`: chips for which an earlier job waits."""
+def choose(state: State, standing: Standing, blocks: Mapping[str, Block], now_ns: int) -> Choice:
+    """`blocks`: by chip, the earlier jobs that wait for it."""
     job = standing.job
-    allowed = [o for o in job.menu if _within_quota(state, job, o)]
-    open_ = [o for o in allowed if o.chip not in spoken_for]
+    allowed = [o for o in job.menu if not state.why_not(job, o)]
     prefer = home(state, standing) if standing.runs else ""
     barred = _barred(state, job, now_ns)
-    if any(option.expected_s is not None for option in job.menu):
-        soonest = _soonest(state, open_, prefer, barred, now_ns)
-        if soonest:
-            return soonest
+    timed = any(option.expected_s is not None for option in job.menu)
+    found = [_place(state, o, prefer, barred) if _may_pass(state, standing, o, blocks, now_ns) else None for o in allowed]
+    which: int | None
+    outlooks: tuple[Outlook, ...] = ()
+    if timed:
+        outlooks = tuple(_outlook(state, standing, o, cards, barred, now_ns) for o, cards in zip(allowed, found, strict=True))
+        by_s = (job.deadline_ns - now_ns) / NS_PER_S if job.deadline_ns else None
+        which = foresee.best(outlooks, [_cost(state, standing, o) for o in allowed], job.prefer, by_s)
     else:
-        for option in open_:
-            found = _place(state, option, prefer, barred)
-            if found:
-                return Choice(allocation=found)
+        which = next((i for i, cards in enumerate(found) if cards), None)
+    if which is not None and (allocation := found[which]):
+        option = allowed[which]
+        return Choice(allocation=allocation, option=option, outlooks=outlooks, lasts_s=lasts_s(state, standing, option))
+    if which is not None:
+        return Choice(waits_for=(allowed[which],), by_choice=any(found))
     # What only maintenance keeps from a job isn't kept from others, who are through before it begins.
-    return Choice(waits_for=frozenset(o.chip for o in allowed if not (barred and _place(state, o, prefer, frozenset()))))
+    return Choice(waits_for=tuple(o for o in allowed if not (barred and _place(state, o, prefer, frozenset()))))
 
 
-def _soonest(state: State, options: list[Option], prefer: str, barred: Barred, now_ns: int) -> Choice | None:
-    """The option that ends first, with its cards, or what is waited for instead. None: nothing is known of any that is free."""
-    found = [_place(state, option, prefer, barred) for option in options]
-    outlooks = tuple(
-        foresee.outlook(o.chip, o.cards, o.expected_s, 0.0 if cards else _comes_free_in_s(state, o, barred, now_ns))
-        for o, cards in zip(options, found, strict=True)
-    )
-    best = foresee.best(outlooks)
-    if best is None:
-        return None
-    if found[best] is None:
-        return Choice(waits_for=frozenset({options[best].chip}))
-    return Choice(allocation=found[best], expected_s=options[best].expected_s, outlooks=outlooks)
+def block(state: State, option: Option, now_ns: int) -> Block:
+    """What a job that waits for an option keeps others from, on the island where its cards come free first."""
+    best = Block(from_ns=_NEVER_NS, spare=0)
+    for island in state.rooms.islands.get(option.chip, {}).values():
+        if island.total < option.cards:
+            continue
+        free = island.free
+        for in_s, freed in _ends(state, option.chip, island, frozenset(), now_ns):
+            free += freed
+            if free >= option.cards:
+                at_ns = now_ns + int(in_s * NS_PER_S)
+                if at_ns < best.from_ns:
+                    best = Block(from_ns=at_ns, spare=free - option.cards)
+                break
+    return best
+
+
+_NEVER_NS = 2**62
+
+
+def _may_pass(state: State, standing: Standing, option: Option, blocks: Mapping[str, Block], now_ns: int) -> bool:
+    blocked = blocks.get(option.chip)
+    if blocked is None or standing.job.resumable or option.cards <= blocked.spare:
+        return True
+    return now_ns + lasts_s(state, standing, option) * NS_PER_S <= blocked.from_ns
+
+
+def _outlook(state: State, standing: Standing, option: Option, cards: Allocation | None, barred: Barred, now_ns: int) -> Outlook:
+    takes_s = option.expected_s * (1.0 - standing.done) if option.expected_s is not None else None
+    return foresee.outlook(option.chip, option.cards, takes_s, 0.0 if cards else _comes_free_in_s(state, option, barred, now_ns))
+
+
+def _cost(state: State, standing: Standing, option: Option) -> float:
+    """What the rest of a job would cost, in micro-units."""
+    return (option.expected_s or 0.0) * (1.0 - standing.done) * option.cards * state.price(option.chip)
 
 
 def _place(state: State, option: Option, prefer: str, barred: Barred) -> Allocation | None:
     if state.free_cards(option.chip) < option.cards:
         return None
     return place(state.rooms.islands[option.chip], option, prefer=prefer, barred=barred)
-
-
-def _within_quota(state: State, job: Job, option: Option) -> bool:
-    left = state.quota_left(job.organisation, option.chip)
-    return left is None or option.cards <= left
 
 
 def _barred(state: State, job: Job, now_ns: int) -> Barred:

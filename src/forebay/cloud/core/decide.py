@@ -5,21 +5,16 @@
 The fact and then every decision are folded into `state` as they are made; the caller writes all of them to the journal before
 it acts on any. Called with the same state and fact it decides the same: there is no clock, no dice and no I/O here.
 
-Policy: first come, first served, by chip. A job takes the first option of its menu whose cards are free, or, where it says how
-        long it takes on them, the one that ends first. A job that waits for cards of a chip holds back later jobs that want
-        that chip, so small jobs never starve a wide one; a job that waits for its organisation's quota, or for its next try,
-        holds back nobody but its own lane. No backfill, no preemption, no shares: they come with the scheduler proper
-        (docs/decisions/0004).
+Policy: in the order of fair share (`schedule.py`). A job is tried again after a failure that may pass, and asked to stop when its
+        time is over or maintenance begins.
 """
 
 from __future__ import annotations
 
-import heapq
-
 from forebay.cloud.core import events as e
-from forebay.cloud.core.choose import Choice, choose
-from forebay.cloud.core.job import Job, Phase, Run, Standing
-from forebay.cloud.core.state import State, lane_of
+from forebay.cloud.core.job import Phase, Run
+from forebay.cloud.core.schedule import given_back, reckon, schedule, start
+from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S, show_seconds
 
 FIRST_BACKOFF_S = 5.0
@@ -31,86 +26,60 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
     """Fold a fact, and return the decisions that it leads to, folded too."""
     if not isinstance(fact, e.Tick):
         state.fold(fact)
+    now_ns = fact.at_ns
+    state.wake(now_ns)
     match fact:
         case e.Submitted(job=job):
-            return _start(state, fact.at_ns) if _may_start(state, job) else []
-        case e.Ended():
-            return [*_after(state, fact), *_start(state, fact.at_ns)]
+            return start(state, job, now_ns)
+        case e.Ended(run=run):
+            chips = {state.t.runs[run].allocation.chip}
+            return [*_after(state, fact), *given_back(state, now_ns), *schedule(state, now_ns, chips)]
         case e.Cancelled(job=job_id):
-            return [*_cancel(state, fact, job_id), *_start(state, fact.at_ns)]
+            return [*_cancel(state, fact, job_id), *schedule(state, now_ns)]
         case e.CentreRevoked(centre=centre, give_up=True):
             runs = [run.id for run in state.runs_at(centre)]
-            return [*(line for run in runs for line in _give_up(state, run, fact.at_ns)), *_start(state, fact.at_ns)]
+            gone = [line for run in runs for line in _give_up(state, run, now_ns)]
+            return [*gone, *given_back(state, now_ns), *schedule(state, now_ns)]
         case e.CheckSeen():
-            return _quarantine(state, fact)
+            return [*_quarantine(state, fact), *given_back(state, now_ns)]
         case e.Tick():
-            return [*_overdue(state, fact.at_ns), *_maintain(state, fact.at_ns), *_start(state, fact.at_ns)]
+            due = [*_overdue(state, now_ns), *_maintain(state, now_ns), *reckon(state, now_ns), *given_back(state, now_ns)]
+            return [*due, *schedule(state, now_ns)]
+        case _ if isinstance(fact, TAKES_ROOM):
+            return [*given_back(state, now_ns), *schedule(state, now_ns)]
         case _:
-            return _start(state, fact.at_ns) if isinstance(fact, MAKES_ROOM) else []
+            return schedule(state, now_ns) if isinstance(fact, MAKES_ROOM) else []
 
 
+def due_ns(state: State) -> int | None:
+    """When a Tick may decide something next, if nothing happens before. None: only a fact can."""
+    found = [at for at in (state.queue.later[0][0] if state.queue.later else None, state.ends.next_check_ns()) if at is not None]
+    for run_id in state.limited:
+        run = state.t.runs[run_id]
+        limit_s = state.t.jobs[run.job].job.time_limit_s
+        if run.running_at_ns and limit_s is not None and not run.stop:
+            found.append(run.running_at_ns + int(limit_s * NS_PER_S) + 1)
+    for window in state.t.windows.values():
+        found += [at for at in (window.from_ns, window.to_ns) if at > state.t.last_at_ns]
+    return min(found, default=None)
+
+
+TAKES_ROOM = (e.NodesSeen, e.NodeStatesSeen, e.Drained, e.CentreAway, e.CentreRevoked, e.MaintenanceSet)
 MAKES_ROOM = (
-    e.NodesSeen,
-    e.NodeStatesSeen,
     e.CentreJoined,
     e.CentreBack,
     e.Undrained,
     e.MaintenanceLifted,
     e.QuotaSet,
+    e.OrganisationSet,
+    e.BudgetSet,
+    e.BudgetLifted,
 )
 
 
 def _made(state: State, decision: e.Event) -> e.Event:
     state.fold(decision)
     return decision
-
-
-# Starting.
-
-
-def _may_start(state: State, job: Job) -> bool:
-    """False when a new job surely waits: somebody of its own lane does already, or no card of its chips is free."""
-    return len(state.lanes[lane_of(job)]) == 1 and any(state.free_cards(option.chip) >= option.cards for option in job.menu)
-
-
-def _start(state: State, now_ns: int) -> list[e.Event]:
-    """Launch every job that can start now, in order."""
-    decisions: list[e.Event] = []
-    spoken_for: set[str] = set()  # chips for which an earlier job waits
-    heads = [(queue[0][0], lane) for lane, queue in state.lanes.items()]
-    heapq.heapify(heads)
-    while heads:
-        _, lane = heapq.heappop(heads)
-        standing = state.t.jobs[state.lanes[lane][0][1]]
-        if standing.not_before_ns > now_ns:
-            continue
-        choice = choose(state, standing, spoken_for, now_ns)
-        if choice.allocation is None:
-            spoken_for |= choice.waits_for
-            continue
-        decisions.append(_made(state, _launch(state, standing, choice, now_ns)))
-        if lane in state.lanes:
-            heapq.heappush(heads, (state.lanes[lane][0][0], lane))
-    return decisions
-
-
-def _launch(state: State, standing: Standing, choice: Choice, now_ns: int) -> e.Launched:
-    attempt = len(standing.runs) + 1
-    allocation = choice.allocation
-    assert allocation is not None
-    return e.Launched(
-        at_ns=now_ns,
-        by="forebay",
-        run=f"{standing.job.id}-{attempt}",
-        job=standing.job.id,
-        attempt=attempt,
-        allocation=allocation,
-        price_micro_per_card_s=state.price(allocation.chip),
-        free_cards=state.free_cards(allocation.chip),
-        waiting=state.waiting,
-        expected_s=choice.expected_s,
-        outlooks=choice.outlooks,
-    )
 
 
 # Ending.
@@ -124,7 +93,7 @@ def _after(state: State, ended: e.Ended) -> list[e.Event]:
         return [_over(state, ended, run.job, Phase.SUCCEEDED)]
     if run.stop and not run.requeue:
         return [_over(state, ended, run.job, Phase.CANCELLED if run.stop.startswith("cancelled") else Phase.FAILED, run.stop)]
-    forgiven = _is_forgiven(run, ended) and standing.forgiven < MOST_FORGIVEN
+    forgiven = run.requeue or (_is_forgiven(run, ended) and standing.forgiven < MOST_FORGIVEN)
     tries = run.attempt - standing.forgiven  # that count
     left = standing.job.retries - (tries - 1)
     why_not = "" if forgiven else _not_again(ended, left)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 from bisect import insort
 from collections.abc import Sequence
 
+from forebay.cloud.core.history import next_edge_s
 from forebay.cloud.core.job import Job, Run
 from forebay.cloud.core.rooms import IslandKey
 from forebay.units import NS_PER_S
+
+FIRST_CHECK_S = 60.0
 
 Where = tuple[str, IslandKey]
 """A chip, and an island of it."""
@@ -19,6 +23,9 @@ class Ends:
     def __init__(self) -> None:
         self.by_island: dict[Where, list[tuple[int, str]]] = {}  # (when, run)
         self._known: dict[str, tuple[Where, int]] = {}
+        self._checks: list[tuple[int, str]] = []  # (when, run): when to look whether a forecast still holds; a heap
+        self._next: dict[str, int] = {}  # run -> its check in the heap that counts
+        self._began: dict[str, int] = {}  # run of which nobody said how long it takes -> its start
 
     def on(self, chip: str, island: IslandKey) -> Sequence[tuple[int, str]]:
         return self.by_island.get((chip, island), ())
@@ -26,15 +33,45 @@ class Ends:
     def expect(self, run: Run, job: Job, island: IslandKey | None) -> None:
         """Note when a run is expected to end, if anybody knows; in the place of what was expected before."""
         self.forget(run.id)
-        lasts_s = min((s for s in (run.expected_s, job.time_limit_s) if s is not None), default=None)
+        forecast_s = run.lasts_s or run.expected_s
+        lasts_s = min((s for s in (forecast_s, job.time_limit_s) if s is not None), default=None)
         if lasts_s is None or island is None:
             return
         where = (run.allocation.chip, island)
-        end_ns = (run.running_at_ns or run.admitted_at_ns or run.launched_at_ns) + int(lasts_s * NS_PER_S)
+        began_ns = run.running_at_ns or run.admitted_at_ns or run.launched_at_ns
+        end_ns = began_ns + int(lasts_s * NS_PER_S)
         self._known[run.id] = (where, end_ns)
         insort(self.by_island.setdefault(where, []), (end_ns, run.id))
 
+        if run.expected_s is None:
+            self._began[run.id] = began_ns
+            self.check_again(run.id, began_ns)
+
+    def checks_due(self, now_ns: int) -> list[str]:
+        """The runs of which a forecast is to be looked at. Each is told once; `check_again` for the next time."""
+        due = []
+        while self._checks and self._checks[0][0] <= now_ns:
+            at_ns, run = heapq.heappop(self._checks)
+            if self._next.get(run) == at_ns:
+                due.append(run)
+        return due
+
+    def check_again(self, run: str, now_ns: int) -> None:
+        """When a run has lasted half as long again, at the next edge of the bins in which durations are counted."""
+        began_ns = self._began[run]
+        ran_s = (now_ns - began_ns) / NS_PER_S
+        at_ns = began_ns + int(max(next_edge_s(ran_s), FIRST_CHECK_S) * NS_PER_S) + 1
+        self._next[run] = at_ns
+        heapq.heappush(self._checks, (at_ns, run))
+
+    def next_check_ns(self) -> int | None:
+        while self._checks and self._next.get(self._checks[0][1]) != self._checks[0][0]:
+            heapq.heappop(self._checks)
+        return self._checks[0][0] if self._checks else None
+
     def forget(self, run: str) -> None:
+        self._began.pop(run, None)
+        self._next.pop(run, None)
         known = self._known.pop(run, None)
         if known:
             where, end_ns = known

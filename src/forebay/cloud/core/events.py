@@ -373,6 +373,7 @@ class Launched(Event):
     free_cards: int  # of that chip in the pool, before this run took its own
     waiting: int  # jobs in the queue at that moment
     expected_s: float | None = None  # of the option that was taken
+    lasts_s: float = 0.0  # forecast of how long the run lasts; 0: none was made
     outlooks: tuple[Outlook, ...] = ()  # what each option promised, where the job said how long it takes on them
 
 
@@ -382,6 +383,15 @@ class StopAsked(Event):
     reason: str
     grace_s: float
     requeue: bool = False  # its job is to be tried again, without using up a retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reckoned(Event):
+    """A run lasts longer than was forecast, and this is what is forecast now: for the run, and for the size of its job."""
+
+    run: str
+    lasts_s: float
+    size: float  # of the job, in card-seconds of effective compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -515,6 +525,7 @@ KINDS: Mapping[str, type[Event]] = {
         OutputKept,
         Launched,
         StopAsked,
+        Reckoned,
         Reserved,
         Released,
         BudgetWarned,

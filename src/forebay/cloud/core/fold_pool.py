@@ -107,6 +107,7 @@ def _index_rooms(state: State, name: str) -> None:
         for node in centre.nodes:
             state.rooms.add(name, node, state.free_of(name, node))
     state.expect_again(name)
+    state.measure()
 
 
 def _refresh_all(state: State, centre: str) -> None:

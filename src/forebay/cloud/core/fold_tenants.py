@@ -31,8 +31,10 @@ def fold(state: State, event: e.Event) -> bool:
                 t.quotas[f"{organisation}/{chip}"] = Quota(
                     organisation=organisation, chip=chip, cards=cards, borrow=borrow, reclaim_s=reclaim_s
                 )
+            state.rights.refresh()
         case e.OrganisationSet(organisation=name, cohort=cohort, weight=weight):
             t.organisations[name] = replace(t.organisations[name], cohort=cohort, weight=weight)
+            state.rights.refresh()
         case e.ProjectSet(organisation=organisation, project=name, weight=weight):
             t.projects[f"{organisation}/{name}"] = replace(t.projects[f"{organisation}/{name}"], weight=weight)
         case e.MemberSet(member=member):
@@ -50,6 +52,7 @@ def fold(state: State, event: e.Event) -> bool:
             t.budgets[budget.name] = replace(budget, warned=True)
         case e.IndexSet(chip=chip, compute=compute):
             t.indexes[chip] = compute
+            state.measure()
         case e.VersionMade():
             t.versions[f"{event.organisation}/{event.version}"] = VersionKept(
                 organisation=event.organisation,

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+FASTEST, CHEAPEST, BALANCED = "fastest", "cheapest", "balanced"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
@@ -34,15 +36,32 @@ def outlook(chip: str, cards: int, expected_s: float | None, starts_in_s: float 
     )
 
 
-def best(outlooks: Sequence[Outlook]) -> int | None:
-    """Which of the options to take, or to wait for. None: wait for any of them."""
+def best(
+    outlooks: Sequence[Outlook], costs: Sequence[float] = (), prefer: str = FASTEST, by_s: float | None = None
+) -> int | None:
+    """Which of the options to take, or to wait for. None: wait for any of them.
+
+    `costs`: of each, in any unit. `by_s`: those that end within this time come first, if any does.
+    """
     free = [i for i, o in enumerate(outlooks) if o.starts_in_s == 0]
     unknown = [i for i in free if outlooks[i].ends_in_s is None]
     among = free if unknown else range(len(outlooks))
-    ends = [(end, outlooks[i].starts_in_s or 0.0, i) for i in among if (end := outlooks[i].ends_in_s) is not None]
-    if ends:
-        return min(ends)[2]
-    return free[0] if free else None
+    ends = {i: end for i in among if (end := outlooks[i].ends_in_s) is not None}
+    if not ends:
+        return free[0] if free else None
+    if by_s is not None:
+        ends = {i: end for i, end in ends.items() if end <= by_s} or ends
+    cost = {i: costs[i] if costs else 0.0 for i in ends}
+    return min(ends, key=lambda i: (_worth(ends[i], cost[i], min(ends.values()), min(cost.values()), prefer), ends[i], i))
+
+
+def _worth(end_s: float, cost: float, soonest_s: float, cheapest: float, prefer: str) -> float:
+    """The smaller the better. Balanced: how many times the soonest end plus how many times the least cost."""
+    if prefer == CHEAPEST:
+        return cost
+    if prefer == FASTEST or cheapest <= 0.0:
+        return end_s
+    return end_s / max(soonest_s, 1.0) + cost / cheapest
 
 
 def comes_free_in_s(free: int, cards: int, ends: Sequence[tuple[float, int]]) -> float | None:

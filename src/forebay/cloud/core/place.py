@@ -49,6 +49,18 @@ def _within(island: Island, cards: int, barred: frozenset[str]) -> tuple[Part, .
     return None
 
 
+def parts_over(rooms: Sequence[Room], cards: int) -> tuple[Part, ...] | None:
+    """The same out of rooms that are no island's own: what would be free if somebody made way."""
+    holding = [room for room in rooms if len(room.free) >= cards]
+    if holding:
+        room = min(holding, key=lambda room: (len(room.free), room.node.name))
+        return (Part(node=room.node.name, cards=room.free[:cards]),)
+    for group in _by_nearness(rooms):
+        if sum(len(room.free) for room in group) >= cards:
+            return _over(group, cards)
+    return None
+
+
 def _by_nearness(rooms: Sequence[Room]) -> list[list[Room]]:
     """The rooms below each leaf, those with the fewest free cards first; then below the switches above; at last all of them."""
     groups: list[list[Room]] = []

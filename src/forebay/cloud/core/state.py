@@ -10,7 +10,7 @@ Shape:  the tables hold frozen nouns and are what a snapshot keeps; the indexes 
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -18,13 +18,16 @@ from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
 from forebay.cloud.core import fold_pool, fold_tenants
 from forebay.cloud.core.ends import Ends
-from forebay.cloud.core.job import Job, Kept, Phase, Run, Standing
+from forebay.cloud.core.history import History
+from forebay.cloud.core.job import Job, Kept, Option, Phase, Run, Standing
 from forebay.cloud.core.pool import Allocation, Mark, place_name
+from forebay.cloud.core.queue import Running, Waiting
+from forebay.cloud.core.rights import Rights
 from forebay.cloud.core.rooms import Rooms
-from forebay.cloud.core.tables import Tables
-
-Lane = tuple[str, tuple[str, ...]]
-"""Jobs of one organisation that want the same chips wait in one lane, in the order of submission."""
+from forebay.cloud.core.share import Shares
+from forebay.cloud.core.size import card_seconds, kinds, lasted_s, size_of
+from forebay.cloud.core.tables import Reservation, Tables
+from forebay.units import NS_PER_S
 
 
 class State:
@@ -35,17 +38,22 @@ class State:
         self.keys_by_hash: dict[str, str] = {}
         self.centres_by_key: dict[str, str] = {}
         self.centres_by_token: dict[str, str] = {}
-        self.lanes: dict[Lane, list[tuple[int, str]]] = {}  # heaps of (order, job id)
-        self.waiting = 0
+        self.shares = Shares(self.t)
+        self.history = History(self.t.history)
+        self.queue = Waiting()
+        self.softs = Running()  # runs that can be stopped and gone on with later
+        self.hards = Running()  # the others
         self.live: dict[str, None] = {}  # runs that hold cards, oldest first
         self.limited: dict[str, None] = {}  # those with a time limit
         self.live_at: dict[str, dict[str, None]] = {}  # the same, by centre
         self.held: dict[str, int] = {}  # "organisation/chip" -> cards held
+        self.rights = Rights(self.t, self.held)
         self.rooms = Rooms()
         self.bad_cards: dict[tuple[str, str], dict[int, Mark]] = {}  # (centre, node) -> its cards that are out of use
         self.ends = Ends()
         self.unsent: dict[str, dict[str, None]] = {}  # centre -> ended runs that left something the cloud doesn't keep whole
         self._taken: dict[tuple[str, str, int], str] = {}  # card -> run
+        self._kept: dict[tuple[str, str, int], str] = {}  # card -> the job for which it is reserved
         self._index()
 
     # What the rest of the core asks.
@@ -55,6 +63,19 @@ class State:
         """Cards in the pool, by chip, free or not."""
         return self.rooms.total
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that hold no cards yet."""
+        return self.queue.count + len(self.queue.later) + len(self.t.reservations)
+
+    def compute(self, chip: str) -> float:
+        """Effective compute of one card, in cards of the reference chip. A chip without a scorecard counts as one."""
+        return self.t.indexes.get(chip, 1.0)
+
+    def tag(self, job: str) -> float:
+        """Where the clock of the job's project will stand when the job is due (`share.py`)."""
+        return self.t.entered[job] + self.t.sizes[job]
+
     def free_cards(self, chip: str) -> int:
         return self.rooms.free[chip]
 
@@ -62,10 +83,9 @@ class State:
         price = self.t.prices.get(chip)
         return price.micro_per_card_s if price else 0
 
-    def quota_left(self, organisation: str, chip: str) -> int | None:
-        """Cards that the organisation may still take; None: no limit."""
-        quota = self.t.quotas.get(f"{organisation}/{chip}")
-        return None if quota is None else quota.cards - self.held.get(f"{organisation}/{chip}", 0)
+    def why_not(self, job: Job, option: Option) -> str:
+        """Why a job may not have an option now, even if its cards were free; empty: it may."""
+        return self.rights.why_not(job.organisation, option.chip, option.cards, self.rooms.total[option.chip])
 
     def standing(self, name: str) -> Standing | None:
         """The job of that id, or the one that has a run of that id."""
@@ -120,8 +140,10 @@ class State:
         match event:
             case e.Submitted(job=job):
                 t.orders += 1
-                t.jobs[job.id] = Standing(job=job, order=t.orders, submitted_at_ns=event.at_ns, submitted_by=event.by)
-                self._wait(job, t.orders)
+                standing = t.jobs[job.id] = Standing(job=job, order=t.orders, submitted_at_ns=event.at_ns, submitted_by=event.by)
+                t.entered[job.id] = self.shares.enter(job.organisation, job.project, event.at_ns)
+                t.sizes[job.id] = size_of(self, standing)
+                self._wait(standing, event.at_ns)
             case e.Launched():
                 self._launch(event)
             case e.Queued(run=run_id, reason=reason):
@@ -145,11 +167,33 @@ class State:
             case e.Requeued(job=job_id, not_before_ns=not_before_ns, reason=reason, forgiven=forgiven):
                 before = t.jobs[job_id].forgiven
                 self._stand(job_id, phase=Phase.WAITING, not_before_ns=not_before_ns, reason=reason, forgiven=before + forgiven)
-                self._wait(t.jobs[job_id].job, t.jobs[job_id].order)
+                t.sizes[job_id] = size_of(self, t.jobs[job_id])
+                self._wait(t.jobs[job_id], event.at_ns)
             case e.Finished(job=job_id, phase=phase, reason=reason):
                 if t.jobs[job_id].phase is Phase.WAITING:
                     self._leave(job_id)
                 self._stand(job_id, phase=Phase(phase), reason=reason, ended_at_ns=event.at_ns)
+                self._over(t.jobs[job_id], event.at_ns)
+            case e.Reckoned(run=run_id, lasts_s=lasts_s, size=size):
+                run = t.runs[run_id] = replace(t.runs[run_id], lasts_s=lasts_s)
+                t.sizes[run.job] = size
+                self._stand_by(run)
+                self._expect(run)
+            case e.Reserved():
+                self._leave(event.job)
+                reservation = Reservation(
+                    job=event.job,
+                    allocation=event.allocation,
+                    expected_s=event.expected_s,
+                    runs=event.runs,
+                    at_ns=event.at_ns,
+                    reason=event.reason,
+                )
+                t.reservations[event.job] = reservation
+                self._keep_cards(reservation)
+            case e.Released(job=job_id):
+                self._drop_reservation(job_id)
+                self._wait(t.jobs[job_id], event.at_ns)
             case e.CheckpointSeen(run=run_id):
                 t.runs[run_id] = replace(t.runs[run_id], checkpoint_at_ns=event.at_ns)
             case e.Cancelled() | e.UseSeen() | e.Credited() | e.IdleWarned():
@@ -165,22 +209,51 @@ class State:
         if self.t.jobs[job_id].phase in phases:
             self._stand(job_id, **changes)
 
-    def _wait(self, job: Job, order: int) -> None:
-        heapq.heappush(self.lanes.setdefault(lane_of(job), []), (order, job.id))
-        self.waiting += 1
+    def _wait(self, standing: Standing, now_ns: int) -> None:
+        if standing.not_before_ns > now_ns:
+            insort(self.queue.later, (standing.not_before_ns, standing.job.id))
+        else:
+            self.queue.add(standing.job, self.tag(standing.job.id), standing.order)
+
+    def wake(self, now_ns: int) -> None:
+        """Those whose pause is over wait for cards again."""
+        later = self.queue.later
+        while later and later[0][0] <= now_ns:
+            standing = self.t.jobs[later.pop(0)[1]]
+            self.queue.add(standing.job, self.tag(standing.job.id), standing.order)
 
     def _leave(self, job_id: str) -> None:
+        """A job waits no more, in whichever way it did."""
         standing = self.t.jobs[job_id]
-        lane = lane_of(standing.job)
-        queue = self.lanes[lane]
-        if queue[0] == (standing.order, job_id):
-            heapq.heappop(queue)
+        line = (standing.not_before_ns, job_id)
+        at = bisect_left(self.queue.later, line)
+        if job_id in self.t.reservations:
+            self._drop_reservation(job_id)
+        elif at < len(self.queue.later) and self.queue.later[at] == line:
+            del self.queue.later[at]
         else:
-            queue.remove((standing.order, job_id))
-            heapq.heapify(queue)
-        if not queue:
-            del self.lanes[lane]
-        self.waiting -= 1
+            self.queue.remove(standing.job, self.tag(job_id), standing.order)
+
+    def _keep_cards(self, reservation: Reservation) -> None:
+        for card in reservation.allocation.each():
+            self._kept[card] = reservation.job
+        self._refresh(reservation.allocation)
+        self._count_held(reservation.allocation, self.t.jobs[reservation.job].job.organisation, 1)
+
+    def _drop_reservation(self, job_id: str) -> None:
+        reservation = self.t.reservations.pop(job_id)
+        for card in reservation.allocation.each():
+            del self._kept[card]
+        self._refresh(reservation.allocation)
+        self._count_held(reservation.allocation, self.t.jobs[job_id].job.organisation, -1)
+
+    def _over(self, standing: Standing, now_ns: int) -> None:
+        job = standing.job
+        self.shares.leave(job.organisation, job.project, now_ns)
+        last = self.t.runs[standing.runs[-1]] if standing.runs else None
+        if last and last.outcome == "succeeded":
+            self.history.note(kinds(job), lasted_s(self, standing))
+        del self.t.entered[job.id], self.t.sizes[job.id]
 
     def _launch(self, event: e.Launched) -> None:
         self._leave(event.job)
@@ -194,6 +267,7 @@ class State:
             price_micro_per_card_s=event.price_micro_per_card_s,
             launched_at_ns=event.at_ns,
             expected_s=event.expected_s,
+            lasts_s=event.lasts_s,
         )
         self._stand(event.job, phase=Phase.STARTING, runs=(*standing.runs, event.run), reason="")
         self._hold(run)
@@ -218,13 +292,29 @@ class State:
             queue_reason="",
         )
         allocation = run.allocation
+        self._count(run, event.at_ns)
         del self.live[run.id], self.live_at[allocation.centre][run.id]
         self.limited.pop(run.id, None)
         self.ends.forget(run.id)
+        self.softs.remove(run.id)
+        self.hards.remove(run.id)
         self._give_back(allocation, self.t.jobs[run.job].job.organisation)
         if event.outcome in ("failed", "lost"):
             self._doubt(run)
         self._note_unsent(run)
+
+    def _count(self, run: Run, now_ns: int) -> None:
+        """What a run that ended held, and did, counts for its job and its organisation."""
+        standing = self.t.jobs[run.job]
+        card_s = card_seconds(self, run)
+        self.shares.use(standing.job.organisation, card_s, now_ns)
+        done = standing.done
+        if run.expected_s:
+            done = min(1.0, done + (run.held_ns - run.lost_ns) / NS_PER_S / run.expected_s) if standing.job.resumable else 0.0
+        self._stand(run.job, served_ns=standing.served_ns + int(card_s * NS_PER_S), done=done)
+        for reservation in [r for r in self.t.reservations.values() if run.id in r.runs]:
+            left = tuple(name for name in reservation.runs if name != run.id)
+            self.t.reservations[reservation.job] = replace(reservation, runs=left)
 
     def _keep(self, event: e.OutputKept) -> None:
         kept = Kept(version=event.version, size_bytes=event.size_bytes, files=event.files, at_ns=event.at_ns, whole=event.whole)
@@ -256,10 +346,12 @@ class State:
 
     def _index(self) -> None:
         self.keys_by_hash = {key.secret_sha256: key.id for key in self.t.keys.values()}
-        for standing in self.t.jobs.values():
-            if standing.phase is Phase.WAITING:
-                self._wait(standing.job, standing.order)
         fold_pool.index(self)
+        for standing in self.t.jobs.values():
+            if standing.phase is Phase.WAITING and standing.job.id not in self.t.reservations:
+                self._wait(standing, self.t.last_at_ns)
+        for reservation in self.t.reservations.values():
+            self._keep_cards(reservation)
         for run in self.t.runs.values():
             if not run.outcome:
                 self._hold(run)
@@ -273,11 +365,23 @@ class State:
         if job.time_limit_s is not None:
             self.limited[run.id] = None
         self._take(run.allocation, run.id, job.organisation)
+        self._stand_by(run)
         self._expect(run)
+
+    def _stand_by(self, run: Run) -> None:
+        """Say anew when a run would have to make way."""
+        job = self.t.jobs[run.job].job
+        standby = self.softs if job.resumable else self.hards
+        standby.remove(run.id)
+        standby.add(run.id, run.allocation.chip, job, self.tag(job.id))
 
     def node(self, centre: str, node: str) -> Node | None:
         room = self.rooms.by_node.get((centre, node))
         return room.node if room else None
+
+    def measure(self) -> None:
+        """Say anew how much effective compute the pool has."""
+        self.shares.resize(sum(cards * self.compute(chip) for chip, cards in self.rooms.total.items()), self.t.last_at_ns)
 
     def refresh(self, centre: str, node: str) -> None:
         """Say anew which cards of a node are free."""
@@ -289,7 +393,8 @@ class State:
         """The cards of a node that a run could get now."""
         if self.why_out(centre, node):
             return ()
-        idle = [card.index for card in node.cards if (centre, node.name, card.index) not in self._taken]
+        cards = ((centre, node.name, card.index) for card in node.cards)
+        idle = [card[2] for card in cards if card not in self._taken and card not in self._kept]
         stands = self.t.node_states.get(centre, {}).get(node.name) or NodeState(name=node.name)
         if node.counted:  # others' cards are a number; that the numbers overlap with ours for a moment takes none away twice
             return tuple(idle[: max(0, len(idle) - len(set(stands.busy)))])
@@ -306,14 +411,18 @@ class State:
             assert card not in self._taken, f"{card} is held by {self._taken[card]} and was given to {run}"
             self._taken[card] = run
         self._refresh(allocation)
-        held = f"{organisation}/{allocation.chip}"
-        self.held[held] = self.held.get(held, 0) + allocation.cards
+        self._count_held(allocation, organisation, 1)
+
+    def _count_held(self, allocation: Allocation, organisation: str, sign: int) -> None:
+        held, cards = f"{organisation}/{allocation.chip}", sign * allocation.cards
+        self.rights.count(organisation, allocation.chip, cards)
+        self.held[held] = self.held.get(held, 0) + cards
 
     def _give_back(self, allocation: Allocation, organisation: str) -> None:
         for card in allocation.each():
             del self._taken[card]
         self._refresh(allocation)
-        self.held[f"{organisation}/{allocation.chip}"] -= allocation.cards
+        self._count_held(allocation, organisation, -1)
 
     def _refresh(self, allocation: Allocation) -> None:
         for part in allocation.parts:
@@ -323,10 +432,6 @@ class State:
         node = self.node(run.allocation.centre, run.allocation.parts[0].node)
         island = (node.pretend, run.allocation.centre, node.island) if node else None
         self.ends.expect(run, self.t.jobs[run.job].job, island)
-
-
-def lane_of(job: Job) -> Lane:
-    return job.organisation, tuple(sorted({option.chip for option in job.menu}))
 
 
 def _because(reason: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from forebay.chips.node import NodeState
 from forebay.cloud.core.job import Run, Standing
-from forebay.cloud.core.pool import Centre, Mark, Window
+from forebay.cloud.core.pool import Allocation, Centre, Mark, Window
+from forebay.cloud.core.share import Account
 from forebay.cloud.core.tenant import Budget, Key, Member, Organisation, Price, Project, Quota
 
 
@@ -21,6 +22,18 @@ class VersionKept:
     size_bytes: int
     files: int
     made_at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """Cards that are kept for a job: what is free of them now, and what the named runs still hold."""
+
+    job: str
+    allocation: Allocation
+    expected_s: float | None = None
+    runs: tuple[str, ...] = ()
+    at_ns: int = 0
+    reason: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,4 +60,9 @@ class Tables:
     )  # centre -> node -> how it stands, if not plainly up
     marks: dict[str, Mark] = field(default_factory=dict)  # by place: "centre", "centre/node", "centre/node/card"
     windows: dict[str, Window] = field(default_factory=dict)
+    reservations: dict[str, Reservation] = field(default_factory=dict)  # by job
+    accounts: dict[str, Account] = field(default_factory=dict)  # "" (the pool), "organisation", "organisation/project"
+    entered: dict[str, float] = field(default_factory=dict)  # job that isn't over -> its project's clock when it came
+    sizes: dict[str, float] = field(default_factory=dict)  # of the same jobs: how large they are, in effective card-seconds
+    history: dict[str, tuple[int, ...]] = field(default_factory=dict)  # kind of job -> how many lasted how long
     good_checks: dict[str, int] = field(default_factory=dict)  # "centre/node/card" -> when it was last found to be well

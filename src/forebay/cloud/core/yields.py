@@ -1,0 +1,156 @@
+"""Choose who makes way for a job: preemption with a price. Pure.
+
+    way = make_way(state, standing, option, now_ns)     # cards and the runs to be stopped for them, or None
+
+Asked:  no card is free. Does the job go before somebody who runs, and before whom?
+Answer: before runs that are due later than it is (`share.py`), by more than stopping them costs in work; before runs of lower
+        priority of its own organisation. Only runs that can be gone on with are stopped. An organisation isn't pushed below what is
+        guaranteed to it. Whoever wants its guaranteed cards back gets them from those that borrowed, resumable or
+        not.
+        Those due last go first, and no more of them than needed, on one island.
+Limits: the price is what `restart_s` and the newest checkpoint say. Runs that are stopping already aren't counted twice.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from forebay.cloud.core.job import Job, Option, Run, Standing
+from forebay.cloud.core.place import parts_over
+from forebay.cloud.core.pool import Allocation, Room
+from forebay.cloud.core.rooms import Island, IslandKey
+from forebay.cloud.core.state import State
+from forebay.units import NS_PER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Cards for a job, and the runs that hold some of them."""
+
+    allocation: Allocation
+    runs: tuple[str, ...]
+    grace_s: float | None = None  # at most; None: as each run's job says
+    reason: str = ""
+
+
+def urgency(state: State, job: Job, now_ns: int) -> float:
+    """Seconds until a job is due, as things stand; below 0 when it is overdue."""
+    clock, rate = state.shares.clock(job.organisation, job.project, now_ns)
+    return (state.tag(job.id) - clock) / rate
+
+
+def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> Way | None:
+    """None when too few make way."""
+    job, chip = standing.job, option.chip
+    owed = state.rights.is_owed(job.organisation, chip, option.cards) and state.rights.any_borrowed(chip)
+    if not state.softs.on(chip) and not owed:
+        return None
+    islands = {key: island for key, island in state.rooms.islands.get(chip, {}).items() if island.total >= option.cards}
+    free = {key: island.free for key, island in islands.items()}
+    going: dict[IslandKey, list[Run]] = defaultdict(list)
+    for run in _candidates(state, job, chip, owed, now_ns):
+        centre = run.allocation.centre
+        node = state.node(centre, run.allocation.parts[0].node)
+        key = (node.pretend, centre, node.island) if node else None
+        if node is None or key is None or key not in islands or _is_out(state, run):
+            continue
+        going[key].append(run)
+        free[key] += run.allocation.cards
+        if free[key] >= option.cards and (plan := _plan(islands[key], option, going[key])):
+            quota = state.rights.quota(job.organisation, chip) if owed else None
+            allocation, runs = plan
+            return Way(allocation=allocation, runs=runs, grace_s=quota.reclaim_s if quota else None, reason=_why(job, owed))
+    return None
+
+
+def _is_out(state: State, run: Run) -> bool:
+    """Whether a node of it is out of use, so that its cards would be nobody's."""
+    centre = run.allocation.centre
+    nodes = [state.node(centre, part.node) for part in run.allocation.parts]
+    return any(node is None or state.why_out(centre, node) for node in nodes)
+
+
+def _why(job: Job, owed: bool) -> str:
+    return f"{job.organisation} takes back what is guaranteed to it" if owed else f"{job.id} of {job.organisation} goes first"
+
+
+def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> Iterator[Run]:
+    """The runs that make way for a job: of its own organisation those of lower priority, then all by how late they are due."""
+    mine = urgency(state, job, now_ns)
+    taken: Counter[str] = Counter()  # organisation -> cards of it that make way already
+    heap = [
+        _entry(job, lines, len(lines) - 1, _Account(organisation, *state.shares.clock(organisation, project, now_ns), lines))
+        for standby in ([state.softs, state.hards] if owed else [state.softs])
+        for (_, organisation, project), lines in standby.on(chip).items()
+    ]
+    heapq.heapify(heap)
+    while heap:
+        minus_lower, minus_late, at, account = heapq.heappop(heap)
+        if at:
+            heapq.heappush(heap, _entry(job, account.lines, at - 1, account))
+        run = state.t.runs[account.lines[at][2]]
+        cards = run.allocation.cards
+        soft = state.t.jobs[run.job].job.resumable
+        borrowed = state.rights.borrows(account.organisation, chip) - taken[account.organisation]
+        is_due_later = -minus_late > mine + _price_s(state, run, account.rate, now_ns)
+        if account.organisation == job.organisation:
+            goes = soft and (minus_lower < 0 or (minus_lower == 0 and is_due_later))
+        elif owed:
+            goes = borrowed > 0
+        else:
+            goes = soft and is_due_later and borrowed >= cards
+        if not goes and not owed and minus_lower >= 0 and -minus_late <= mine:
+            return  # all that follow are due earlier still
+        if goes and not run.stop and not run.queue_reason:
+            taken[account.organisation] += cards
+            yield run
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    organisation: str
+    clock: float
+    rate: float
+    lines: list[tuple[int, float, str]]  # its runs on the chip, the one to go first last
+
+    def __lt__(self, other: _Account) -> bool:
+        return self.lines[0] < other.lines[0]
+
+
+def _entry(job: Job, lines: list[tuple[int, float, str]], at: int, account: _Account) -> tuple[float, float, int, _Account]:
+    """Sorts as they go. The first number: by how much its priority is below the job's, where both are of one organisation."""
+    minus_priority, tag, _ = lines[at]
+    lower = float(job.priority + minus_priority) if account.organisation == job.organisation else 0.0
+    return -lower, -(tag - account.clock) / account.rate, at, account
+
+
+def _price_s(state: State, run: Run, rate: float, now_ns: int) -> float:
+    """What stopping a run loses, in seconds of its own account's clock: its start and its work since the newest checkpoint."""
+    job = state.t.jobs[run.job].job
+    since_s = (now_ns - max(run.checkpoint_at_ns, run.running_at_ns)) / NS_PER_S if run.checkpoint_at_ns else 0.0
+    width = run.allocation.cards * state.compute(run.allocation.chip)
+    return width * (job.restart_s + since_s) / rate
+
+
+def _plan(island: Island, option: Option, going: list[Run]) -> tuple[Allocation, tuple[str, ...]] | None:
+    """Cards on an island out of what is free and what the runs leave, and which of the runs it takes."""
+    pretend, centre, _ = island.key
+    more: dict[str, set[int]] = defaultdict(set)
+    for run in going:
+        for part in run.allocation.parts:
+            more[part.node] |= set(part.cards)
+    rooms = [room for room in island.with_free_cards() if room.node.name not in more]
+    rooms += [
+        Room(centre=centre, node=room.node, free=tuple(sorted({*room.free, *cards})))
+        for name, cards in more.items()
+        if (room := island.rooms.get(name))
+    ]
+    parts = parts_over(rooms, option.cards)
+    if parts is None:
+        return None
+    wanted = {(part.node, card) for part in parts for card in part.cards}
+    runs = tuple(run.id for run in going if any((node, card) in wanted for _, node, card in run.allocation.each()))
+    return Allocation(centre=centre, chip=option.chip, parts=parts, pretend=pretend), runs
