@@ -1,0 +1,66 @@
+"""Run one trace through one policy, and take the figures.
+
+    outcome = replay(trace, nodes, "forebay", settings)
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from forebay.chips.node import Node
+from forebay.cloud.core import events as e
+from forebay.cloud.replay import site
+from forebay.cloud.replay.decider import Core, Decider
+from forebay.cloud.replay.metrics import Figures, figures
+from forebay.cloud.replay.trace import Settings, Trace, on_pool
+from forebay.cloud.replay.world import History, World
+from forebay.errors import BadInput, nearest
+
+POLICIES: Mapping[str, Callable[[], Decider]] = {"forebay": Core}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A replay's history and its figures."""
+
+    history: History
+    figures: Figures
+
+
+def replay(
+    trace: Trace,
+    nodes: Sequence[Node],
+    policy: str,
+    settings: Settings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    heard: Callable[[e.Event], None] | None = None,
+) -> Outcome:
+    """Through a policy of POLICIES."""
+    if policy not in POLICIES:
+        raise BadInput("There is no such policy.", asked=policy, hint=" or ".join(nearest(policy, list(POLICIES)) or POLICIES))
+    good, never = on_pool(trace, site.cards(tuple(nodes)), settings)
+    known = trace.times_known if settings.known is None else settings.known
+    with _few_collections():
+        began = time.process_time()
+        history = World(good, nodes, POLICIES[policy](), settings, known=known, heard=heard).run(progress)
+        cpu_s = time.process_time() - began
+    return Outcome(history=history, figures=figures(history, policy=policy, cpu_s=cpu_s, refused=len(never)))
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """A history only grows, so the garbage collector would look through all of it again and again, and find nothing."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 100, 100_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
