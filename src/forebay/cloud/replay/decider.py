@@ -20,8 +20,6 @@ from forebay.units import NS_PER_S
 class Decider(Protocol):
     """A policy under trial."""
 
-    state: State
-
     def tell(self, fact: e.Event) -> list[e.Event]:
         """Fold a fact; return the decisions that follow, folded too."""
 

@@ -9,18 +9,23 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forebay.chips.node import Node
 from forebay.cloud.core import events as e
 from forebay.cloud.replay import site
+from forebay.cloud.replay.baselines import Backfill, FirstCome, LeastAttained, MaxMin, MaxThroughput
+from forebay.cloud.replay.baselines.plain import Plain
 from forebay.cloud.replay.decider import Core, Decider
 from forebay.cloud.replay.metrics import Figures, figures
 from forebay.cloud.replay.trace import Settings, Trace, on_pool
 from forebay.cloud.replay.world import History, World
 from forebay.errors import BadInput, nearest
 
-POLICIES: Mapping[str, Callable[[], Decider]] = {"forebay": Core}
+BASELINES: Mapping[str, type[Plain]] = {
+    policy.name: policy for policy in (FirstCome, Backfill, LeastAttained, MaxMin, MaxThroughput)
+}
+POLICIES: Mapping[str, Callable[[], Decider]] = {"forebay": Core, **BASELINES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,8 @@ def replay(
     """Through a policy of POLICIES."""
     if policy not in POLICIES:
         raise BadInput("There is no such policy.", asked=policy, hint=" or ".join(nearest(policy, list(POLICIES)) or POLICIES))
+    if policy in BASELINES and BASELINES[policy].asked_size_only:
+        settings = replace(settings, elastic=False)
     good, never = on_pool(trace, site.cards(tuple(nodes)), settings)
     known = trace.times_known if settings.known is None else settings.known
     with _few_collections():
