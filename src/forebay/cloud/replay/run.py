@@ -17,6 +17,7 @@ from forebay.cloud.replay import site
 from forebay.cloud.replay.baselines import Backfill, FirstCome, LeastAttained, MaxMin, MaxThroughput
 from forebay.cloud.replay.baselines.plain import Plain
 from forebay.cloud.replay.decider import Core, Decider
+from forebay.cloud.replay.fluid import equal_share_s
 from forebay.cloud.replay.metrics import Figures, figures
 from forebay.cloud.replay.trace import Settings, Trace, on_pool
 from forebay.cloud.replay.world import History, World
@@ -44,19 +45,21 @@ def replay(
     *,
     progress: Callable[[int, int], None] | None = None,
     heard: Callable[[e.Event], None] | None = None,
+    fair_s: Mapping[str, float] | None = None,
 ) -> Outcome:
-    """Through a policy of POLICIES."""
+    """Through a policy of POLICIES. `fair_s`: each job's time in an equally shared pool, if it is known from another replay."""
     if policy not in POLICIES:
         raise BadInput("There is no such policy.", asked=policy, hint=" or ".join(nearest(policy, list(POLICIES)) or POLICIES))
     if policy in BASELINES and BASELINES[policy].asked_size_only:
         settings = replace(settings, elastic=False)
     good, never = on_pool(trace, site.cards(tuple(nodes)), settings)
     known = trace.times_known if settings.known is None else settings.known
+    fair_s = fair_s or equal_share_s(good, site.cards(tuple(nodes)))
     with _few_collections():
         began = time.process_time()
         history = World(good, nodes, POLICIES[policy](), settings, known=known, heard=heard).run(progress)
         cpu_s = time.process_time() - began
-    return Outcome(history=history, figures=figures(history, policy=policy, cpu_s=cpu_s, refused=len(never)))
+    return Outcome(history=history, figures=figures(history, policy=policy, cpu_s=cpu_s, refused=len(never), fair_s=fair_s))
 
 
 @contextmanager
