@@ -22,12 +22,15 @@ def main() -> None:
     parser.add_argument("--known", action="store_true", default=None)
     parser.add_argument("--one-tenant", action="store_true")
     parser.add_argument("--most", type=int, default=0, help="only so many jobs")
+    parser.add_argument("--part", default="")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--rigid", action="store_true")
     asked = parser.parse_args()
-    trace = readers.read(asked.trace)
+    trace = readers.read(asked.trace, part=asked.part, data=asked.data)
     if asked.most:
         trace = trace.first(asked.most)
     settings = Settings(
-        known=asked.known, resumable=asked.resumable, restart_s=asked.restart, tenants=not asked.one_tenant
+        known=asked.known, resumable=asked.resumable, restart_s=asked.restart, elastic=not asked.rigid, tenants=not asked.one_tenant
     )
     outcome = replay(trace, site.parse(asked.cards), asked.policy, settings)
     print(json.dumps(asdict(outcome.figures), indent=1))

@@ -57,7 +57,7 @@ def replay(
     fair_s = fair_s or equal_share_s(good, site.cards(tuple(nodes)))
     with _few_collections():
         began = time.process_time()
-        history = World(good, nodes, POLICIES[policy](), settings, known=known, heard=heard).run(progress)
+        history = World(good, nodes, POLICIES[policy](), settings, tenants=trace.tenants, known=known, heard=heard).run(progress)
         cpu_s = time.process_time() - began
     return Outcome(history=history, figures=figures(history, policy=policy, cpu_s=cpu_s, refused=len(never), fair_s=fair_s))
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from zlib import crc32
 
+from forebay.chips.node import Node
 from forebay.cloud.core.job import Job, Option
 from forebay.units import NS_PER_S
 
@@ -50,6 +51,19 @@ class Traced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """An organisation of a trace, and one quota of it. Two quotas are two of these."""
+
+    name: str
+    cohort: str = ""
+    weight: float = 1.0
+    chip: str = ANY_CHIP
+    cards: int | None = None  # guaranteed; None: no quota
+    borrow: int | None = None  # over these; None: as many as there are
+    reclaim_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """Jobs in the order of their arrival, and where they are from."""
 
@@ -57,6 +71,8 @@ class Trace:
     format: str
     jobs: tuple[Traced, ...]
     notes: tuple[str, ...] = ()  # what was left out of the file, or assumed
+    tenants: tuple[Tenant, ...] = ()  # what is known of them beside their names
+    nodes: tuple[Node, ...] = ()  # where the jobs ran, if the trace tells
     times_known: bool = False  # whether whoever had these jobs could say how long they take
 
     def first(self, most: int) -> Trace:

@@ -18,11 +18,12 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from forebay.chips.node import Node
 from forebay.cloud.core import events as e
 from forebay.cloud.replay.decider import Decider
-from forebay.cloud.replay.trace import Line, Settings, Traced, can_resume, job_of
+from forebay.cloud.replay.trace import ANY_CHIP, Line, Settings, Tenant, Traced, can_resume, job_of
 from forebay.units import NS_PER_S
 
 EPOCH_NS = NS_PER_S  # of a replay's clock; 0 means "not yet" in the core
@@ -83,14 +84,16 @@ class World:
         decider: Decider,
         settings: Settings,
         *,
+        tenants: Sequence[Tenant] = (),
         known: bool = False,
         heard: Callable[[e.Event], None] | None = None,
     ) -> None:
-        """`known`: whether the policy is told how long jobs take. `heard` gets every fact and decision, in order."""
+        """`tenants`: what is known of the organisations beside their names. `known`: whether the policy is told how long jobs take. `heard` gets every fact and decision, in order."""
         self._jobs = sorted(jobs, key=lambda job: job.arrival_s)
         self._nodes = tuple(nodes)
         self._decider = decider
         self._settings = settings
+        self._tenants = tenants
         self._known = known
         self._heard = heard
         self._lives: dict[str, Life] = {}
@@ -162,18 +165,30 @@ class World:
     def _open(self) -> None:
         """Tell of organisations, projects and nodes, as a cloud's journal begins."""
         say = self._tell
-        common = {"at_ns": EPOCH_NS, "by": "replay"}
-        say(e.CloudMade(currency="", version="replay", **common))  # type: ignore[arg-type]
+        common: dict[str, Any] = {"at_ns": EPOCH_NS, "by": "replay"}
+        say(e.CloudMade(currency="", version="replay", **common))
         tenants = self._settings.tenants
         of = sorted({(job.organisation, job.project) if tenants else ("everybody", "all") for job in self._jobs})
         for organisation in dict.fromkeys(name for name, _ in of):
-            say(e.OrganisationMade(name=organisation, **common))  # type: ignore[arg-type]
+            say(e.OrganisationMade(name=organisation, **common))
         for organisation, project in of:
-            say(e.ProjectMade(organisation=organisation, name=project, **common))  # type: ignore[arg-type]
-        say(e.CentreMade(name=CENTRE, token_sha256="", **common))  # type: ignore[arg-type]
-        say(e.CentreJoined(centre=CENTRE, key_sha256=CENTRE, **common))  # type: ignore[arg-type]
-        say(e.AgentSeen(centre=CENTRE, engine="replay", version="replay", **common))  # type: ignore[arg-type]
-        say(e.NodesSeen(centre=CENTRE, nodes=self._nodes, **common))  # type: ignore[arg-type]
+            say(e.ProjectMade(organisation=organisation, name=project, **common))
+        for tenant in self._tenants if tenants else ():
+            self._open_tenant(tenant, of)
+        say(e.CentreMade(name=CENTRE, token_sha256="", **common))
+        say(e.CentreJoined(centre=CENTRE, key_sha256=CENTRE, **common))
+        say(e.AgentSeen(centre=CENTRE, engine="replay", version="replay", **common))
+        say(e.NodesSeen(centre=CENTRE, nodes=self._nodes, **common))
+
+    def _open_tenant(self, tenant: Tenant, of: Sequence[tuple[str, str]]) -> None:
+        if tenant.name not in {name for name, _ in of}:
+            return
+        by: dict[str, Any] = {"at_ns": EPOCH_NS, "by": "replay", "organisation": tenant.name}
+        if tenant.cohort or tenant.weight != 1.0:
+            self._tell(e.OrganisationSet(cohort=tenant.cohort, weight=tenant.weight, **by))
+        if tenant.cards is not None:
+            for chip in self._size if tenant.chip == ANY_CHIP else [tenant.chip]:
+                self._tell(e.QuotaSet(chip=chip, cards=tenant.cards, borrow=tenant.borrow, reclaim_s=tenant.reclaim_s, **by))
 
     # What happens.
 

@@ -11,10 +11,15 @@ from forebay.errors import BadInput
 _GZIP = b"\x1f\x8b"
 
 
-def open_text(path: Path) -> TextIO:
+def first_bytes(path: Path, count: int = 16) -> bytes:
     try:
         with open(path, "rb") as file:
-            packed = file.read(2) == _GZIP
+            return file.read(count)
     except OSError as error:
-        raise BadInput("The file can't be read.", asked=str(path), found=error.strerror or "", hint="a path of a file") from None
-    return cast(TextIO, gzip.open(path, "rt", encoding="utf-8")) if packed else open(path, encoding="utf-8", newline="")
+        raise BadInput("The file can't be read.", asked=str(path), found=error.strerror or "", hint="the path of a file") from None
+
+
+def open_text(path: Path) -> TextIO:
+    if first_bytes(path).startswith(_GZIP):
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8", newline=""))
+    return open(path, encoding="utf-8", newline="")

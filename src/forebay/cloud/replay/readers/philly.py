@@ -5,16 +5,16 @@ A virtual cluster becomes an organisation. The trace names no chip, so a job tak
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 
+from forebay.cloud.replay.readers.table import Table
 from forebay.cloud.replay.trace import ANY_CHIP, Line, Trace, Traced
 
 COLUMNS = ("timestamp", "duration", "num_gpus", "gpu_time", "cluster")
 
 
-def read(rows: Iterator[list[str]], name: str) -> Trace:
-    found = [(datetime.fromisoformat(row[0]), float(row[1]), int(row[2]), row[4]) for row in rows if row]
+def read(table: Table) -> Trace:
+    found = [(datetime.fromisoformat(row[0]), float(row[1]), int(row[2]), row[4]) for row in table.lines if row]
     found.sort(key=lambda row: row[0])
     begin = found[0][0] if found else datetime.min  # the difference of two dates, so that no machine's time zone matters
     jobs = tuple(
@@ -27,4 +27,4 @@ def read(rows: Iterator[list[str]], name: str) -> Trace:
         for number, (at, seconds, cards, cluster) in enumerate(found)
         if seconds > 0
     )
-    return Trace(name=name, format="philly", jobs=jobs)
+    return Trace(name=table.path.name, format="philly", jobs=jobs)
