@@ -30,7 +30,11 @@ def main() -> None:
     if asked.most:
         trace = trace.first(asked.most)
     settings = Settings(
-        known=asked.known, resumable=asked.resumable, restart_s=asked.restart, elastic=not asked.rigid, tenants=not asked.one_tenant
+        known=asked.known,
+        resumable=asked.resumable,
+        restart_s=asked.restart,
+        elastic=not asked.rigid,
+        tenants=not asked.one_tenant,
     )
     outcome = replay(trace, site.parse(asked.cards), asked.policy, settings)
     print(json.dumps(asdict(outcome.figures), indent=1))

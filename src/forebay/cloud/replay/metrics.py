@@ -55,13 +55,10 @@ def figures(
 ) -> Figures:
     """`fair_s`: by job, its time in an equally shared pool."""
     ended = [life for life in history.lives if life.end_ns >= 0 and life.phase == "succeeded"]
-    arrivals = {life.traced.id: EPOCH_NS + round(life.traced.arrival_s * NS_PER_S) for life in history.lives}
-    jct = sorted((life.end_ns - arrivals[life.traced.id]) / NS_PER_S for life in ended)
-    wait = sorted((life.first_start_ns - arrivals[life.traced.id]) / NS_PER_S for life in history.lives if life.first_start_ns >= 0)
-    ratios = [
-        (life.end_ns - arrivals[life.traced.id]) / NS_PER_S / fair_s[life.traced.id] for life in ended if fair_s is not None
-    ]
-    begin_ns = min(arrivals.values(), default=EPOCH_NS)
+    jct = sorted(life.jct_ns / NS_PER_S for life in ended)
+    wait = sorted((life.first_start_ns - life.arrival_ns) / NS_PER_S for life in history.lives if life.first_start_ns >= 0)
+    ratios = [life.jct_ns / NS_PER_S / fair_s[life.traced.id] for life in ended] if fair_s is not None else []
+    begin_ns = min((life.arrival_ns for life in history.lives), default=EPOCH_NS)
     end_ns = max((life.end_ns for life in ended), default=begin_ns)
     cards = sum(history.cards.values())
     held = sum(life.held_card_ns for life in history.lives)

@@ -1,6 +1,6 @@
 """Run one trace through one policy, and take the figures.
 
-    outcome = replay(trace, nodes, "forebay", settings)
+outcome = replay(trace, nodes, "forebay", settings)
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from forebay.chips.node import Node
 from forebay.cloud.core import events as e
@@ -48,18 +49,42 @@ def replay(
     fair_s: Mapping[str, float] | None = None,
 ) -> Outcome:
     """Through a policy of POLICIES. `fair_s`: each job's time in an equally shared pool, if it is known from another replay."""
-    if policy not in POLICIES:
-        raise BadInput("There is no such policy.", asked=policy, hint=" or ".join(nearest(policy, list(POLICIES)) or POLICIES))
+    _check(policy)
     if policy in BASELINES and BASELINES[policy].asked_size_only:
         settings = replace(settings, elastic=False)
     good, never = on_pool(trace, site.cards(tuple(nodes)), settings)
+    spread = trace.spread_counts if settings.spread is None else settings.spread
     known = trace.times_known if settings.known is None else settings.known
     fair_s = fair_s or equal_share_s(good, site.cards(tuple(nodes)))
     with _few_collections():
         began = time.process_time()
-        history = World(good, nodes, POLICIES[policy](), settings, tenants=trace.tenants, known=known, heard=heard).run(progress)
+        world = World(good, nodes, POLICIES[policy](), settings, tenants=trace.tenants, known=known, spread=spread, heard=heard)
+        history = world.run(progress)
         cpu_s = time.process_time() - began
     return Outcome(history=history, figures=figures(history, policy=policy, cpu_s=cpu_s, refused=len(never), fair_s=fair_s))
+
+
+def replay_all(
+    trace: Trace,
+    nodes: Sequence[Node],
+    policies: Sequence[str],
+    settings: Settings,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Outcome]:
+    """Through one policy after another. `progress` is told the policy, and how many jobs of how many have come."""
+    for policy in policies:
+        _check(policy)
+    fair_s = equal_share_s(on_pool(trace, site.cards(tuple(nodes)), settings)[0], site.cards(tuple(nodes)))
+    return [
+        replay(trace, nodes, policy, settings, progress=partial(progress, policy) if progress else None, fair_s=fair_s)
+        for policy in policies
+    ]
+
+
+def _check(policy: str) -> None:
+    if policy not in POLICIES:
+        raise BadInput("There is no such policy.", asked=policy, hint=" or ".join(nearest(policy, list(POLICIES)) or POLICIES))
 
 
 @contextmanager

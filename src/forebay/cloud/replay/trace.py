@@ -73,6 +73,7 @@ class Trace:
     notes: tuple[str, ...] = ()  # what was left out of the file, or assumed
     tenants: tuple[Tenant, ...] = ()  # what is known of them beside their names
     nodes: tuple[Node, ...] = ()  # where the jobs ran, if the trace tells
+    spread_counts: bool = False  # whether cards that are spread over more nodes than needed are slower, as far as it is measured
     times_known: bool = False  # whether whoever had these jobs could say how long they take
 
     def first(self, most: int) -> Trace:
@@ -87,6 +88,7 @@ class Settings:
     resumable: float = 1.0  # share of the jobs that go on from a checkpoint
     restart_s: float = 60.0  # what a start after a stop costs before work goes on
     elastic: bool = True  # False: every job is held at the size that its owner asked for
+    spread: bool | None = None  # whether spread cards are slower; None: as the trace says
     tenants: bool = True  # False: all jobs are one organisation's
 
 

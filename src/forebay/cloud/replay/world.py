@@ -48,6 +48,15 @@ class Life:
     moves: int = 0  # launches with another count of cards or another chip than the launch before
     where: tuple[str, int] = ("", 0)
 
+    @property
+    def arrival_ns(self) -> int:
+        return _arrival_ns(self.traced)
+
+    @property
+    def jct_ns(self) -> int:
+        """From arrival to end."""
+        return self.end_ns - self.arrival_ns
+
 
 @dataclass(slots=True)
 class _Running:
@@ -86,15 +95,18 @@ class World:
         *,
         tenants: Sequence[Tenant] = (),
         known: bool = False,
+        spread: bool = False,
         heard: Callable[[e.Event], None] | None = None,
     ) -> None:
-        """`tenants`: what is known of the organisations beside their names. `known`: whether the policy is told how long jobs take. `heard` gets every fact and decision, in order."""
+        """`tenants`: what is known of the organisations beside their names. `known`: whether the policy is told how long jobs take.
+        `spread`: whether cards on more nodes than needed are slower. `heard` gets every fact and decision, in order."""
         self._jobs = sorted(jobs, key=lambda job: job.arrival_s)
         self._nodes = tuple(nodes)
         self._decider = decider
         self._settings = settings
         self._tenants = tenants
         self._known = known
+        self._spread = spread
         self._heard = heard
         self._lives: dict[str, Life] = {}
         self._running: dict[str, _Running] = {}
@@ -241,7 +253,7 @@ class World:
             life.moves += 1
         life.where = where
         seconds = line.seconds
-        if line.spread_s is not None and len(places) > -(-cards // self._size[allocation.chip]):
+        if self._spread and line.spread_s is not None and len(places) > -(-cards // self._size[allocation.chip]):
             seconds = line.spread_s
         whole_ns = int(seconds * NS_PER_S)
         overhead_ns = self._restart_ns if life.launches else 0

@@ -16,7 +16,9 @@ def first_bytes(path: Path, count: int = 16) -> bytes:
         with open(path, "rb") as file:
             return file.read(count)
     except OSError as error:
-        raise BadInput("The file can't be read.", asked=str(path), found=error.strerror or "", hint="the path of a file") from None
+        raise BadInput(
+            "The file can't be read.", asked=str(path), found=error.strerror or "", hint="the path of a file"
+        ) from None
 
 
 def open_text(path: Path) -> TextIO:

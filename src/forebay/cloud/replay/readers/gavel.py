@@ -3,6 +3,9 @@
 Gavel:     model, num_gpus, total_steps, arrival_s; some with a virtual cluster each (`vc`), which becomes an organisation.
 Shockwave: the same with `trace` (which of several) and `duration_s`, the time on the cards of its own cluster; without a file of
            speeds a job takes that long on any chip. Its models change their batch sizes as they go; that is left out.
+
+Both simulators count every job at the speed of cards that lie together, and so does a replay, unless it is told otherwise
+(`--spread`).
 """
 
 from __future__ import annotations
@@ -46,5 +49,9 @@ def read(table: Table) -> Trace:
                 weight=float(row.get("priority_weight", "1")),
             )
         )
-    notes = (f"{speeds.guessed} speeds of numbers of cards that nobody measured are those of fewer, a card",) if speeds and speeds.guessed else ()
+    notes = (
+        (f"{speeds.guessed} speeds of numbers of cards that nobody measured are those of fewer, a card",)
+        if speeds and speeds.guessed
+        else ()
+    )
     return Trace(name=table.path.name, format="shockwave" if fixed else "gavel", jobs=tuple(jobs), notes=notes, times_known=True)

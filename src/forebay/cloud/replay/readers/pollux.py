@@ -49,7 +49,9 @@ Steps = Mapping[int, tuple[float, float]]
 
 def read(table: Table) -> Trace:
     if table.data is None:
-        raise BadInput("Pollux' workloads need the measured tables.", asked=str(table.path), hint="--data pollux_placements.csv.gz")
+        raise BadInput(
+            "Pollux' workloads need the measured tables.", asked=str(table.path), hint="--data pollux_placements.csv.gz"
+        )
     curves = Curves(table.data)
     rows = list(table.rows())
     table.need_part(f"{row['set']}/{row['workload']}" for row in rows)
@@ -67,7 +69,7 @@ def read(table: Table) -> Trace:
         )
         for row in rows
     )
-    return Trace(name=table.path.name, format="pollux", jobs=jobs, times_known=True)
+    return Trace(name=table.path.name, format="pollux", jobs=jobs, times_known=True, spread_counts=True)
 
 
 def work_s(part: str, name: str, application: str, cards: int) -> float:
