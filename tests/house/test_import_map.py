@@ -28,7 +28,7 @@ MAY = {
     "job": {"porting", "plan", "comm", "data", "train"},
     "client": {"data", "chips", "porting", "plan", "fabric", "centre.spec"},
     "visitor": {"client", "job.talk"},
-    "cli": {"client", "visitor", "chips", "data", "porting", "plan", "fabric", "centre"},
+    "cli": {"client", "visitor", "chips", "data", "porting", "plan", "fabric", "centre", "cloud.replay"},
 }
 OUTSIDE = {
     "cloud.core": set(),

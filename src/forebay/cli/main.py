@@ -39,6 +39,7 @@ VERBS: dict[str, str] = {
     "key": "Make, list and revoke keys.",
     "price": "Set and list prices per card-second.",
     "quota": "Set and list how many cards an organisation may hold.",
+    "replay": "Replay a trace of jobs through the scheduler in simulated time, beside others.",
     "bill": "Show what was used and what it costs.",
 }
 

@@ -1,0 +1,1 @@
+"""Run a trace of jobs through the core in simulated time."""
