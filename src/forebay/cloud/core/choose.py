@@ -11,10 +11,11 @@ Limits: a run with a time limit isn't started where it would reach into a window
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forebay.cloud.core import foresee
+from forebay.cloud.core.adapt import share_of
 from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.job import Job, Option, Standing
 from forebay.cloud.core.outputs import home
@@ -46,14 +47,21 @@ class Choice:
     by_choice: bool = False  # cards are free that it could have, and better ones are soon
 
 
-def choose(state: State, standing: Standing, blocks: Mapping[str, Block], now_ns: int) -> Choice:
-    """`blocks`: by chip, the earlier jobs that wait for it."""
+def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Choice:
+    """`blocks`: the earlier jobs that wait."""
     job = standing.job
     allowed = [o for o in job.menu if not state.why_not(job, o)]
+    if job.elastic:
+        allowed = [o for o in allowed if o.cards <= share_of(state, job, o.chip)]
     prefer = home(state, standing) if standing.runs else ""
     barred = _barred(state, job, now_ns)
     timed = any(option.expected_s is not None for option in job.menu)
-    found = [_place(state, o, prefer, barred) if _may_pass(state, standing, o, blocks, now_ns) else None for o in allowed]
+    found = [
+        _place(state, o, prefer, barred)
+        if state.free_cards(o.chip) >= o.cards and _may_pass(state, standing, o, blocks, now_ns)
+        else None
+        for o in allowed
+    ]
     which: int | None
     outlooks: tuple[Outlook, ...] = ()
     if timed:
@@ -68,11 +76,36 @@ def choose(state: State, standing: Standing, blocks: Mapping[str, Block], now_ns
     if which is not None:
         return Choice(waits_for=(allowed[which],), by_choice=any(found))
     # What only maintenance keeps from a job isn't kept from others, who are through before it begins.
-    return Choice(waits_for=tuple(o for o in allowed if not (barred and _place(state, o, prefer, frozenset()))))
+    return Choice(waits_for=tuple(o for o in allowed if not (barred and _could(state, o))))
 
 
-def block(state: State, option: Option, now_ns: int) -> Block:
-    """What a job that waits for an option keeps others from, on the island where its cards come free first."""
+class Blocks:
+    """The first job of each chip that waits, and what it keeps others from; reckoned when somebody asks."""
+
+    def __init__(self, state: State, now_ns: int) -> None:
+        self._state = state
+        self._now_ns = now_ns
+        self._waiting: dict[str, Option] = {}
+        self._known: dict[str, Block] = {}
+
+    def add(self, option: Option) -> None:
+        self._waiting.setdefault(option.chip, option)
+
+    def waits(self, chip: str) -> bool:
+        return chip in self._waiting
+
+    def on(self, chip: str) -> Block | None:
+        option = self._waiting.get(chip)
+        if option is None:
+            return None
+        known = self._known.get(chip)
+        if known is None:
+            known = self._known[chip] = _block(self._state, option, self._now_ns)
+        return known
+
+
+def _block(state: State, option: Option, now_ns: int) -> Block:
+    """On the island where the cards of a job that waits come free first."""
     best = Block(from_ns=_NEVER_NS, spare=0)
     for island in state.rooms.islands.get(option.chip, {}).values():
         if island.total < option.cards:
@@ -91,9 +124,11 @@ def block(state: State, option: Option, now_ns: int) -> Block:
 _NEVER_NS = 2**62
 
 
-def _may_pass(state: State, standing: Standing, option: Option, blocks: Mapping[str, Block], now_ns: int) -> bool:
-    blocked = blocks.get(option.chip)
-    if blocked is None or standing.job.resumable or option.cards <= blocked.spare:
+def _may_pass(state: State, standing: Standing, option: Option, blocks: Blocks, now_ns: int) -> bool:
+    if standing.job.resumable:
+        return True
+    blocked = blocks.on(option.chip)
+    if blocked is None or option.cards <= blocked.spare:
         return True
     return now_ns + lasts_s(state, standing, option) * NS_PER_S <= blocked.from_ns
 
@@ -108,10 +143,12 @@ def _cost(state: State, standing: Standing, option: Option) -> float:
     return (option.expected_s or 0.0) * (1.0 - standing.done) * option.cards * state.price(option.chip)
 
 
+def _could(state: State, option: Option) -> bool:
+    return state.free_cards(option.chip) >= option.cards and _place(state, option, "", frozenset()) is not None
+
+
 def _place(state: State, option: Option, prefer: str, barred: Barred) -> Allocation | None:
-    if state.free_cards(option.chip) < option.cards:
-        return None
-    return place(state.rooms.islands[option.chip], option, prefer=prefer, barred=barred)
+    return place(state.rooms.islands.get(option.chip, {}), option, prefer=prefer, barred=barred)
 
 
 def _barred(state: State, job: Job, now_ns: int) -> Barred:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from forebay.cloud.core import events as e
 from forebay.cloud.core.job import Phase, Run
-from forebay.cloud.core.schedule import given_back, reckon, schedule, start
+from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S, show_seconds
 
@@ -27,7 +27,7 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
     if not isinstance(fact, e.Tick):
         state.fold(fact)
     now_ns = fact.at_ns
-    state.wake(now_ns)
+    woken = state.wake(now_ns)
     match fact:
         case e.Submitted(job=job):
             return start(state, job, now_ns)
@@ -43,8 +43,10 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
         case e.CheckSeen():
             return [*_quarantine(state, fact), *given_back(state, now_ns)]
         case e.Tick():
-            due = [*_overdue(state, now_ns), *_maintain(state, now_ns), *reckon(state, now_ns), *given_back(state, now_ns)]
-            return [*due, *schedule(state, now_ns)]
+            reckoned = reckon(state, now_ns)
+            due = [*_overdue(state, now_ns), *_maintain(state, now_ns), *reckoned, *given_back(state, now_ns)]
+            someone_is_late = state.guard_ns and state.guard_ns <= now_ns
+            return [*due, *schedule(state, now_ns, None if someone_is_late else woken | chips_of(state, reckoned))]
         case _ if isinstance(fact, TAKES_ROOM):
             return [*given_back(state, now_ns), *schedule(state, now_ns)]
         case _:
@@ -53,7 +55,8 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
 
 def due_ns(state: State) -> int | None:
     """When a Tick may decide something next, if nothing happens before. None: only a fact can."""
-    found = [at for at in (state.queue.later[0][0] if state.queue.later else None, state.ends.next_check_ns()) if at is not None]
+    found = [state.guard_ns] if state.guard_ns else []
+    found += [at for at in (state.queue.later[0][0] if state.queue.later else None, state.ends.next_check_ns()) if at is not None]
     for run_id in state.limited:
         run = state.t.runs[run_id]
         limit_s = state.t.jobs[run.job].job.time_limit_s

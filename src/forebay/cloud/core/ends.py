@@ -11,7 +11,7 @@ from forebay.cloud.core.job import Job, Run
 from forebay.cloud.core.rooms import IslandKey
 from forebay.units import NS_PER_S
 
-FIRST_CHECK_S = 60.0
+FIRST_CHECK_S = 300.0
 
 Where = tuple[str, IslandKey]
 """A chip, and an island of it."""

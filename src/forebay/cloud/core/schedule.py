@@ -4,10 +4,11 @@
 
 Asked:  cards came free, or jobs came in. Who gets them?
 Answer: whoever is due first (`share.py`): organisations by the job of theirs that is due first, and within one its jobs by
-        priority and then by when they are due. A job takes the option of its menu that suits it best (`choose.py`), all its cards at once
-        or none. Where none are free, runs that are due later make way (`yields.py`): the cards are reserved, those that are free
-        at once, and the job is launched when the last of the runs has left. What can't be stopped again is let past a job that
-        waits only if it is through before that could start (`Block`).
+        priority and then by when they are due. A job that would miss the time at which exact sharing ends it, if it waited any
+        longer, comes before all that wouldn't. A job takes the option of its menu that suits it best (`choose.py`), all its
+        cards at once or none. Where none are free, runs that are due later make way (`yields.py`): the cards are reserved, and
+        the job is launched when the last of the runs has left. What can't be stopped again is let past a job that waits only if
+        it is through before that could start (`Blocks`). What nobody wants, elastic runs may grow into (`adapt.py`).
 Limits: reservations are made for a chip's first job that waits; of the others the order keeps them from starving.
 """
 
@@ -17,14 +18,15 @@ import heapq
 from collections.abc import Iterable
 
 from forebay.cloud.core import events as e
-from forebay.cloud.core.choose import Block, Choice, block, choose
-from forebay.cloud.core.job import Job, Standing
+from forebay.cloud.core.adapt import better, wider
+from forebay.cloud.core.choose import Blocks, Choice, choose
+from forebay.cloud.core.job import Job, Run, Standing
 from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.queue import Lane, lane_of
 from forebay.cloud.core.size import lasts_s, size_of
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tables import Reservation
-from forebay.cloud.core.yields import Way, make_way
+from forebay.cloud.core.yields import Way, late, make_way, urgency
 from forebay.units import NS_PER_S
 
 MOST_OF_A_LANE = 64  # jobs of one lane that are looked at after one of it waits by its own choice
@@ -45,37 +47,86 @@ def start(state: State, job: Job, now_ns: int) -> list[e.Event]:
 
 def schedule(state: State, now_ns: int, chips: set[str] | None = None) -> list[e.Event]:
     """Launch, or make room for, every job that wants one of these chips (None: any) and can have it, in order."""
-    if not state.queue.count:
+    if chips == set():
         return []
     decisions: list[e.Event] = []
-    blocks: dict[str, Block] = {}
+    state.guard_ns = 0
+    if not state.queue.count:
+        return _adapt(state, chips, now_ns)
+    blocks = Blocks(state, now_ns)
     heap = _in_order(state, state.queue.on(chips), now_ns)
     places = dict.fromkeys((lane for *_, lane in heap), 0)  # lane -> the place in it of the job that is looked at
+    for standing in late(state, (lane for *_, lane in heap), now_ns):
+        decisions += _serve(state, standing, blocks, now_ns)[0]
     while heap:
         *_, lane = heapq.heappop(heap)
-        queue = state.queue.lanes[lane]
+        queue = state.queue.lanes.get(lane, ())
+        if places[lane] >= len(queue):
+            continue
         standing = state.t.jobs[queue[places[lane]][2]]
-        choice = choose(state, standing, blocks, now_ns)
-        way = None if choice.allocation else _way(state, standing, choice, now_ns)
-        if choice.allocation:
-            decisions.append(_made(state, _launch(state, standing, choice.allocation, choice, now_ns)))
-        elif way:
-            decisions += _reserve(state, standing, way, now_ns)
-        elif choice.by_choice and places[lane] < MOST_OF_A_LANE:
+        served, choice = _serve(state, standing, blocks, now_ns)
+        decisions += served
+        if not served and choice.by_choice and places[lane] < MOST_OF_A_LANE:
             places[lane] += 1  # it could start and would rather wait; the next may not
-        else:
-            for option in choice.waits_for:
-                if option.chip not in blocks:
-                    blocks[option.chip] = block(state, option, now_ns)
+        elif not served:
             continue
         if lane in state.queue.lanes and places[lane] < len(state.queue.lanes[lane]):
             heapq.heappush(heap, _line(state, lane, places[lane], now_ns))
-    return decisions
+    return [*decisions, *_adapt(state, {chip for chip in chips or state.total if not blocks.waits(chip)}, now_ns)]
 
 
-def reckon(state: State, now_ns: int) -> list[e.Event]:
+def _serve(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> tuple[list[e.Event], Choice]:
+    """Launch a job, or make room for it, if it can have cards now; else note what it waits for."""
+    choice = choose(state, standing, blocks, now_ns)
+    faster = _in_time(state, standing, choice, now_ns)
+    if faster:
+        return _reserve(state, standing, faster, now_ns), choice
+    if choice.allocation:
+        return [_made(state, _launch(state, standing, choice.allocation, choice, now_ns))], choice
+    way = _way(state, standing, choice, now_ns)
+    if way:
+        return _reserve(state, standing, way, now_ns), choice
+    for option in choice.waits_for:
+        blocks.add(option)
+        if not state.t.reservations:
+            for run in wider(state, option, now_ns):
+                return [_made(state, _restart(state, run, "it makes room for a job that waits", now_ns))], choice
+    return [], choice
+
+
+def _in_time(state: State, standing: Standing, choice: Choice, now_ns: int) -> Way | None:
+    """Where a job would be late on what is free: room on an option on which it wouldn't, held by runs that are due later."""
+    if choice.allocation is None or choice.option is None or choice.option.expected_s is None or len(standing.job.menu) < 2:
+        return None
+    due_s, left = urgency(state, standing.job, now_ns), 1.0 - standing.done
+    if choice.option.expected_s * left <= due_s:
+        return None
+    for option in standing.job.menu:
+        if option.expected_s is None or option.expected_s * left + standing.job.restart_s >= choice.option.expected_s * left:
+            continue
+        way = None if state.why_not(standing.job, option) else make_way(state, standing, option, now_ns)
+        if way:
+            return way
+    return None
+
+
+def _adapt(state: State, chips: set[str] | None, now_ns: int) -> list[e.Event]:
+    if not state.elastic:
+        return []
+    return [
+        _made(state, _restart(state, run, f"it goes on with {option.cards} x {option.chip}, which are free", now_ns))
+        for run, option in better(state, chips if chips is not None else set(state.total), now_ns)
+    ]
+
+
+def _restart(state: State, run: Run, reason: str, now_ns: int) -> e.StopAsked:
+    grace_s = state.t.jobs[run.job].job.grace_s
+    return e.StopAsked(at_ns=now_ns, by="forebay", run=run.id, reason=reason, grace_s=grace_s, requeue=True)
+
+
+def reckon(state: State, now_ns: int) -> list[e.Reckoned]:
     """Forecast anew for runs that lasted longer than was forecast."""
-    decisions: list[e.Event] = []
+    decisions: list[e.Reckoned] = []
     for run_id in state.ends.checks_due(now_ns):
         run = state.t.runs[run_id]
         standing = state.t.jobs[run.job]
@@ -84,9 +135,16 @@ def reckon(state: State, now_ns: int) -> list[e.Event]:
         if size > state.t.sizes[run.job] * 1.2:
             width = size / max(1e-9, state.t.sizes[run.job])
             lasts = max(more_s * 1.2, run.lasts_s * width)
-            decisions.append(_made(state, e.Reckoned(at_ns=now_ns, by="forebay", run=run_id, lasts_s=lasts, size=size)))
+            reckoned = e.Reckoned(at_ns=now_ns, by="forebay", run=run_id, lasts_s=lasts, size=size)
+            state.fold(reckoned)
+            decisions.append(reckoned)
         state.ends.check_again(run_id, now_ns)
     return decisions
+
+
+def chips_of(state: State, reckoned: Iterable[e.Reckoned]) -> set[str]:
+    """On which the order may be another now."""
+    return {state.t.runs[event.run].allocation.chip for event in reckoned}
 
 
 def given_back(state: State, now_ns: int) -> list[e.Event]:

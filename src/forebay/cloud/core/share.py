@@ -47,6 +47,8 @@ class Shares:
     def __init__(self, tables: Tables) -> None:
         self._t = tables
         self.cards = 1.0  # of the pool, in effective compute
+        self._read: dict[tuple[str, str], tuple[float, float]] = {}  # clocks that were asked for, as long as they hold
+        self._read_at_ns = -1
 
     def account(self, name: str) -> Account:
         found = self._t.accounts.get(name)
@@ -57,11 +59,13 @@ class Shares:
     def resize(self, cards: float, now_ns: int) -> None:
         """The pool has so many cards from now on, in effective compute. One without cards is taken to have one."""
         self._root(now_ns)
+        self._read.clear()
         self.cards = max(cards, 1.0)
 
     def enter(self, organisation: str, project: str, now_ns: int) -> float:
         """A job becomes active. Returns where its project's clock stands."""
         clock = self._move_on(organisation, project, now_ns)
+        self._read.clear()
         root, above, below = self._line(organisation, project)
         if not above.jobs:
             above.weight = self._weight(organisation, root, now_ns)
@@ -78,6 +82,7 @@ class Shares:
     def leave(self, organisation: str, project: str, now_ns: int) -> None:
         """A job isn't active any more: it is over."""
         self._move_on(organisation, project, now_ns)
+        self._read.clear()
         root, above, below = self._line(organisation, project)
         for account in (root, above, below):
             account.jobs -= 1
@@ -96,6 +101,15 @@ class Shares:
 
     def clock(self, organisation: str, project: str, now_ns: int) -> tuple[float, float]:
         """Where a project's clock stands, and how fast it runs: card-seconds a second for each of its jobs."""
+        if now_ns != self._read_at_ns:
+            self._read.clear()
+            self._read_at_ns = now_ns
+        known = self._read.get((organisation, project))
+        if known is None:
+            known = self._read[(organisation, project)] = self._clock(organisation, project, now_ns)
+        return known
+
+    def _clock(self, organisation: str, project: str, now_ns: int) -> tuple[float, float]:
         clock = self._move_on(organisation, project, now_ns)
         root, above, below = self._line(organisation, project)
         if not below.jobs:
@@ -131,8 +145,8 @@ class Shares:
         if all_used <= 0.0 or not root.jobs:
             return weight
         due = weight / (weight + root.weights)
-        return max(weight * 2.0 ** -(self._decayed(account, now_ns) / all_used / due), weight / 64)
+        return max(weight * math.exp(-math.log(2.0) * self._decayed(account, now_ns) / all_used / due), weight / 64)
 
     def _decayed(self, account: Account, now_ns: int) -> float:
         ago_s = (now_ns - account.used_at_ns) / NS_PER_S
-        return account.used * math.exp2(-ago_s / HALF_LIFE_S) if account.used else 0.0
+        return account.used * math.exp(-math.log(2.0) * ago_s / HALF_LIFE_S) if account.used else 0.0

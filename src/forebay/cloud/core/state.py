@@ -41,9 +41,11 @@ class State:
         self.shares = Shares(self.t)
         self.history = History(self.t.history)
         self.queue = Waiting()
+        self.guard_ns = 0  # when the next job that waits would be late if it waited on, as of the last look
         self.softs = Running()  # runs that can be stopped and gone on with later
         self.hards = Running()  # the others
         self.live: dict[str, None] = {}  # runs that hold cards, oldest first
+        self.elastic: dict[str, None] = {}  # those that may go over to another line of their menus
         self.limited: dict[str, None] = {}  # those with a time limit
         self.live_at: dict[str, dict[str, None]] = {}  # the same, by centre
         self.held: dict[str, int] = {}  # "organisation/chip" -> cards held
@@ -215,12 +217,14 @@ class State:
         else:
             self.queue.add(standing.job, self.tag(standing.job.id), standing.order)
 
-    def wake(self, now_ns: int) -> None:
-        """Those whose pause is over wait for cards again."""
-        later = self.queue.later
+    def wake(self, now_ns: int) -> set[str]:
+        """Those whose pause is over wait for cards again. Returns the chips that they want."""
+        later, chips = self.queue.later, set[str]()
         while later and later[0][0] <= now_ns:
             standing = self.t.jobs[later.pop(0)[1]]
             self.queue.add(standing.job, self.tag(standing.job.id), standing.order)
+            chips |= {option.chip for option in standing.job.menu}
+        return chips
 
     def _leave(self, job_id: str) -> None:
         """A job waits no more, in whichever way it did."""
@@ -295,6 +299,7 @@ class State:
         self._count(run, event.at_ns)
         del self.live[run.id], self.live_at[allocation.centre][run.id]
         self.limited.pop(run.id, None)
+        self.elastic.pop(run.id, None)
         self.ends.forget(run.id)
         self.softs.remove(run.id)
         self.hards.remove(run.id)
@@ -364,6 +369,8 @@ class State:
         job = self.t.jobs[run.job].job
         if job.time_limit_s is not None:
             self.limited[run.id] = None
+        if job.elastic:
+            self.elastic[run.id] = None
         self._take(run.allocation, run.id, job.organisation)
         self._stand_by(run)
         self._expect(run)

@@ -4,10 +4,9 @@
 
 Asked:  no card is free. Does the job go before somebody who runs, and before whom?
 Answer: before runs that are due later than it is (`share.py`), by more than stopping them costs in work; before runs of lower
-        priority of its own organisation. Only runs that can be gone on with are stopped. An organisation isn't pushed below what is
-        guaranteed to it. Whoever wants its guaranteed cards back gets them from those that borrowed, resumable or
-        not.
-        Those due last go first, and no more of them than needed, on one island.
+        priority of its own organisation. Only runs that can be gone on with are stopped. An organisation isn't pushed below what
+        is guaranteed to it. Whoever wants its guaranteed cards back gets them from those that borrowed, resumable or not. Those
+        due last go first, and no more of them than needed, on one island.
 Limits: the price is what `restart_s` and the newest checkpoint say. Runs that are stopping already aren't counted twice.
 """
 
@@ -15,15 +14,21 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from forebay.cloud.core.adapt import left_s
 from forebay.cloud.core.job import Job, Option, Run, Standing
 from forebay.cloud.core.place import parts_over
 from forebay.cloud.core.pool import Allocation, Room
+from forebay.cloud.core.queue import Lane
 from forebay.cloud.core.rooms import Island, IslandKey
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S
+
+MOST_LOOKED_AT = 256  # of a lane
+FAR_S = 1e9
+BEARABLE = 0.04  # of the time that a job takes under exact sharing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,36 @@ def urgency(state: State, job: Job, now_ns: int) -> float:
     """Seconds until a job is due, as things stand; below 0 when it is overdue."""
     clock, rate = state.shares.clock(job.organisation, job.project, now_ns)
     return (state.tag(job.id) - clock) / rate
+
+
+def slack_s(state: State, job: Job, now_ns: int) -> float | None:
+    """How long a job of which it is known how long it takes can still wait and end when it is due. None: it isn't known."""
+    takes_s = min((o.expected_s for o in job.menu if o.expected_s is not None), default=None)
+    if takes_s is None:
+        return None
+    left_s = takes_s * (1.0 - state.t.jobs[job.id].done)
+    return urgency(state, job, now_ns) - left_s
+
+
+def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
+    """The jobs that would be late if they waited any longer, the latest first. Notes when the next one would be."""
+    found: list[tuple[float, int, Standing]] = []
+    soonest = float("inf")
+    for lane in lanes:
+        queue = state.queue.lanes[lane]
+        if state.t.jobs[queue[0][2]].job.menu[0].expected_s is None:
+            continue
+        for _, order, job_id in queue[:MOST_LOOKED_AT]:
+            standing = state.t.jobs[job_id]
+            slack = slack_s(state, standing.job, now_ns)
+            if slack is None:
+                continue
+            if slack <= standing.job.restart_s:
+                found.append((slack, order, standing))
+            else:
+                soonest = min(soonest, slack - standing.job.restart_s)
+    state.guard_ns = now_ns + int(max(soonest, 1.0) * NS_PER_S) if soonest < FAR_S else 0
+    return [standing for *_, standing in sorted(found, key=lambda item: item[:2])]
 
 
 def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> Way | None:
@@ -79,7 +114,9 @@ def _why(job: Job, owed: bool) -> str:
 
 def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> Iterator[Run]:
     """The runs that make way for a job: of its own organisation those of lower priority, then all by how late they are due."""
-    mine = urgency(state, job, now_ns)
+    slack = slack_s(state, job, now_ns)
+    for_s = min((o.expected_s for o in job.menu if o.expected_s is not None), default=0.0)
+    mine = urgency(state, job, now_ns) if slack is None or slack > job.restart_s else -FAR_S  # late: before all that aren't
     taken: Counter[str] = Counter()  # organisation -> cards of it that make way already
     heap = [
         _entry(job, lines, len(lines) - 1, _Account(organisation, *state.shares.clock(organisation, project, now_ns), lines))
@@ -95,7 +132,9 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
         cards = run.allocation.cards
         soft = state.t.jobs[run.job].job.resumable
         borrowed = state.rights.borrows(account.organisation, chip) - taken[account.organisation]
-        is_due_later = -minus_late > mine + _price_s(state, run, account.rate, now_ns)
+        is_due_later = -minus_late > mine + _price_s(state, run, account.rate, now_ns) and not _is_tight(
+            state, run, -minus_late, for_s, now_ns
+        )
         if account.organisation == job.organisation:
             goes = soft and (minus_lower < 0 or (minus_lower == 0 and is_due_later))
         elif owed:
@@ -125,6 +164,16 @@ def _entry(job: Job, lines: list[tuple[int, float, str]], at: int, account: _Acc
     minus_priority, tag, _ = lines[at]
     lower = float(job.priority + minus_priority) if account.organisation == job.organisation else 0.0
     return -lower, -(tag - account.clock) / account.rate, at, account
+
+
+def _is_tight(state: State, run: Run, due_s: float, for_s: float, now_ns: int) -> bool:
+    """Whether a run that is stopped for so long would end later than exact sharing ends it, by more than can be borne."""
+    if run.expected_s is None:
+        return False
+    standing = state.t.jobs[run.job]
+    age_s = (now_ns - standing.submitted_at_ns) / NS_PER_S
+    ends_s = left_s(state, run, now_ns) + standing.job.restart_s + for_s
+    return ends_s - due_s > BEARABLE * (age_s + due_s)
 
 
 def _price_s(state: State, run: Run, rate: float, now_ns: int) -> float:

@@ -14,6 +14,7 @@ Limits: a run starts the instant it is launched, and a stopped one leaves at onc
 from __future__ import annotations
 
 import heapq
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -191,6 +192,8 @@ class World:
         say(e.CentreJoined(centre=CENTRE, key_sha256=CENTRE, **common))
         say(e.AgentSeen(centre=CENTRE, engine="replay", version="replay", **common))
         say(e.NodesSeen(centre=CENTRE, nodes=self._nodes, **common))
+        for chip, compute in _indexes(self._jobs).items() if self._known else ():
+            say(e.IndexSet(chip=chip, compute=compute, source="the trace's own speeds", **common))
 
     def _open_tenant(self, tenant: Tenant, of: Sequence[tuple[str, str]]) -> None:
         if tenant.name not in {name for name, _ in of}:
@@ -319,6 +322,18 @@ def _line(traced: Traced, where: tuple[str, int]) -> Line:
         if line.chip == chip and line.cards == cards:
             return line
     raise AssertionError(f"{traced.id} was given {cards} x {chip}, which isn't on its menu")
+
+
+def _indexes(jobs: Sequence[Traced]) -> dict[str, float]:
+    """What a card of each chip is worth: the geometric mean, over the jobs, of its speed beside the fastest chip's."""
+    logs: dict[str, list[float]] = {}
+    for job in jobs:
+        same = [line for line in job.lines if line.cards == job.lines[job.asked].cards]
+        if len({line.chip for line in same}) > 1:
+            best_s = min(line.seconds for line in same)
+            for line in same:
+                logs.setdefault(line.chip, []).append(math.log(best_s / line.seconds))
+    return {chip: math.exp(sum(found) / len(found)) for chip, found in sorted(logs.items())}
 
 
 def _arrival_ns(job: Traced) -> int:

@@ -47,6 +47,7 @@ def read(table: Table) -> Trace:
                 organisation=row.get("vc", "everybody"),
                 name=row["model"],
                 weight=float(row.get("priority_weight", "1")),
+                elastic=len(lines) > 1,  # from chip to chip; its number of cards stays
             )
         )
     notes = (

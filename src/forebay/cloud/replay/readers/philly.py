@@ -1,6 +1,6 @@
 """Read the Philly trace as the artefacts of Pollux, Sia and Blox have it: timestamp, duration, num_gpus, gpu_time, cluster.
 
-A virtual cluster becomes an organisation. The trace names no chip, so a job takes as long on any.
+A virtual cluster becomes an organisation, and the name of its jobs. The trace names no chip, so a job takes as long on any.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def read(table: Table) -> Trace:
             arrival_s=(at - begin).total_seconds(),
             lines=(Line(chip=ANY_CHIP, cards=cards, seconds=seconds),),
             organisation=cluster,
+            name=cluster,
         )
         for number, (at, seconds, cards, cluster) in enumerate(found)
         if seconds > 0
