@@ -50,6 +50,8 @@ class Choice:
 def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Choice:
     """`blocks`: the earlier jobs that wait."""
     job = standing.job
+    if len(job.menu) == 1 and state.free_cards(job.menu[0].chip) < job.menu[0].cards and not state.t.windows:
+        return Choice(waits_for=() if state.why_not(job, job.menu[0]) else job.menu)  # the common case, fast
     allowed = [o for o in job.menu if not state.why_not(job, o)]
     if job.elastic:
         allowed = [o for o in allowed if o.cards <= share_of(state, job, o.chip)]
@@ -184,6 +186,6 @@ def _ends(state: State, chip: str, island: Island, barred: Barred, now_ns: int) 
             for part in allocation.parts
             if (room := island.rooms.get(part.node))
             and (allocation.centre, part.node) not in barred
-            and not state.why_out(allocation.centre, room.node)
+            and not (state.troubled and state.why_out(allocation.centre, room.node))
         )
         yield (end_ns - now_ns) / NS_PER_S, freed

@@ -60,7 +60,7 @@ class Ends:
         """When a run has lasted half as long again, at the next edge of the bins in which durations are counted."""
         began_ns = self._began[run]
         ran_s = (now_ns - began_ns) / NS_PER_S
-        at_ns = began_ns + int(max(next_edge_s(ran_s), FIRST_CHECK_S) * NS_PER_S) + 1
+        at_ns = began_ns + int(next_edge_s(max(ran_s * 1.4, FIRST_CHECK_S)) * NS_PER_S) + 1
         self._next[run] = at_ns
         heapq.heappush(self._checks, (at_ns, run))
 

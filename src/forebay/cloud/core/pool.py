@@ -89,7 +89,8 @@ class Allocation:
 
     @property
     def cards(self) -> int:
-        return sum(len(part.cards) for part in self.parts)
+        parts = self.parts
+        return len(parts[0].cards) if len(parts) == 1 else sum([len(part.cards) for part in parts])
 
     def each(self) -> Iterator[tuple[str, str, int]]:
         """Every card as (centre, node, index)."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
 
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
@@ -114,6 +115,12 @@ class State:
         """Whether a centre's agent is heard of."""
         known = self.t.centres.get(centre)
         return known is not None and not known.away and not known.revoked
+
+    @property
+    def troubled(self) -> bool:
+        """Whether anything at all of the pool is out of use."""
+        t = self.t
+        return bool(t.marks or t.node_states) or any(centre.revoked or centre.away for centre in t.centres.values())
 
     def why_out(self, centre: str, node: Node) -> str:
         """Why a node gets no new runs at all; empty: it may. Single cards of it may be out all the same."""
@@ -398,6 +405,9 @@ class State:
 
     def free_of(self, centre: str, node: Node) -> tuple[int, ...]:
         """The cards of a node that a run could get now."""
+        if not self.troubled and not node.counted:
+            taken, kept, name = self._taken, self._kept, node.name
+            return tuple([i for i in map(_index_of, node.cards) if (c := (centre, name, i)) not in taken and c not in kept])
         if self.why_out(centre, node):
             return ()
         cards = ((centre, node.name, card.index) for card in node.cards)
@@ -439,6 +449,9 @@ class State:
         node = self.node(run.allocation.centre, run.allocation.parts[0].node)
         island = (node.pretend, run.allocation.centre, node.island) if node else None
         self.ends.expect(run, self.t.jobs[run.job].job, island)
+
+
+_index_of = attrgetter("index")
 
 
 def _because(reason: str) -> str:

@@ -81,7 +81,7 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
     """None when too few make way."""
     job, chip = standing.job, option.chip
     owed = state.rights.is_owed(job.organisation, chip, option.cards) and state.rights.any_borrowed(chip)
-    if not state.softs.on(chip) and not owed:
+    if not owed and not _anyone(state, job, chip, now_ns):
         return None
     islands = {key: island for key, island in state.rooms.islands.get(chip, {}).items() if island.total >= option.cards}
     free = {key: island.free for key, island in islands.items()}
@@ -90,7 +90,7 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
         centre = run.allocation.centre
         node = state.node(centre, run.allocation.parts[0].node)
         key = (node.pretend, centre, node.island) if node else None
-        if node is None or key is None or key not in islands or _is_out(state, run):
+        if node is None or key is None or key not in islands or (state.troubled and _is_out(state, run)):
             continue
         going[key].append(run)
         free[key] += run.allocation.cards
@@ -110,6 +110,19 @@ def _is_out(state: State, run: Run) -> bool:
 
 def _why(job: Job, owed: bool) -> str:
     return f"{job.organisation} takes back what is guaranteed to it" if owed else f"{job.id} of {job.organisation} goes first"
+
+
+def _anyone(state: State, job: Job, chip: str, now_ns: int) -> bool:
+    """Whether anybody at all might make way: a quick look at those who would go first."""
+    mine = urgency(state, job, now_ns)
+    for (_, organisation, project), lines in state.softs.on(chip).items():
+        minus_priority, tag, _ = lines[-1]
+        if organisation == job.organisation and job.priority + minus_priority > 0:
+            return True
+        clock, rate = state.shares.clock(organisation, project, now_ns)
+        if (tag - clock) / rate > mine:
+            return True
+    return False
 
 
 def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> Iterator[Run]:
