@@ -34,7 +34,7 @@ def everything(state: State) -> dict[str, Any]:
     """The tables and the indexes, in a form that can be compared."""
     return {
         "tables": encode(state.t),
-        "lanes": {str(lane): sorted(queue) for lane, queue in state.lanes.items()},
+        "lanes": {str(lane): sorted(queue) for lane, queue in state.queue.lanes.items()},
         "waiting": state.waiting,
         "live": list(state.live),
         "held": {key: cards for key, cards in state.held.items() if cards},

@@ -58,7 +58,7 @@ def test_a_time_limit_says_when_cards_come_free_at_the_latest():
 
 def test_nobody_waits_for_a_run_of_which_nothing_is_known_or_that_is_past_its_time():
     state = two_chips()
-    replay(state, submitted(0, job("a", (FAST, 1))))
+    replay(state, submitted(0, job("a", (FAST, 1))))  # at first it is taken to last an hour
     assert chips(replay(state, submitted(10, timed("b", (SLOW, 1, 600), (FAST, 1, 240))))) == [SLOW]
     state = two_chips()
     replay(state, submitted(0, timed("a", (FAST, 1, 100))), submitted(10, timed("b", (SLOW, 1, 600), (FAST, 1, 240))))

@@ -189,12 +189,12 @@ def check_cards(state: State) -> None:
 
 
 def check_jobs(state: State) -> None:
-    waiting = sum(len(queue) for queue in state.lanes.values())
+    waiting = len(list(state.queue.jobs())) + len(state.t.reservations)
     assert waiting == state.waiting == sum(s.phase is Phase.WAITING for s in state.t.jobs.values())
     for standing in state.t.jobs.values():
         going_on = [run for run in standing.runs if not state.t.runs[run].outcome]
         assert len(going_on) == (0 if standing.phase.over or standing.phase is Phase.WAITING else 1)
-        assert standing.forgiven <= 20
+        assert standing.forgiven <= 20 + sum(state.t.runs[run].requeue for run in standing.runs)
 
 
 def indexes(state: State) -> dict[str, Any]:

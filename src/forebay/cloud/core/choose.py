@@ -45,6 +45,7 @@ class Choice:
     lasts_s: float = 0.0
     waits_for: tuple[Option, ...] = ()
     by_choice: bool = False  # cards are free that it could have, and better ones are soon
+    until_ns: int = 0  # when these are expected; 0: it doesn't wait by choice
 
 
 def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Choice:
@@ -76,7 +77,8 @@ def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Cho
         option = allowed[which]
         return Choice(allocation=allocation, option=option, outlooks=outlooks, lasts_s=lasts_s(state, standing, option))
     if which is not None:
-        return Choice(waits_for=(allowed[which],), by_choice=any(found))
+        until_ns = now_ns + int((outlooks[which].starts_in_s or 0.0) * NS_PER_S)
+        return Choice(waits_for=(allowed[which],), by_choice=any(found), until_ns=until_ns if any(found) else 0)
     # What only maintenance keeps from a job isn't kept from others, who are through before it begins.
     return Choice(waits_for=tuple(o for o in allowed if not (barred and _could(state, o))))
 
@@ -120,7 +122,7 @@ def _block(state: State, option: Option, now_ns: int) -> Block:
                 if at_ns < best.from_ns:
                     best = Block(from_ns=at_ns, spare=free - option.cards)
                 break
-    return best
+    return best if best.from_ns < _NEVER_NS else Block(from_ns=now_ns, spare=0)  # nobody knows when: then nobody may pass
 
 
 _NEVER_NS = 2**62

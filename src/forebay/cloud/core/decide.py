@@ -15,6 +15,7 @@ from forebay.cloud.core import events as e
 from forebay.cloud.core.job import Phase, Run
 from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
 from forebay.cloud.core.state import State
+from forebay.cloud.core.yields import FAR_NS
 from forebay.units import NS_PER_S, show_seconds
 
 FIRST_BACKOFF_S = 5.0
@@ -45,8 +46,8 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
         case e.Tick():
             reckoned = reckon(state, now_ns)
             due = [*_overdue(state, now_ns), *_maintain(state, now_ns), *reckoned, *given_back(state, now_ns)]
-            someone_is_late = state.guard_ns and state.guard_ns <= now_ns
-            return [*due, *schedule(state, now_ns, None if someone_is_late else woken | chips_of(state, reckoned))]
+            everywhere = state.look_ns <= now_ns or bool(state.t.windows)
+            return [*due, *schedule(state, now_ns, None if everywhere else woken | chips_of(state, reckoned))]
         case _ if isinstance(fact, TAKES_ROOM):
             return [*given_back(state, now_ns), *schedule(state, now_ns)]
         case _:
@@ -55,7 +56,7 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
 
 def due_ns(state: State) -> int | None:
     """When a Tick may decide something next, if nothing happens before. None: only a fact can."""
-    found = [state.guard_ns] if state.guard_ns else []
+    found = [state.look_ns] if 0 < state.look_ns < FAR_NS else []
     found += [at for at in (state.queue.later[0][0] if state.queue.later else None, state.ends.next_check_ns()) if at is not None]
     for run_id in state.limited:
         run = state.t.runs[run_id]

@@ -54,7 +54,7 @@ class Ends:
             at_ns, run = heapq.heappop(self._checks)
             if self._next.get(run) == at_ns:
                 due.append(run)
-        return due
+        return sorted(due)
 
     def check_again(self, run: str, now_ns: int) -> None:
         """When a run has lasted half as long again, at the next edge of the bins in which durations are counted."""

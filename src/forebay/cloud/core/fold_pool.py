@@ -23,6 +23,7 @@ def fold(state: State, event: e.Event) -> None:
         case e.NodesSeen(centre=name, nodes=nodes):
             t.centres[name] = replace(t.centres[name], nodes=nodes)
             _index_rooms(state, name)
+            state.measure()
         case e.NodeStatesSeen(centre=name, states=states):
             known = t.node_states.setdefault(name, {})
             for stands in states:
@@ -47,12 +48,14 @@ def fold(state: State, event: e.Event) -> None:
             state.centres_by_key[key] = name
             if centre.revoked:
                 _index_rooms(state, name)
+                state.measure()
         case e.CentreRevoked(centre=name):
             centre = t.centres[name]
             state.centres_by_key.pop(centre.key_sha256, None)
             state.centres_by_token.pop(centre.token_sha256, None)
             t.centres[name] = replace(centre, key_sha256="", token_sha256="", token_key_sha256="", revoked=True)
             _index_rooms(state, name)
+            state.measure()
         case e.AgentSeen(centre=name, engine=engine, version=version):
             t.centres[name] = replace(t.centres[name], engine=engine, version=version)
         case e.CentreAway(centre=name) | e.CentreBack(centre=name):
@@ -107,7 +110,6 @@ def _index_rooms(state: State, name: str) -> None:
         for node in centre.nodes:
             state.rooms.add(name, node, state.free_of(name, node))
     state.expect_again(name)
-    state.measure()
 
 
 def _refresh_all(state: State, centre: str) -> None:

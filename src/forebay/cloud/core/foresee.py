@@ -52,7 +52,14 @@ def best(
     if by_s is not None:
         ends = {i: end for i, end in ends.items() if end <= by_s} or ends
     cost = {i: costs[i] if costs else 0.0 for i in ends}
-    return min(ends, key=lambda i: (_worth(ends[i], cost[i], min(ends.values()), min(cost.values()), prefer), ends[i], i))
+    return min(
+        ends,
+        key=lambda i: (
+            _worth(ends[i], cost[i], min(ends.values()), min(cost.values()), prefer),
+            outlooks[i].starts_in_s or 0.0,
+            i,
+        ),
+    )
 
 
 def _worth(end_s: float, cost: float, soonest_s: float, cheapest: float, prefer: str) -> float:

@@ -26,7 +26,7 @@ from forebay.cloud.core.queue import Lane, lane_of
 from forebay.cloud.core.size import lasts_s, size_of
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tables import Reservation
-from forebay.cloud.core.yields import Way, late, make_way, urgency
+from forebay.cloud.core.yields import FAR_NS, Way, late, make_way, urgency
 from forebay.units import NS_PER_S
 
 MOST_OF_A_LANE = 64  # jobs of one lane that are looked at after one of it waits by its own choice
@@ -50,7 +50,7 @@ def schedule(state: State, now_ns: int, chips: set[str] | None = None) -> list[e
     if chips == set():
         return []
     decisions: list[e.Event] = []
-    state.guard_ns = 0
+    state.look_ns = FAR_NS
     if not state.queue.count:
         return _adapt(state, chips, now_ns)
     blocks = Blocks(state, now_ns)
@@ -86,6 +86,8 @@ def _serve(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> tup
     way = _way(state, standing, choice, now_ns)
     if way:
         return _reserve(state, standing, way, now_ns), choice
+    if choice.until_ns:
+        state.look_ns = min(state.look_ns, choice.until_ns)
     for option in choice.waits_for:
         blocks.add(option)
         if not state.t.reservations:

@@ -36,7 +36,7 @@ class Account:
     seen: float = 0.0  # the parent's clock when ours was last moved on
     jobs: int = 0  # that are active, in all of it
     weights: float = 0.0  # of the active accounts right below; of a project: its jobs, each 1
-    weight: float = 0.0  # its own beside its neighbours, while it is active
+    weight: float = 0.0  # its own beside its neighbours, while it is active; of the pool: its cards, in effective compute
     used: float = 0.0  # card-seconds held, decayed
     used_at_ns: int = 0
 
@@ -46,7 +46,6 @@ class Shares:
 
     def __init__(self, tables: Tables) -> None:
         self._t = tables
-        self.cards = 1.0  # of the pool, in effective compute
         self._read: dict[tuple[str, str], tuple[float, float]] = {}  # clocks that were asked for, as long as they hold
         self._read_at_ns = -1
 
@@ -56,17 +55,23 @@ class Shares:
             found = self._t.accounts[name] = Account()
         return found
 
+    @property
+    def cards(self) -> float:
+        """Of the pool, in effective compute. One without cards is taken to have one."""
+        root = self._t.accounts.get(ROOT)
+        return root.weight if root and root.weight else 1.0
+
     def resize(self, cards: float, now_ns: int) -> None:
-        """The pool has so many cards from now on, in effective compute. One without cards is taken to have one."""
-        self._root(now_ns)
-        self._read.clear()
-        self.cards = max(cards, 1.0)
+        """The pool has so many cards from now on, in effective compute."""
+        root = self.account(ROOT)
+        if root.weight != cards:
+            root.virtual, root.seen = self._root(root, now_ns), now_ns / NS_PER_S
+            root.weight = cards
+            self._read.clear()
 
     def enter(self, organisation: str, project: str, now_ns: int) -> float:
         """A job becomes active. Returns where its project's clock stands."""
-        clock = self._move_on(organisation, project, now_ns)
-        self._read.clear()
-        root, above, below = self._line(organisation, project)
+        root, above, below = self._move_on(organisation, project, now_ns)
         if not above.jobs:
             above.weight = self._weight(organisation, root, now_ns)
             root.weights += above.weight
@@ -77,13 +82,11 @@ class Shares:
         below.weights += 1.0
         for account in (root, above, below):
             account.jobs += 1
-        return clock
+        return below.virtual
 
     def leave(self, organisation: str, project: str, now_ns: int) -> None:
         """A job isn't active any more: it is over."""
-        self._move_on(organisation, project, now_ns)
-        self._read.clear()
-        root, above, below = self._line(organisation, project)
+        root, above, below = self._move_on(organisation, project, now_ns)
         for account in (root, above, below):
             account.jobs -= 1
         below.weights -= 1.0
@@ -100,42 +103,43 @@ class Shares:
             account.used_at_ns = now_ns
 
     def clock(self, organisation: str, project: str, now_ns: int) -> tuple[float, float]:
-        """Where a project's clock stands, and how fast it runs: card-seconds a second for each of its jobs."""
+        """Where a project's clock stands, and how fast it runs: card-seconds a second for each of its jobs. Changes nothing."""
         if now_ns != self._read_at_ns:
             self._read.clear()
             self._read_at_ns = now_ns
         known = self._read.get((organisation, project))
         if known is None:
-            known = self._read[(organisation, project)] = self._clock(organisation, project, now_ns)
+            accounts = self._line(organisation, project)
+            root, above, below = accounts
+            rate = self.cards
+            if below.jobs:
+                rate *= above.weight / root.weights * below.weight / above.weights / below.weights
+            known = self._read[(organisation, project)] = (self._clocks(accounts, now_ns)[2], rate)
         return known
-
-    def _clock(self, organisation: str, project: str, now_ns: int) -> tuple[float, float]:
-        clock = self._move_on(organisation, project, now_ns)
-        root, above, below = self._line(organisation, project)
-        if not below.jobs:
-            return clock, self.cards
-        return clock, self.cards * above.weight / root.weights * below.weight / above.weights / below.weights
 
     def _line(self, organisation: str, project: str) -> tuple[Account, Account, Account]:
         return self.account(ROOT), self.account(organisation), self.account(f"{organisation}/{project}")
 
-    def _move_on(self, organisation: str, project: str, now_ns: int) -> float:
-        root = self._root(now_ns)
-        _, above, below = self._line(organisation, project)
-        if above.jobs:
-            above.virtual += (root.virtual - above.seen) * above.weight / above.weights
-        above.seen = root.virtual
-        if below.jobs:
-            below.virtual += (above.virtual - below.seen) * below.weight / below.weights
-        below.seen = above.virtual
-        return below.virtual
+    def _move_on(self, organisation: str, project: str, now_ns: int) -> tuple[Account, Account, Account]:
+        accounts = self._line(organisation, project)
+        clocks = self._clocks(accounts, now_ns)
+        for account, clock, seen in zip(accounts, clocks, (now_ns / NS_PER_S, *clocks), strict=False):
+            account.virtual, account.seen = clock, seen
+        self._read.clear()
+        return accounts
 
-    def _root(self, now_ns: int) -> Account:
-        root, now_s = self.account(ROOT), now_ns / NS_PER_S
-        if root.jobs:
-            root.virtual += max(0.0, now_s - root.seen) * self.cards / root.weights
-        root.seen = now_s
-        return root
+    def _clocks(self, accounts: tuple[Account, Account, Account], now_ns: int) -> tuple[float, float, float]:
+        """Where the clocks of the pool, an organisation and a project stand."""
+        root, above, below = accounts
+        first = self._root(root, now_ns)
+        second = above.virtual + ((first - above.seen) * above.weight / above.weights if above.jobs else 0.0)
+        third = below.virtual + ((second - below.seen) * below.weight / below.weights if below.jobs else 0.0)
+        return first, second, third
+
+    def _root(self, root: Account, now_ns: int) -> float:
+        if not root.jobs:
+            return root.virtual
+        return root.virtual + max(0.0, now_ns / NS_PER_S - root.seen) * self.cards / root.weights
 
     def _weight(self, organisation: str, root: Account, now_ns: int) -> float:
         """An organisation's weight beside the others that are active, after what it used of late."""

@@ -42,7 +42,7 @@ class State:
         self.shares = Shares(self.t)
         self.history = History(self.t.history)
         self.queue = Waiting()
-        self.guard_ns = 0  # when the next job that waits would be late if it waited on, as of the last look
+        self.look_ns = 0  # when time alone may change what can start: as of the last look; 0: nobody has looked yet
         self.softs = Running()  # runs that can be stopped and gone on with later
         self.hards = Running()  # the others
         self.live: dict[str, None] = {}  # runs that hold cards, oldest first

@@ -28,6 +28,7 @@ from forebay.units import NS_PER_S
 
 MOST_LOOKED_AT = 256  # of a lane
 FAR_S = 1e9
+FAR_NS = 2**62
 BEARABLE = 0.04  # of the time that a job takes under exact sharing
 
 
@@ -57,7 +58,7 @@ def slack_s(state: State, job: Job, now_ns: int) -> float | None:
 
 
 def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
-    """The jobs that would be late if they waited any longer, the latest first. Notes when the next one would be."""
+    """The jobs that would be late if they waited any longer, the latest first. Notes in `look_ns` when the next one would be."""
     found: list[tuple[float, int, Standing]] = []
     soonest = float("inf")
     for lane in lanes:
@@ -73,7 +74,8 @@ def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
                 found.append((slack, order, standing))
             else:
                 soonest = min(soonest, slack - standing.job.restart_s)
-    state.guard_ns = now_ns + int(max(soonest, 1.0) * NS_PER_S) if soonest < FAR_S else 0
+    if soonest < FAR_S:
+        state.look_ns = min(state.look_ns, now_ns + int(max(soonest, 1.0) * NS_PER_S))
     return [standing for *_, standing in sorted(found, key=lambda item: item[:2])]
 
 
