@@ -44,7 +44,7 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
         case e.CheckSeen():
             return [*_quarantine(state, fact), *given_back(state, now_ns)]
         case e.Tick():
-            reckoned = reckon(state, now_ns)
+            reckoned = reckon(state, now_ns) if state.queue.count else []  # while nobody waits, no forecast matters
             due = [*_overdue(state, now_ns), *_maintain(state, now_ns), *reckoned, *given_back(state, now_ns)]
             everywhere = state.look_ns <= now_ns or bool(state.t.windows)
             return [*due, *schedule(state, now_ns, None if everywhere else woken | chips_of(state, reckoned))]
@@ -57,7 +57,10 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
 def due_ns(state: State) -> int | None:
     """When a Tick may decide something next, if nothing happens before. None: only a fact can."""
     found = [state.look_ns] if 0 < state.look_ns < FAR_NS else []
-    found += [at for at in (state.queue.later[0][0] if state.queue.later else None, state.ends.next_check_ns()) if at is not None]
+    if state.queue.later:
+        found.append(state.queue.later[0][0])
+    if state.queue.count and (check_ns := state.ends.next_check_ns()) is not None:
+        found.append(check_ns)
     for run_id in state.limited:
         run = state.t.runs[run_id]
         limit_s = state.t.jobs[run.job].job.time_limit_s

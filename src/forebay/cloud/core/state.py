@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from operator import attrgetter
 
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
 from forebay.cloud.core import fold_pool, fold_tenants
+from forebay.cloud.core.changed import changed
 from forebay.cloud.core.ends import Ends
 from forebay.cloud.core.history import History
 from forebay.cloud.core.job import Job, Kept, Option, Phase, Run, Standing
@@ -156,18 +156,18 @@ class State:
             case e.Launched():
                 self._launch(event)
             case e.Queued(run=run_id, reason=reason):
-                t.runs[run_id] = replace(t.runs[run_id], queue_reason=reason)
+                t.runs[run_id] = changed(t.runs[run_id], queue_reason=reason)
                 self._stand_if(t.runs[run_id].job, (Phase.STARTING, Phase.QUEUED), phase=Phase.QUEUED, reason=reason)
             case e.Admitted(run=run_id):
                 self._admit(run_id, event.at_ns)
             case e.Started(run=run_id, carrier=carrier, bound=bound):
                 if t.runs[run_id].queue_reason:
                     self._admit(run_id, event.at_ns)
-                t.runs[run_id] = replace(t.runs[run_id], running_at_ns=event.at_ns, carrier=carrier, bound=bound)
+                t.runs[run_id] = changed(t.runs[run_id], running_at_ns=event.at_ns, carrier=carrier, bound=bound)
                 self._stand_if(t.runs[run_id].job, (Phase.STARTING,), phase=Phase.RUNNING)
                 self._expect(t.runs[run_id])
             case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue):
-                t.runs[run_id] = replace(t.runs[run_id], stop=reason, grace_s=grace_s, requeue=requeue)
+                t.runs[run_id] = changed(t.runs[run_id], stop=reason, grace_s=grace_s, requeue=requeue)
                 self._stand(t.runs[run_id].job, phase=Phase.STOPPING, reason=reason)
             case e.Ended():
                 self._end(event)
@@ -184,7 +184,7 @@ class State:
                 self._stand(job_id, phase=Phase(phase), reason=reason, ended_at_ns=event.at_ns)
                 self._over(t.jobs[job_id], event.at_ns)
             case e.Reckoned(run=run_id, lasts_s=lasts_s, size=size):
-                run = t.runs[run_id] = replace(t.runs[run_id], lasts_s=lasts_s)
+                run = t.runs[run_id] = changed(t.runs[run_id], lasts_s=lasts_s)
                 t.sizes[run.job] = size
                 self._stand_by(run)
                 self._expect(run)
@@ -204,7 +204,7 @@ class State:
                 self._drop_reservation(job_id)
                 self._wait(t.jobs[job_id], event.at_ns)
             case e.CheckpointSeen(run=run_id):
-                t.runs[run_id] = replace(t.runs[run_id], checkpoint_at_ns=event.at_ns)
+                t.runs[run_id] = changed(t.runs[run_id], checkpoint_at_ns=event.at_ns)
             case e.Cancelled() | e.UseSeen() | e.Credited() | e.IdleWarned():
                 pass  # what follows from it is decided, and folded when it was
             case _:
@@ -212,7 +212,7 @@ class State:
                     fold_pool.fold(self, event)
 
     def _stand(self, job_id: str, **changes: object) -> None:
-        self.t.jobs[job_id] = replace(self.t.jobs[job_id], **changes)  # type: ignore[arg-type]
+        self.t.jobs[job_id] = changed(self.t.jobs[job_id], **changes)
 
     def _stand_if(self, job_id: str, phases: tuple[Phase, ...], **changes: object) -> None:
         if self.t.jobs[job_id].phase in phases:
@@ -286,11 +286,11 @@ class State:
             self.unsent.get(event.allocation.centre, {}).pop(before, None)  # what it left is this run's now
 
     def _admit(self, run_id: str, at_ns: int) -> None:
-        run = self.t.runs[run_id] = replace(self.t.runs[run_id], queue_reason="", admitted_at_ns=at_ns)
+        run = self.t.runs[run_id] = changed(self.t.runs[run_id], queue_reason="", admitted_at_ns=at_ns)
         self._stand_if(run.job, (Phase.QUEUED,), phase=Phase.STARTING, reason="")
 
     def _end(self, event: e.Ended) -> None:
-        run = self.t.runs[event.run] = replace(
+        run = self.t.runs[event.run] = changed(
             self.t.runs[event.run],
             ended_at_ns=event.at_ns,
             outcome=event.outcome,
@@ -326,11 +326,11 @@ class State:
         self._stand(run.job, served_ns=standing.served_ns + int(card_s * NS_PER_S), done=done)
         for reservation in [r for r in self.t.reservations.values() if run.id in r.runs]:
             left = tuple(name for name in reservation.runs if name != run.id)
-            self.t.reservations[reservation.job] = replace(reservation, runs=left)
+            self.t.reservations[reservation.job] = changed(reservation, runs=left)
 
     def _keep(self, event: e.OutputKept) -> None:
         kept = Kept(version=event.version, size_bytes=event.size_bytes, files=event.files, at_ns=event.at_ns, whole=event.whole)
-        run = self.t.runs[event.run] = replace(self.t.runs[event.run], kept=kept)
+        run = self.t.runs[event.run] = changed(self.t.runs[event.run], kept=kept)
         if event.whole:
             self.unsent.get(run.allocation.centre, {}).pop(run.id, None)
 
