@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from forebay.cloud.core.job import Job, Option
 from forebay.cloud.core.state import State
+from forebay.cloud.core.tenant import COMPUTE
 from forebay.errors import DoesNotFit
 
 
@@ -35,6 +36,9 @@ def _never(state: State, job: Job, option: Option) -> str:
     if option.cards > largest:
         return f"no island has more than {largest} {option.chip}"
     quota = state.t.quotas.get(f"{job.organisation}/{option.chip}")
-    if quota and option.cards > quota.cards:
-        return f"{job.organisation}'s quota is {quota.cards} {option.chip}"
+    if quota and quota.borrow is not None and option.cards > quota.cards + quota.borrow:
+        return f"{job.organisation} may hold {quota.cards + quota.borrow} {option.chip}"
+    compute = state.t.quotas.get(f"{job.organisation}/{COMPUTE}")
+    if compute and compute.borrow is not None and option.cards * state.compute(option.chip) > compute.cards + compute.borrow:
+        return f"{job.organisation} may hold {compute.cards + compute.borrow} cards' worth of compute"
     return ""

@@ -59,10 +59,9 @@ class History:
         # Nothing is known of anything that lasted so long: it lasts as long again.
         return max(UNKNOWN_S, 2.0 * so_far_s)
 
-    def quantile_s(self, kinds: tuple[str, ...], so_far_s: float, share: float) -> float:
-        """The same, and what lies between is interpolated: for what is told to people."""
-        upper = self.lasts_s(kinds, so_far_s, share)
-        return max(so_far_s, upper / math.sqrt(GROWTH))
+    def between_s(self, kinds: tuple[str, ...], so_far_s: float, share: float) -> float:
+        """The same from the middle of the bin: for what is told to people."""
+        return max(so_far_s, self.lasts_s(kinds, so_far_s, share) / math.sqrt(GROWTH))
 
 
 def bin_of(lasted_s: float) -> int:

@@ -1,0 +1,218 @@
+"""Say why a job waits, what would let it go, and when it is likely to start. Pure.
+
+    found = why(state, standing, now_ns)
+    found.text        # "8 x h100-sxm: 3 of 64 are free, and 2 jobs are due before it"
+    found.release     # "runs that end, or one that is due later and makes way"
+    found.start       # Start(soonest_s=0, likely_s=1260, latest_s=5400), or None: nobody can say
+
+Asked:  which single thing keeps this job from starting?
+Answer: the first of these that is true: its cards are being left by others; it waits out a pause after a failure; its quota or
+        budget; cards that are out of use; a window of maintenance; cards that are busy, with those that go first.
+Start:  jobs that are due first are let start in order on the cards that come free as runs are expected to end; runs that would
+        make way count as free. Once with the times that half of a kind stay below, and for the interval with those that a tenth
+        and nine tenths do. Who comes later and goes first isn't foreseen.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+from forebay.cloud.core.job import Job, Option, Phase, Standing
+from forebay.cloud.core.size import kinds, lasted_s
+from forebay.cloud.core.state import State
+from forebay.cloud.core.yields import urgency
+from forebay.units import NS_PER_S, show_seconds
+
+MOST_AHEAD = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """When a job is likely to start, in seconds from now: about one in ten starts sooner than `soonest_s`, and one later than
+    `latest_s`.
+    """
+
+    soonest_s: float
+    likely_s: float
+    latest_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """What keeps a job from starting."""
+
+    constraint: str  # "reserved", "pause", "quota", "budget", "out of use", "maintenance", "busy"
+    text: str
+    release: str
+    start: Start | None = None
+
+
+def why(state: State, standing: Standing, now_ns: int) -> Why | None:
+    """None for a job that doesn't wait for the cloud."""
+    if standing.phase is not Phase.WAITING:
+        return None
+    job = standing.job
+    reservation = state.t.reservations.get(job.id)
+    if reservation:
+        grace_s = max((state.t.runs[run].grace_s for run in reservation.runs), default=0.0)
+        return Why(
+            constraint="reserved",
+            text=f"{reservation.allocation.cards} x {reservation.allocation.chip} are kept for it; "
+            f"{len(reservation.runs)} runs are leaving them",
+            release="the last of these runs has saved its work and ended",
+            start=Start(soonest_s=0.0, likely_s=grace_s / 2, latest_s=grace_s + 5.0),
+        )
+    if standing.not_before_ns > now_ns:
+        left_s = (standing.not_before_ns - now_ns) / NS_PER_S
+        return Why(
+            constraint="pause",
+            text=f"it is tried again in {show_seconds(left_s)}, after: {standing.reason}",
+            release="the pause is over",
+            start=Start(soonest_s=left_s, likely_s=left_s, latest_s=left_s + 1.0),
+        )
+    refused = {option: reason for option in job.menu if (reason := state.why_not(job, option))}
+    if len(refused) == len(job.menu):
+        option, reason = next(iter(refused.items()))
+        return Why(
+            constraint="quota",
+            text=reason,
+            release=f"a run of {job.organisation} ends, or its quota is raised",
+            start=_foretell(state, standing, option, now_ns, own_only=True),
+        )
+    options = [option for option in job.menu if option not in refused]
+    out = [option for option in options if _usable(state, option) < option.cards]
+    if len(out) == len(options):
+        option = out[0]
+        usable, total = _usable(state, option), state.total.get(option.chip, 0)
+        return Why(
+            constraint="out of use",
+            text=f"{option.cards} x {option.chip} are wanted on one island, of which {usable} are in use; {total} are known",
+            release=f"nodes with {option.chip} come back: see `forebay pool`",
+        )
+    window = next((w for w in state.t.windows.values() if w.to_ns > now_ns), None)
+    best, start = _best(state, standing, [option for option in options if option not in out], now_ns)
+    if window and best is not None and state.free_cards(best.chip) >= best.cards:
+        left_s = (window.to_ns - now_ns) / NS_PER_S
+        return Why(
+            constraint="maintenance",
+            text=f"its time limit reaches into the maintenance of {window.place}",
+            release="the maintenance is over, or a shorter time limit",
+            start=Start(soonest_s=left_s, likely_s=left_s, latest_s=left_s + 60.0),
+        )
+    assert best is not None
+    first = len(_ahead(state, job, best.chip, now_ns))
+    free, total = state.free_cards(best.chip), state.total[best.chip]
+    behind = f", and {first} {'job is' if first == 1 else 'jobs are'} due before it" if first else ""
+    return Why(
+        constraint="busy",
+        text=f"it wants {best.cards} x {best.chip}; {free} of {total} are free{behind}",
+        release="runs end, or one that is due later makes way",
+        start=start,
+    )
+
+
+def start_of(state: State, standing: Standing, now_ns: int) -> Start | None:
+    """When a job is likely to start. At once, when it has; None: nobody can say."""
+    if standing.runs and standing.phase is not Phase.WAITING:
+        return Start(soonest_s=0.0, likely_s=0.0, latest_s=0.0)
+    found = why(state, standing, now_ns)
+    return found.start if found else None
+
+
+def _usable(state: State, option: Option) -> int:
+    """Cards of the island that has most in use now, busy or free."""
+    most = 0
+    for island in state.rooms.islands.get(option.chip, {}).values():
+        if not state.troubled:
+            most = max(most, island.total)
+            continue
+        rooms = (room for room in island.rooms.values() if not state.why_out(room.centre, room.node))
+        bad = state.bad_cards
+        most = max(most, sum(len(room.node.cards) - len(bad.get((room.centre, room.node.name), {})) for room in rooms))
+    return most
+
+
+def _best(state: State, standing: Standing, options: list[Option], now_ns: int) -> tuple[Option | None, Start | None]:
+    found = [(option, _foretell(state, standing, option, now_ns)) for option in options]
+    known = [(start.likely_s, i) for i, (_, start) in enumerate(found) if start]
+    return found[min(known)[1]] if known else found[0] if found else (None, None)
+
+
+def _ahead(state: State, job: Job, chip: str, now_ns: int) -> list[tuple[float, str]]:
+    """The jobs that want a chip and are due before this one, in order."""
+    mine = urgency(state, job, now_ns)
+    found = []
+    for lane in state.queue.by_chip.get(chip, ()):
+        clock, rate = state.shares.clock(lane[0], lane[1], now_ns)
+        same = lane[0] == job.organisation
+        for tag, _, other in state.queue.lanes[lane]:
+            due = (tag - clock) / rate
+            if same and lane[2] != job.priority:
+                goes_first = lane[2] > job.priority
+            else:
+                goes_first = due < mine
+            if not goes_first:
+                break  # a lane is sorted
+            if other != job.id:
+                found.append((due, other))
+    found.sort()
+    return found[:MOST_AHEAD]
+
+
+def _foretell(state: State, standing: Standing, option: Option, now_ns: int, own_only: bool = False) -> Start | None:
+    likely = _one(state, standing, option, 0.5, now_ns, own_only)
+    if likely is None:
+        return None
+    soonest, latest = (_one(state, standing, option, share, now_ns, own_only) for share in (0.1, 0.9))
+    return Start(
+        soonest_s=min(likely, soonest if soonest is not None else 0.0),
+        likely_s=likely,
+        latest_s=max(likely, latest if latest is not None else likely),
+    )
+
+
+def _one(state: State, standing: Standing, option: Option, share: float, now_ns: int, own_only: bool) -> float | None:
+    """When a job starts if every job lasts as long as that share of its kind stay below."""
+    job, chip = standing.job, option.chip
+    mine = urgency(state, job, now_ns)
+    free = 0 if own_only else state.free_cards(chip)
+    ends: list[tuple[float, int]] = []
+    for run_id in state.live:
+        run = state.t.runs[run_id]
+        if run.allocation.chip != chip:
+            continue
+        other = state.t.jobs[run.job]
+        if own_only and other.job.organisation != job.organisation:
+            continue
+        if not own_only and other.job.resumable and urgency(state, other.job, now_ns) > mine:
+            free += run.allocation.cards  # it would make way
+            continue
+        so_far_s = (now_ns - (run.running_at_ns or run.launched_at_ns)) / NS_PER_S
+        ends.append((_left_s(state, other, run.expected_s, so_far_s, share), run.allocation.cards))
+    heapq.heapify(ends)
+    now_s = 0.0
+    line = [] if own_only else [state.t.jobs[name] for _, name in _ahead(state, job, chip, now_ns)]
+    for other in [*line, standing]:
+        wanted = next((o for o in other.job.menu if o.chip == chip), option)
+        while free < wanted.cards:
+            if not ends:
+                return None
+            now_s, cards = heapq.heappop(ends)
+            free += cards
+        if other is standing:
+            return now_s
+        free -= wanted.cards
+        heapq.heappush(ends, (now_s + _left_s(state, other, wanted.expected_s, 0.0, share), wanted.cards))
+    return None
+
+
+def _left_s(state: State, standing: Standing, expected_s: float | None, so_far_s: float, share: float) -> float:
+    """How long a run goes on that has run so far, or a job's next run."""
+    job = standing.job
+    if expected_s is not None:
+        left_s = max(0.0, expected_s * (1.0 - standing.done) - so_far_s)
+    else:
+        before_s = (lasted_s(state, standing) if job.resumable else 0.0) + so_far_s
+        left_s = max(1.0, state.history.between_s(kinds(job), before_s, share) - before_s)
+    return left_s if job.time_limit_s is None else min(left_s, max(0.0, job.time_limit_s - so_far_s))
