@@ -18,6 +18,7 @@ import heapq
 
 from forebay.cloud.core import events as e
 from forebay.cloud.core.choose import Choice, choose
+from forebay.cloud.core.dues import due
 from forebay.cloud.core.job import Job, Phase, Run, Standing
 from forebay.cloud.core.state import State, lane_of
 from forebay.units import NS_PER_S, show_seconds
@@ -35,7 +36,7 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
         case e.Submitted(job=job):
             return _start(state, fact.at_ns) if _may_start(state, job) else []
         case e.Ended():
-            return [*_after(state, fact), *_start(state, fact.at_ns)]
+            return [*due(state, fact), *_after(state, fact), *_start(state, fact.at_ns)]
         case e.Cancelled(job=job_id):
             return [*_cancel(state, fact, job_id), *_start(state, fact.at_ns)]
         case e.CentreRevoked(centre=centre, give_up=True):
@@ -44,7 +45,7 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
         case e.CheckSeen():
             return _quarantine(state, fact)
         case e.Tick():
-            return [*_overdue(state, fact.at_ns), *_maintain(state, fact.at_ns), *_start(state, fact.at_ns)]
+            return [*due(state, fact), *_overdue(state, fact.at_ns), *_maintain(state, fact.at_ns), *_start(state, fact.at_ns)]
         case _:
             return _start(state, fact.at_ns) if isinstance(fact, MAKES_ROOM) else []
 
@@ -105,7 +106,7 @@ def _launch(state: State, standing: Standing, choice: Choice, now_ns: int) -> e.
         job=standing.job.id,
         attempt=attempt,
         allocation=allocation,
-        price_micro_per_card_s=state.price(allocation.chip),
+        price_micro_per_card_s=state.price(allocation.chip, now_ns),
         free_cards=state.free_cards(allocation.chip),
         waiting=state.waiting,
         expected_s=choice.expected_s,
@@ -201,7 +202,7 @@ def _give_up(state: State, run: str, now_ns: int) -> list[e.Event]:
     """Take a run for lost of which nobody will ever tell. What it held wasn't measured, so it isn't billed."""
     reason = "the key of its centre was revoked, so nobody can tell what became of it"
     ended = e.Ended(at_ns=now_ns, by="forebay", run=run, outcome="lost", held_ns=0, reason=reason)
-    return [_made(state, ended), *_after(state, ended)]
+    return [_made(state, ended), *due(state, ended), *_after(state, ended)]
 
 
 def _overdue(state: State, now_ns: int) -> list[e.Event]:

@@ -16,7 +16,9 @@ from dataclasses import replace
 
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
-from forebay.cloud.core import fold_pool, fold_tenants
+from forebay.cloud.core import fold_pool, fold_tenants, fold_use
+from forebay.cloud.core import money as amounts
+from forebay.cloud.core.accounts import Accounts
 from forebay.cloud.core.ends import Ends
 from forebay.cloud.core.job import Job, Kept, Phase, Run, Standing
 from forebay.cloud.core.pool import Allocation, Mark, place_name
@@ -45,6 +47,8 @@ class State:
         self.bad_cards: dict[tuple[str, str], dict[int, Mark]] = {}  # (centre, node) -> its cards that are out of use
         self.ends = Ends()
         self.unsent: dict[str, dict[str, None]] = {}  # centre -> ended runs that left something the cloud doesn't keep whole
+        self.accounts = Accounts()
+        self.idle: dict[str, None] = {}  # runs whose cards were last told to be idle
         self._taken: dict[tuple[str, str, int], str] = {}  # card -> run
         self._index()
 
@@ -58,8 +62,10 @@ class State:
     def free_cards(self, chip: str) -> int:
         return self.rooms.free[chip]
 
-    def price(self, chip: str) -> int:
-        price = self.t.prices.get(chip)
+    def price(self, chip: str, at_ns: int = 0) -> int:
+        """Of a card-second in a run that is launched at a moment; 0: at that of the last event."""
+        history = self.t.price_history.get(chip, ())
+        price = amounts.in_force(history, at_ns or self.t.last_at_ns) or self.t.prices.get(chip)
         return price.micro_per_card_s if price else 0
 
     def quota_left(self, organisation: str, chip: str) -> int | None:
@@ -152,11 +158,12 @@ class State:
                 self._stand(job_id, phase=Phase(phase), reason=reason, ended_at_ns=event.at_ns)
             case e.CheckpointSeen(run=run_id):
                 t.runs[run_id] = replace(t.runs[run_id], checkpoint_at_ns=event.at_ns)
-            case e.Cancelled() | e.UseSeen() | e.Credited() | e.IdleWarned():
+            case e.Cancelled() | e.UseSeen() | e.Credited() | e.IdleWarned() | e.IdleLimitsSet():
                 pass  # what follows from it is decided, and folded when it was
             case _:
                 if not fold_tenants.fold(self, event):
                     fold_pool.fold(self, event)
+        fold_use.fold(self, event)
 
     def _stand(self, job_id: str, **changes: object) -> None:
         self.t.jobs[job_id] = replace(self.t.jobs[job_id], **changes)  # type: ignore[arg-type]
@@ -265,6 +272,7 @@ class State:
                 self._hold(run)
             else:
                 self._note_unsent(run)
+        fold_use.index(self)
 
     def _hold(self, run: Run) -> None:
         self.live[run.id] = None
