@@ -31,3 +31,9 @@ def idlers(state: State, now_ns: int) -> Iterator[e.IdleWarned | e.StopAsked]:
             reason = f"its cards were idle for {show_seconds(idle_s)}, and the pool takes them back after "
             reason += show_seconds(limits.reclaim_s)
             yield e.StopAsked(at_ns=now_ns, by="forebay", run=run_id, reason=reason, grace_s=grace_s)
+
+
+def idle_words(state: State, run: str) -> str:
+    """What to say of a run whose holder was warned; empty: nothing."""
+    used = state.t.uses.get(run)
+    return f"its cards have been idle for {show_seconds(used.idle_ns / NS_PER_S)}" if used and used.warned else ""
