@@ -50,8 +50,8 @@ def tell(event: e.Event, state: State) -> str:
         case e.UseSeen():
             return _use(event)
         case e.IdleWarned():
-            limit = state.t.idle_limits.reclaim_s
-            then = f"; the pool takes them back after {show_seconds(limit)}" if limit is not None else ""
+            reclaim_s = state.t.idle_limits.reclaim_s
+            then = f"; the pool takes them back after {show_seconds(reclaim_s)}" if reclaim_s is not None else ""
             return f"warning: its cards have been idle for {show_seconds(event.idle_s)}{then}"
         case e.Credited():
             money = show_money(event.micro, state.t.currency)

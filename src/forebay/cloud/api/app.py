@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from forebay import __version__
-from forebay.cloud.api import agents, centres, data, jobs, outputs, pool, streams, tenants, tunnels
+from forebay.cloud.api import agents, centres, data, jobs, money, outputs, pool, streams, tenants, tunnels
 from forebay.cloud.api.desk import Desk
 from forebay.cloud.loop import Loop
 from forebay.cloud.store import Store
@@ -45,7 +45,7 @@ def application(loop: Loop, store: Store) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.desk = desk
-    for part in (tenants, data, jobs, outputs, pool, centres, agents, streams):
+    for part in (money, tenants, data, jobs, outputs, pool, centres, agents, streams):
         app.include_router(part.router)
     app.include_router(tunnels.visitors)
     app.include_router(tunnels.carriers)

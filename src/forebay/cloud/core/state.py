@@ -24,6 +24,7 @@ from forebay.cloud.core.job import Job, Kept, Phase, Run, Standing
 from forebay.cloud.core.pool import Allocation, Mark, place_name
 from forebay.cloud.core.rooms import Rooms
 from forebay.cloud.core.tables import Tables
+from forebay.cloud.core.tenant import Price
 
 Lane = tuple[str, tuple[str, ...]]
 """Jobs of one organisation that want the same chips wait in one lane, in the order of submission."""
@@ -64,9 +65,16 @@ class State:
 
     def price(self, chip: str, at_ns: int = 0) -> int:
         """Of a card-second in a run that is launched at a moment; 0: at that of the last event."""
-        history = self.t.price_history.get(chip, ())
-        price = amounts.in_force(history, at_ns or self.t.last_at_ns) or self.t.prices.get(chip)
+        price = self._price(chip, at_ns)
         return price.micro_per_card_s if price else 0
+
+    def is_priced(self, chip: str, at_ns: int) -> bool:
+        """Whether anybody set a price that is in force at a moment."""
+        return self._price(chip, at_ns) is not None
+
+    def _price(self, chip: str, at_ns: int) -> Price | None:
+        history = self.t.price_history.get(chip, ())
+        return amounts.in_force(history, at_ns or self.t.last_at_ns) or self.t.prices.get(chip)
 
     def quota_left(self, organisation: str, chip: str) -> int | None:
         """Cards that the organisation may still take; None: no limit."""
