@@ -39,28 +39,43 @@ class Accounts:
     def __init__(self) -> None:
         self.whole: dict[str, Account] = {}
         self.budgets: dict[str, Account] = {}
+        self._lists: dict[str, list[Account]] = {}  # project -> the accounts in which its runs count
         self._open: dict[str, tuple[str, int, int]] = {}  # run -> its project, rate, and the moment from which it counts
 
     def goes_on(self, run: Run, job: Job) -> None:
         """A run holds its cards, or doesn't any more because it waits in its centre's queue, or has ended."""
         name = f"{job.organisation}/{job.project}"
-        self._count(run.id, -1)
-        self._open.pop(run.id, None)
-        if run.outcome:
-            for account in self._of(name):
-                account.ended_micro += money.cost_micro(run, run.ended_at_ns) - money.cost_micro(run, account.from_ns)
-        elif not run.queue_reason:
-            rate = run.allocation.cards * run.price_micro_per_card_s
-            self._open[run.id] = (name, rate, money.begins_ns(run))
-            self._count(run.id, 1)
+        before = self._open.get(run.id)
+        now = None
+        if not run.outcome and not run.queue_reason:
+            now = (name, run.allocation.cards * run.price_micro_per_card_s, money.begins_ns(run))
+        if before == now and not run.outcome:
+            return
+        for account in self._of(name):
+            if before:
+                _add(account, before[1], before[2], -1)
+            if now:
+                _add(account, now[1], now[2], 1)
+            if run.outcome:
+                earlier = money.cost_micro(run, account.from_ns) if account.from_ns > run.launched_at_ns else 0
+                account.ended_micro += money.cost_micro(run, run.ended_at_ns) - earlier
+        if now:
+            self._open[run.id] = now
+        elif before:
+            del self._open[run.id]
 
     def credited(self, credit: Credit, job: Job) -> None:
         for account in self._of(f"{job.organisation}/{job.project}"):
             if credit.at_ns >= account.from_ns:
                 account.credited_micro += credit.micro
 
+    def drop(self, budget: str) -> None:
+        self.budgets.pop(budget, None)
+        self._lists.clear()
+
     def watch(self, budget: str, from_ns: int, runs: Iterable[tuple[Run, Job]], credits: Mapping[str, Credit]) -> None:
         """Open an account for a budget, with what was spent already."""
+        self._lists.clear()
         account = self.budgets[budget] = Account(from_ns=from_ns)
         for run, job in runs:
             if budget not in (f"{job.organisation}/", f"{job.organisation}/{job.project}"):
@@ -74,15 +89,12 @@ class Accounts:
                 account.credited_micro += credits[run.id].micro
 
     def _of(self, name: str) -> list[Account]:
-        names = (f"{name.partition('/')[0]}/", name)
-        whole = [self.whole.setdefault(each, Account()) for each in names]
-        return [*whole, *(self.budgets[each] for each in names if each in self.budgets)]
-
-    def _count(self, run: str, sign: int) -> None:
-        if run in self._open:
-            name, rate, begins_ns = self._open[run]
-            for account in self._of(name):
-                _add(account, rate, begins_ns, sign)
+        accounts = self._lists.get(name)
+        if accounts is None:
+            names = (f"{name.partition('/')[0]}/", name)
+            whole = [self.whole.setdefault(each, Account()) for each in names]
+            accounts = self._lists[name] = [*whole, *(self.budgets[each] for each in names if each in self.budgets)]
+        return accounts
 
 
 def _add(account: Account, rate: int, begins_ns: int, sign: int) -> None:

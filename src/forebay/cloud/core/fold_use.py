@@ -18,9 +18,31 @@ if TYPE_CHECKING:
     from forebay.cloud.core.state import State
 
 
+COUNT = frozenset(
+    (
+        e.Launched,
+        e.Queued,
+        e.Admitted,
+        e.Started,
+        e.Ended,
+        e.UseSeen,
+        e.CheckpointSeen,
+        e.IdleWarned,
+        e.IdleLimitsSet,
+        e.PriceSet,
+        e.CentreOwned,
+        e.Credited,
+        e.BudgetSet,
+        e.BudgetLifted,
+    )
+)
+
+
 def fold(state: State, event: e.Event) -> None:
     t = state.t
     ledger.fold(state, event)
+    if type(event) not in COUNT:
+        return
     match event:
         case e.Launched(run=run) | e.Queued(run=run) | e.Admitted(run=run) | e.Started(run=run):
             _goes_on(state, run)
@@ -47,7 +69,7 @@ def fold(state: State, event: e.Event) -> None:
         case e.BudgetSet(budget=budget):
             _watch(state, budget.name, budget.from_ns)
         case e.BudgetLifted(organisation=organisation, project=project):
-            state.accounts.budgets.pop(f"{organisation}/{project}", None)
+            state.accounts.drop(f"{organisation}/{project}")
 
 
 def index(state: State) -> None:

@@ -13,9 +13,9 @@ Limits: used comes before down: a card of a silent centre, or of a drained node,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forebay.chips.node import Node
 from forebay.cloud.core import events as e
@@ -140,32 +140,46 @@ def begin(state: State) -> None:
 
 def fold(state: State, event: e.Event) -> None:
     """Called when the rest of the state holds the event."""
-    _read(state, state.t.last_at_ns)
-    match event:
-        case e.Launched(allocation=allocation):
-            _settle_parts(state, allocation)
-            _organisation_uses(state, event.run, allocation.cards)
-        case e.Ended(run=run_id):
-            allocation = state.t.runs[run_id].allocation
-            _settle_parts(state, allocation)
-            _organisation_uses(state, run_id, -allocation.cards)
-        case e.NodeStatesSeen(centre=centre, states=states):
-            for stands in states:
-                _settle(state, centre, stands.name)
-        case (
-            e.Drained(centre=centre, node=node) | e.Undrained(centre=centre, node=node) | e.Quarantined(centre=centre, node=node)
-        ):
-            for name in [node] if node else _nodes(state, centre):
-                _settle(state, centre, name)
-        case (
-            e.NodesSeen(centre=centre)
-            | e.CentreJoined(centre=centre)
-            | e.CentreRevoked(centre=centre)
-            | e.CentreAway(centre=centre)
-            | e.CentreBack(centre=centre)
-        ):
-            for name in _nodes(state, centre):
-                _settle(state, centre, name)
+    if state.t.last_at_ns - state.t.read_at_ns >= HOUR_NS:
+        _read(state, state.t.last_at_ns)
+    settle = _SETTLES.get(type(event))
+    if settle is not None:
+        settle(state, event)
+
+
+def _launched(state: State, event: e.Launched) -> None:
+    _settle_parts(state, event.allocation)
+    _organisation_uses(state, event.run, event.allocation.cards)
+
+
+def _ended(state: State, event: e.Ended) -> None:
+    allocation = state.t.runs[event.run].allocation
+    _settle_parts(state, allocation)
+    _organisation_uses(state, event.run, -allocation.cards)
+
+
+def _stand(state: State, event: e.NodeStatesSeen) -> None:
+    for stands in event.states:
+        _settle(state, event.centre, stands.name)
+
+
+def _marked(state: State, event: e.Drained | e.Undrained | e.Quarantined) -> None:
+    for name in [event.node] if event.node else _nodes(state, event.centre):
+        _settle(state, event.centre, name)
+
+
+def _centre(state: State, event: Any) -> None:
+    for name in _nodes(state, event.centre):
+        _settle(state, event.centre, name)
+
+
+_SETTLES: Mapping[type[e.Event], Callable[[State, Any], None]] = {
+    e.Launched: _launched,
+    e.Ended: _ended,
+    e.NodeStatesSeen: _stand,
+    **dict.fromkeys((e.Drained, e.Undrained, e.Quarantined), _marked),
+    **dict.fromkeys((e.NodesSeen, e.CentreJoined, e.CentreRevoked, e.CentreAway, e.CentreBack), _centre),
+}
 
 
 def tallies_of(state: State, run_id: str) -> tuple[Tally, Tally]:
@@ -209,52 +223,55 @@ def _settle(state: State, centre: str, name: str, only: Sequence[int] | None = N
     """Note what the cards of a node are now; `only` some of them, where the others can't have changed."""
     at_ns = state.t.last_at_ns
     room = state.rooms.by_node.get((centre, name))
+    node = room.node if room else None
+    group = _key(centre, node.chip, node.pretend, "") if node else ""
     known = state.t.lives.setdefault(centre, {}).setdefault(name, {})
-    for index, kind in _kinds(state, centre, name, room.node if room else None, only):
-        card = str(index)
-        life = known.get(card)
+    tally: Tally | None = None
+    for index, kind in _kinds(state, centre, name, node, only):
+        life = known.get(index)
         if life is None:
-            if room is None:
+            if node is None:
                 continue
-            group = _key(centre, room.node.chip, room.node.pretend, "")
-            life = known[card] = Life(group=group, joined_ns=at_ns, since_ns=at_ns, kind=GONE)
-        elif life.kind == kind and (room is None or life.group.startswith(f"{centre}|{room.node.chip}|")):
+            life = known[index] = Life(group=group, joined_ns=at_ns, since_ns=at_ns, kind=GONE)
+        elif life.kind == kind and (node is None or life.group == group):
             continue
-        tally = _tally_of(state, life.group)
-        tally.advance(at_ns)
+        if tally is None or life.group != group:
+            tally = _tally_of(state, life.group)
+            tally.advance(at_ns)
         tally.count(life.kind, -1)
         life.settle(at_ns, kind)
-        if room is not None:
-            life.group = _key(centre, room.node.chip, room.node.pretend, "")
-            tally = _tally(state, centre, room.node.chip, room.node.pretend, "")
+        if node is not None and life.group != group:
+            life.group = group
+            tally = _tally_of(state, group)
             tally.advance(at_ns)
         tally.count(kind, 1)
 
 
-def _kinds(state: State, centre: str, name: str, node: Node | None, only: Sequence[int] | None) -> Iterator[tuple[int, str]]:
+def _kinds(state: State, centre: str, name: str, node: Node | None, only: Sequence[int] | None) -> Iterator[tuple[str, str]]:
+    """What cards of a node are now, by their numbers."""
+    holder = state.holder
     if node is None:  # it has left, or its centre was revoked; a run may hold cards of it all the same
         for card in state.t.lives[centre][name]:
-            yield int(card), USED if state.holder(centre, name, int(card)) else GONE
+            yield card, USED if holder(centre, name, int(card)) else GONE
         return
-    there = [card.index for card in node.cards]
     out = bool(state.why_out(centre, node))
     stands = state.t.node_states.get(centre, {}).get(name)
     busy = stands.busy if stands else ()
     bad = state.bad_cards.get((centre, name), {})
     if node.counted:
-        left = [index for index in there if not state.holder(centre, name, index)]
+        left = [card.index for card in node.cards if not holder(centre, name, card.index)]
         busy = tuple(left[max(0, len(left) - len(set(busy))) :])
-    for index in there if only is None else only:
-        if state.holder(centre, name, index):
-            yield index, USED
+    for index in [card.index for card in node.cards] if only is None else only:
+        if holder(centre, name, index):
+            yield str(index), USED
         elif out or index in bad:
-            yield index, DOWN
+            yield str(index), DOWN
         else:
-            yield index, OTHERS if index in busy else IDLE
+            yield str(index), OTHERS if index in busy else IDLE
     if only is None:
-        here = set(there)
-        for card in [card for card in state.t.lives[centre][name] if int(card) not in here]:
-            yield int(card), USED if state.holder(centre, name, int(card)) else GONE
+        here = {str(card.index) for card in node.cards}
+        for card in [card for card in state.t.lives[centre][name] if card not in here]:
+            yield card, USED if holder(centre, name, int(card)) else GONE
 
 
 def _organisation_uses(state: State, run_id: str, cards: int) -> None:
@@ -285,8 +302,6 @@ def _read(state: State, at_ns: int) -> None:
     are exact too; where several hours have passed, that of the last one and of the last midnight (UTC) are taken.
     """
     t, hour_ns = state.t, at_ns - at_ns % HOUR_NS
-    if hour_ns == t.read_at_ns:
-        return
     before_ns, t.read_at_ns = t.read_at_ns, hour_ns
     if not before_ns or not t.tallies:
         return
