@@ -148,8 +148,22 @@ def fold(state: State, event: e.Event) -> None:
 
 
 def _launched(state: State, event: e.Launched) -> None:
-    _settle_parts(state, event.allocation)
-    _organisation_uses(state, event.run, event.allocation.cards)
+    allocation, at_ns = event.allocation, state.t.last_at_ns
+    group = _key(allocation.centre, allocation.chip, allocation.pretend, "")
+    tally = _tally_of(state, group)
+    tally.advance(at_ns)
+    for part in allocation.parts:
+        room = state.rooms.by_node.get((allocation.centre, part.node))
+        if room is None or room.node.counted:
+            _settle(state, allocation.centre, part.node)
+            continue
+        known = state.t.lives[allocation.centre][part.node]
+        for card in part.cards:  # the commonest event, so by the shortest way
+            life = known[str(card)]
+            tally.count(life.kind, -1)
+            life.settle(at_ns, USED)
+            tally.used += 1
+    _organisation_uses(state, event.run, allocation.cards)
 
 
 def _ended(state: State, event: e.Ended) -> None:
