@@ -126,8 +126,13 @@ class Client:
     def prices(self) -> Body:
         return self._get("/prices")
 
-    def set_price(self, chip: str, per_card_second: str) -> Body:
-        return self._write("PUT", f"/prices/{_quoted(chip)}", {"micro_per_card_s": parse_money(per_card_second)})
+    def set_price(self, chip: str, per_card_second: str, *, from_ns: int = 0) -> Body:
+        """`from_ns`: a moment to come, from which it is in force; 0: now."""
+        body = {"micro_per_card_s": parse_money(per_card_second), "from_ns": from_ns}
+        return self._write("PUT", f"/prices/{_quoted(chip)}", body)
+
+    def price_history(self, chip: str = "") -> Body:
+        return self._get("/prices/history", chip=chip)
 
     def quotas(self) -> list[Body]:
         return self._list("/quotas", "quotas")
@@ -349,8 +354,34 @@ class Client:
         """`cards` False leaves out the single cards, which are many in a large pool."""
         return self._get("/pool", cards=str(cards).lower())
 
-    def bill(self, *, organisation: str = "", project: str = "", job: str = "") -> Body:
-        return self._get("/bill", job=job, **_filtered(organisation, project))
+    def bill(
+        self,
+        *,
+        organisation: str = "",
+        project: str = "",
+        job: str = "",
+        member: str = "",
+        chip: str = "",
+        by: Sequence[str] = (),
+        since_ns: int = 0,
+        until_ns: int | None = None,
+    ) -> Body:
+        """What was held in a period and what it costs. `by`: any of organisation, project, member, centre, chip, job, whose
+        sums are `rows` then.
+        """
+        period = {"since_ns": since_ns} | ({} if until_ns is None else {"until_ns": until_ns})
+        told = {"job": job, "member": member, "chip": chip, "split": ",".join(by)}
+        return self._get("/bill", **told, **period, **_filtered(organisation, project))
+
+    def pool_use(self, *, since_ns: int = 0) -> Body:
+        """What the cards of the pool did: used, idle, down, held, active, productive."""
+        return self._get("/pool/use", since_ns=since_ns)
+
+    def idle_limits(self) -> Body:
+        return self._get("/pool/idle")
+
+    def set_idle_limits(self, *, warn_s: float, reclaim_s: float | None, share: float = 0.05) -> Body:
+        return self._write("PUT", "/pool/idle", {"warn_s": warn_s, "reclaim_s": reclaim_s, "share": share})
 
     # Talking HTTP.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from forebay.centre.spec import Artefact, Outcome, Phase, Seen
+from forebay.centre.spec import Artefact, Outcome, Phase, Seen, Use
 
 _ORDER = (Phase.QUEUED, Phase.PREPARING, Phase.RUNNING, Phase.ENDED)
 # Which end explains the others, the most telling first: a share that was stopped was stopped because of another.
@@ -48,6 +48,7 @@ def combine(name: str, shares: Sequence[Seen | None]) -> Seen:
         artefacts=_artefacts(known),
         bound={node: cards for share in known for node, cards in share.bound.items()},
         checks=tuple(check for share in known for check in share.checks),
+        use=_use([share.use for share in known if share.use is not None]),
     )
     return _ended(seen, known) if phase is Phase.ENDED else seen
 
@@ -62,6 +63,19 @@ def _ended(seen: Seen, shares: Sequence[Seen]) -> Seen:
         exit_code=telling.exit_code,
         failed_rank=telling.failed_rank,
         reason=telling.reason,
+    )
+
+
+def _use(uses: Sequence[Use]) -> Use | None:
+    """Of all shares. Steps are printed by one of them, and are everybody's."""
+    if not uses:
+        return None
+    return Use(
+        held_ns=sum(use.held_ns for use in uses),
+        measured_ns=sum(use.measured_ns for use in uses),
+        active_ns=sum(use.active_ns for use in uses),
+        productive_ns=max(use.productive_ns for use in uses),
+        saved_ns=max(use.saved_ns for use in uses),
     )
 
 

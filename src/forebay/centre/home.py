@@ -119,6 +119,7 @@ class Home:
             check_after=torch != "none" and self.check != "never",
             device=chip.device_type,
             backend=chip.backend or "gloo",
+            monitor="" if spec.pretend else chip.monitor or "",
             cookie=secrets.token_hex(16),
             uid=identity.uid,
             gid=identity.gid,

@@ -56,6 +56,7 @@ class Order:
     check_after: bool = False  # and after they failed
     device: str = "cpu"  # torch's type of the cards, for that look
     backend: str = "gloo"  # of torch.distributed, for the same
+    monitor: str = ""  # the vendor's, which tells how busy the cards are; empty: nobody does
     meeting: str = ""  # file in which the first share's supervisor leaves the port of the rendezvous; empty: one share is all
 
     @property

@@ -103,6 +103,17 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """How busy a run's cards were, since they were taken. The first three are summed over cards; the last two are of the run."""
+
+    held_ns: int = 0
+    measured_ns: int = 0  # of held: while somebody could tell whether the cards were at work
+    active_ns: int = 0  # of measured: they were
+    productive_ns: int = 0  # covered by steps
+    saved_ns: int = 0  # of productive: up to the newest checkpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artefact:
     """A file that a job left in its output folder."""
 
@@ -143,6 +154,7 @@ class Seen:
     artefacts: tuple[Artefact, ...] = ()
     bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # node -> the cards that its engine really gave it
     checks: tuple[Check, ...] = ()
+    use: Use | None = None  # told about once a minute, and at the end; None: nothing is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from typing import Any
 from forebay import codec
 from forebay.centre import artefacts, environment, files, isolation, layout, leftovers, log, looks, order, progress, work
 from forebay.centre.crew import Crew
+from forebay.centre.gauge import Gauge
 from forebay.centre.lock import Beat, boot, wait_for_lock
 from forebay.centre.order import Order
 from forebay.centre.spec import Outcome, Phase, Progress, Seen
@@ -37,6 +38,7 @@ from forebay.units import KIB
 
 TICK_S = 2.0  # between two looks at the output folder and two signs of life
 PROGRESS_S = 0.5
+USE_S = 60.0  # between two tellings of how busy the cards are
 MEET_S = 0.05  # between two looks for the rendezvous
 CARRIERS = {"": "", "native": "native", "simulated": "simulated cuda device", "mapped": "mapped to cpu"}  # in words
 FAILURE_GRACE_S = 5.0  # for the other ranks, after one has failed
@@ -146,6 +148,13 @@ class Supervisor:
         self.kill_at_s: float | None = None
         self.next_tick_s = 0.0
         self.next_progress_s = 0.0
+        self.next_use_s = time.monotonic() + USE_S
+        self.gauge = Gauge(
+            wanted.places[0].cards,
+            monitor=wanted.monitor,
+            on_cpu=wanted.spec.pretend or wanted.device == "cpu",
+            held_ns=lambda: time.monotonic_ns() - self.taken_ns - self.unheld_ns,
+        )
         if fate is not None:
             os.set_blocking(fate, False)
             self.selector.register(fate, selectors.EVENT_READ, lambda: self._share_fate(fate))
@@ -339,6 +348,7 @@ class Supervisor:
             code = crew.hang_up()
             return Ending(Outcome.FAILED, in_words("The process that starts the ranks", code), code)
         self._follow(crew, pipes)
+        self.gauge.begin()
         self._until(lambda: len(self.exits) == len(wanted.places) or self.hung_up)
         if self.refusal:
             return Ending(Outcome.UNPREPARED, self.refusal)
@@ -371,8 +381,10 @@ class Supervisor:
         leftovers.end(self._left, reap=self._reap)
         self._drain()
         self._note_progress()
+        self.gauge.end()
         now_ns = time.time_ns()
         found = self.shelf.scan() if self.order.first and self.output.is_dir() else ()
+        self._note_checkpoint(checkpoint_at_ns := artefacts.newest_checkpoint_ns(found, now_ns))
         seen = replace(
             self.seen,
             phase=Phase.ENDED,
@@ -383,7 +395,8 @@ class Supervisor:
             failed_rank=ending.failed_rank,
             reason=ending.reason,
             artefacts=found,
-            checkpoint_at_ns=artefacts.newest_checkpoint_ns(found, now_ns),
+            checkpoint_at_ns=checkpoint_at_ns,
+            use=self.gauge.read(),
         )
         layout.control(self.run_dir).unlink(missing_ok=True)
         self._say(seen, durable=True)
@@ -422,9 +435,16 @@ class Supervisor:
         if self.seen.phase is Phase.RUNNING and self.order.first:  # one look is enough, where all see the same folder
             found = self.shelf.scan()
             if found != self.seen.artefacts:
-                self._say(
-                    replace(self.seen, artefacts=found, checkpoint_at_ns=artefacts.newest_checkpoint_ns(found, time.time_ns()))
-                )
+                self._note_checkpoint(checkpoint_at_ns := artefacts.newest_checkpoint_ns(found, time.time_ns()))
+                self._say(replace(self.seen, artefacts=found, checkpoint_at_ns=checkpoint_at_ns))
+        self.gauge.look()
+        if self.seen.phase is Phase.RUNNING and time.monotonic() >= self.next_use_s:
+            self.next_use_s = time.monotonic() + USE_S
+            self._say(replace(self.seen, use=self.gauge.read()))
+
+    def _note_checkpoint(self, checkpoint_at_ns: int) -> None:
+        if checkpoint_at_ns > max(self.seen.checkpoint_at_ns, self.seen.started_at_ns):
+            self.gauge.saved()
 
     def _follow(self, crew: Crew, pipes: Mapping[int, tuple[int, str]]) -> None:
         self.hung_up = False
@@ -491,6 +511,7 @@ class Supervisor:
         found = next((found for line in reversed(self.recent) if (found := progress.read(line)) is not None), None)
         self.recent.clear()
         if found is not None:
+            self.gauge.note(found)
             self._persist(
                 lambda: files.write_json(layout.progress(self.run_dir), codec.encode(replace(found, at_ns=time.time_ns())))
             )

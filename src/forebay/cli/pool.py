@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli import out, pool_table, reach
+from forebay.cli import out, pool_table, pool_use, reach
 from forebay.errors import BadInput, Unknown
 from forebay.units import NS_PER_S, parse_seconds
 
 app = typer.Typer(add_completion=False)
+for command in (pool_use.use, pool_use.idle):
+    app.command()(command)
 Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 Place = Annotated[str, typer.Argument(help="CENTRE, CENTRE/NODE or CENTRE/NODE/CARD.", show_default=False)]
 MOST_LINES = 20

@@ -38,6 +38,7 @@ def show(
                 f"{datetime.fromtimestamp(found['submitted_at_ns'] / NS_PER_S):%Y-%m-%d %H:%M:%S} by {found['submitted_by']}",
             ),
             ("progress", _progress(found["progress"])),
+            *([("cards", _used(found["runs"][-1]["use"]))] if found["runs"] and found["runs"][-1]["use"] else []),
         ]
     )
     rows = [
@@ -47,7 +48,7 @@ def show(
             run["outcome"] or "going on",
             show_seconds(run["held_ns"] / NS_PER_S) if run["outcome"] else "",
             run["carrier"],
-            run["reason"],
+            run["idle"] or run["reason"],
         ]
         for run in found["runs"]
     ]
@@ -58,6 +59,15 @@ def show(
             for file in found["artefacts"]
         ]
         out.table([f"left in {script['output']}/", "size", ""], files, right=["size"])
+
+
+def _used(use: dict[str, Any]) -> str:
+    """How busy the cards of the newest run were, as far as anybody can tell."""
+    if not use["measured_ns"]:
+        return "nobody can measure how busy they are"
+    active = f"at work for {use['active_ns'] / use['measured_ns']:.0%} of what was measured"
+    productive = f", steps cover {use['productive_ns'] / use['held_ns']:.0%} of what was held" if use["held_ns"] else ""
+    return active + productive
 
 
 def _progress(progress: dict[str, Any] | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +45,8 @@ def up(
     trusted_network: Annotated[
         bool, typer.Option("--trusted-network", help="Listen beyond this machine without TLS. Keys travel in the clear.")
     ] = False,
+    log_format: Annotated[str, typer.Option(help="How cloud.log is written: text, or json, an object a line.")] = "text",
+    metrics: Annotated[str, typer.Option(help="Who may read /metrics: key (an operator's), or loopback (this machine).")] = "key",
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Start a cloud and a local centre on this machine.
@@ -55,6 +58,7 @@ def up(
     pretended = pretend_nodes(pretend)
     bases = base_environments(base or [])
     tls = tls_files(tls_cert, tls_key)
+    watched = watching(log_format, metrics)
     if daemons.alive("cloud", folder) and daemons.alive("agent", folder):
         raise Conflict(
             "A cloud runs on this data folder already.",
@@ -72,6 +76,7 @@ def up(
         trust_all=trust_all,
         tls=tls,
         trusted_network=trusted_network,
+        watched=watched,
     )
     address = (folder / "address").read_text().strip()
     nodes: list[dict[str, Any]] = [node for centre in _pool(folder)["centres"] for node in centre["nodes"]]
@@ -107,6 +112,7 @@ def start(
     trust_all: bool,
     tls: tuple[Path, Path] | None,
     trusted_network: bool,
+    watched: Sequence[str] = (),
 ) -> None:
     """Start both processes, or the one that is missing, and wait until the cloud knows the centre's cards.
 
@@ -125,7 +131,7 @@ def start(
         (folder / "address").unlink(missing_ok=True)
         serve = ["-m", "forebay.cloud.serve", "--data", str(folder), "--host", host, "--port", str(port), "--currency", currency]
         serve += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])] if tls else []
-        serve += ["--trusted-network"] if trusted_network else []
+        serve += [*(["--trusted-network"] if trusted_network else []), *watched]
         daemons.start("cloud", folder, serve)
         started.append("cloud")
     if not daemons.alive("agent", folder):
@@ -179,6 +185,14 @@ def _pool(folder: Path) -> dict[str, Any]:
     address = (folder / "address").read_text().strip()
     with Client(address, (folder / "operator.key").read_text().strip(), patience_s=1.0) as cloud:
         return cloud.pool()
+
+
+def watching(log_format: str, metrics: str) -> list[str]:
+    """The cloud's own options for whoever watches it."""
+    for option, told, known in (("--log-format", log_format, ("text", "json")), ("--metrics", metrics, ("key", "loopback"))):
+        if told not in known:
+            raise BadInput(f"{option} is {' or '.join(known)}.", asked=told)
+    return ["--log-format", log_format, "--metrics", metrics]
 
 
 def real_nodes(cpu_cards: int | None) -> tuple[Node, ...]:

@@ -2,8 +2,9 @@
 
 Asked:  an agent tells a state, as often as it likes. Which events follow from it?
 Answer: those that the cloud's state doesn't hold yet, in the order in which they happened: that it waits in its centre's queue,
-        or was let in; checks of its cards; its start; its end. A quick run's end may be the first that is heard of it, and then
-        tells of its start too. Checks come before the end: what they found decides where the job is tried again.
+        or was let in; checks of its cards; its start; a checkpoint and how busy its cards were, each at most once a minute; its
+        end. A quick run's end may be the first that is heard of it, and then tells of its start too. Checks come before the end:
+        what they found decides where the job is tried again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,11 @@ from forebay.centre.spec import Check, Outcome, Phase, Seen
 from forebay.cloud.core import events as e
 from forebay.cloud.core.job import Run
 from forebay.cloud.core.state import State
+from forebay.cloud.core.use import Used
+from forebay.units import NS_PER_S
+
+BETWEEN_NS = 60 * NS_PER_S  # two tellings of a run's checkpoints, or of its use
+LONGEST_NS = 600 * NS_PER_S  # of its use, while it is busy: a long run needn't fill the journal
 
 
 def facts(state: State, now_ns: int, centre: str, seen: Seen) -> list[e.Event]:
@@ -31,10 +37,51 @@ def facts(state: State, now_ns: int, centre: str, seen: Seen) -> list[e.Event]:
     found += [check for item in seen.checks if item.when == "before" and (check := _check(run, item, now_ns, centre))]
     if started and not run.running_at_ns:
         found.append(e.Started(at_ns=now_ns, by=by, run=run.id, carrier=seen.carrier, bound=dict(seen.bound)))
+    used = state.t.uses.get(run.id, Used())
+    if seen.phase is Phase.RUNNING and _is_new_checkpoint(run, used, seen, now_ns):
+        found.append(e.CheckpointSeen(at_ns=now_ns, by=by, run=run.id, stamp_ns=seen.checkpoint_at_ns))
+    if use := _use(run, used, seen, now_ns, by, state.t.idle_limits.share):
+        found.append(use)
     found += [check for item in seen.checks if item.when != "before" and (check := _check(run, item, now_ns, centre))]
     if seen.phase is Phase.ENDED:
         found.append(_ended(run, seen, now_ns, by))
     return found
+
+
+def _is_new_checkpoint(run: Run, used: Used, seen: Seen, now_ns: int) -> bool:
+    is_new = seen.checkpoint_at_ns > max(used.stamp_ns, seen.started_at_ns)
+    return is_new and now_ns - run.checkpoint_at_ns >= BETWEEN_NS
+
+
+def _use(run: Run, used: Used, seen: Seen, now_ns: int, by: str, idle_share: float) -> e.UseSeen | None:
+    """What its cards did since it was last told, if it is time to tell: at the end, and every minute; of an old run that is busy
+    every twentieth of its age. At an end that isn't a success, the steps after the newest checkpoint don't count any more.
+    """
+    use, cards = seen.use, run.allocation.cards
+    if use is None:
+        return None
+    over = seen.phase is Phase.ENDED
+    steps_ns = use.productive_ns if seen.outcome in (None, Outcome.SUCCEEDED) else use.saved_ns
+    held_ns = (cards * seen.held_ns if over else use.held_ns) - used.held_ns
+    measured_ns, active_ns = use.measured_ns - used.measured_ns, use.active_ns - used.active_ns
+    productive_ns = cards * steps_ns - used.productive_ns
+    if over:
+        is_due = any((held_ns, measured_ns, active_ns, productive_ns))
+    else:
+        is_idle = measured_ns > 0 and active_ns < idle_share * measured_ns
+        seldom_ns = BETWEEN_NS if is_idle or used.idle_ns else min((now_ns - run.launched_at_ns) // 20, LONGEST_NS)
+        is_due = held_ns > 0 and now_ns - used.told_at_ns >= max(BETWEEN_NS, seldom_ns)
+    if not is_due:
+        return None
+    return e.UseSeen(
+        at_ns=now_ns,
+        by=by,
+        run=run.id,
+        held_ns=held_ns,
+        active_ns=active_ns if measured_ns > 0 else -1,
+        productive_ns=productive_ns,
+        measured_ns=measured_ns,
+    )
 
 
 def _check(run: Run, check: Check, now_ns: int, centre: str) -> e.CheckSeen | None:

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import DatabaseError
 
 from forebay.cloud.core import events as e
+from forebay.cloud.core.idle import idle_words
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tables import Tables
 from forebay.codec import decode, encode
@@ -138,6 +139,8 @@ class Journal:
         changed: dict[str, None] = {}
         for seq, event in enumerate(events, self.seq + 1):
             job = _job_of(event, state)
+            if isinstance(event, e.UseSeen):  # its row may say that it is idle; its story isn't told every minute
+                changed[state.t.runs[event.run].job] = None
             rows.append(
                 {"seq": seq, "at_ns": event.at_ns, "kind": type(event).__name__, "job": job, "body": _dumps(e.to_json(event))}
             )
@@ -242,6 +245,9 @@ def _job_of(event: e.Event, state: State) -> str:
             | e.StopAsked(run=run)
             | e.CheckSeen(run=run)
             | e.Quarantined(run=run)
+            | e.CheckpointSeen(run=run)
+            | e.Credited(run=run)
+            | e.IdleWarned(run=run)
         ):
             return state.t.runs[run].job if run else ""
         case _:
@@ -265,7 +271,7 @@ def _listed(state: State, job_id: str) -> dict[str, Any]:
         "attempts": len(standing.runs),
         "submitted_at_ns": standing.submitted_at_ns,
         "ended_at_ns": standing.ended_at_ns,
-        "reason": standing.reason,
+        "reason": standing.reason or (idle_words(state, run.id) if run and not run.outcome else ""),
     }
 
 

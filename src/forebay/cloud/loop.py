@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from forebay.cloud import logs
 from forebay.cloud.clock import Clock
 from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
 from forebay.cloud.core.job import Run
 from forebay.cloud.core.state import State
+from forebay.cloud.counts import Counts
 from forebay.cloud.journal import Answer, Journal
 from forebay.errors import Conflict, ForebayError, Unavailable
 
@@ -61,6 +63,7 @@ class _Ask:
     make: Make
     request: Request | None
     answer: asyncio.Future[Body]
+    origin: str  # the id of the HTTP request that asks, for the log
 
 
 class Loop:
@@ -69,6 +72,7 @@ class Loop:
     def __init__(self, journal: Journal, *, away_s: float = AWAY_S) -> None:
         """`away_s`: after how long without a word a centre is taken for away."""
         self.journal = journal
+        self.counts = Counts()
         self._away_s = away_s
         self.state = journal.load()
         self.clock = Clock(self.state.t.last_at_ns)
@@ -107,10 +111,14 @@ class Loop:
         heard = self._heard.get(centre)
         return None if heard is None else time.monotonic() - heard
 
+    @property
+    def inbox_size(self) -> int:
+        return self._inbox.qsize()
+
     async def tell(self, make: Make, request: Request | None = None) -> Body:
         """Put a fact to the core; returns its answer when fact and decisions are safe on disk."""
         answer: asyncio.Future[Body] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Ask(make, request, answer))
+        self._inbox.put_nowait(_Ask(make, request, answer, logs.REQUEST.get()))
         return await answer
 
     async def changed(self, timeout_s: float) -> None:
@@ -133,6 +141,7 @@ class Loop:
                 while not self._inbox.empty() and len(batch) < MOST_IN_A_BATCH:
                     batch.append(self._inbox.get_nowait())
                 await self._take(batch)
+                self.counts.turned()
         finally:
             ticking.cancel()
 
@@ -160,6 +169,7 @@ class Loop:
 
     async def _take(self, batch: list[_Ask]) -> None:
         lines: list[e.Event] = []
+        origins: list[str] = []  # of each line
         answers: list[Answer] = []
         good: list[tuple[_Ask, Body]] = []
         try:
@@ -169,15 +179,18 @@ class Loop:
                     if body is None:
                         fact, body = ask.make(self.state, self.clock.now_ns())
                         if fact is not None:
-                            decisions = decide(self.state, fact)
+                            with self.counts.deciding():
+                                decisions = decide(self.state, fact)
                             lines += decisions if isinstance(fact, e.Tick) else [fact, *decisions]
+                            origins += [ask.origin] * (len(lines) - len(origins))
                         if ask.request:
                             answers.append(Answer(request=ask.request.id, fingerprint=ask.request.fingerprint, body=body))
                     good.append((ask, body))
                 except ForebayError as error:
                     _give(ask, error)
             if lines or answers:
-                await asyncio.to_thread(self.journal.append, lines, self.state, answers)
+                with self.counts.writing(len(lines)):
+                    await asyncio.to_thread(self.journal.append, lines, self.state, answers)
         except Exception as error:
             if not isinstance(error, ForebayError):
                 log.exception("a batch of %d was refused", len(batch))
@@ -190,6 +203,8 @@ class Loop:
             return
         if lines:
             self._publish(lines)
+            self.counts.journaled(lines, self.state)
+            logs.journaled(lines, origins, self.state)
         for ask, body in good:
             if not ask.answer.done():
                 ask.answer.set_result(body)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import secrets
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from forebay import __version__
+from forebay.cloud import logs
 from forebay.cloud.access import sha256_of
 from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     asked = _arguments()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(asked.log_format)
     try:
         serve(asked)
     except ForebayError as error:
@@ -67,9 +67,10 @@ def serve(asked: argparse.Namespace) -> None:
     try:
         loop = Loop(journal)
         begin(loop, data, asked.currency)
-        app = application(loop, Store(data))
+        app = application(loop, Store(data), metrics_open=asked.metrics == "loopback")
         config = uvicorn.Config(
-            app,
+            app,  # type: ignore[arg-type]
+            log_config=None,  # ours
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=2,
@@ -178,6 +179,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")
     parser.add_argument("--trusted-network", action="store_true")
+    parser.add_argument("--log-format", choices=["text", "json"], default="text", help="json: an object a line, with run ids")
+    parser.add_argument(
+        "--metrics", choices=["key", "loopback"], default="key", help="/metrics with an operator's key, or from here without"
+    )
     return parser.parse_args()
 
 

@@ -24,6 +24,10 @@ class Store:
         self._data = data
         self.progress: dict[str, Progress] = {}  # newest a run; told again by the agents after a restart
 
+    @property
+    def folder(self) -> Path:
+        return self._data
+
     def chunks(self, organisation: str) -> ChunkStore:
         """Chunks of data sets, and bundles too: a bundle is kept as one chunk."""
         return ChunkStore(self._folder("chunks", organisation))

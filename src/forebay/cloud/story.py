@@ -45,6 +45,17 @@ def tell(event: e.Event, state: State) -> str:
             so_far = "" if event.whole else " so far"
             files = f"{event.files} file{'s' if event.files != 1 else ''}"
             return f"what it left{so_far} was kept: {files}, {show_bytes(event.size_bytes)}, version {event.version[:12]}"
+        case e.CheckpointSeen():
+            return "it has completed a checkpoint"
+        case e.UseSeen():
+            return _use(event)
+        case e.IdleWarned():
+            reclaim_s = state.t.idle_limits.reclaim_s
+            then = f"; the pool takes them back after {show_seconds(reclaim_s)}" if reclaim_s is not None else ""
+            return f"warning: its cards have been idle for {show_seconds(event.idle_s)}{then}"
+        case e.Credited():
+            money = show_money(event.micro, state.t.currency)
+            return f"{money} are credited for {event.card_ns / NS_PER_S:,.3f} card-seconds: {event.reason}"
         case e.StopAsked():
             again = "; it is tried again" if event.requeue else ""
             return f"asked to stop within {show_seconds(event.grace_s)}: {event.reason}{again}"
@@ -65,6 +76,14 @@ def tell(event: e.Event, state: State) -> str:
             return "asked to cancel the job"
         case _:
             return type(event).__name__
+
+
+def _use(event: e.UseSeen) -> str:
+    held = f"{event.held_ns / NS_PER_S:,.0f} card-seconds held"
+    measured_ns = event.held_ns if event.measured_ns < 0 else event.measured_ns
+    if event.active_ns < 0 or measured_ns <= 0:
+        return f"{held}, of which nobody measured how busy they were"
+    return f"{held}, at work for {event.active_ns / measured_ns:.0%} of what was measured"
 
 
 def _cards(allocation: Allocation) -> str:

@@ -160,7 +160,8 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
             desk.store.keep_artefacts(seen.name, seen.artefacts)
         desk.sending.saw(seen, desk.loop.clock.now_ns())
         # As many facts as it tells of are asked for one by one, each against the state that the one before has made.
-        news += [desk.loop.tell(partial(_next_fact, centre, seen)) for _ in facts(desk.state, 0, centre, seen)]
+        new = facts(desk.state, desk.loop.clock.now_ns(), centre, seen)
+        news += [desk.loop.tell(partial(_next_fact, centre, seen)) for _ in new]
     if body.get("states") is not None:
         states = tuple(decode(NodeState, state, at="state", strict=False) for state in body["states"])
         if _changed_states(desk.state, centre, states):

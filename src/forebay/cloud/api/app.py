@@ -15,8 +15,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from forebay import __version__
-from forebay.cloud.api import agents, centres, data, jobs, outputs, pool, streams, tenants, tunnels
+from forebay.cloud.api import agents, centres, data, health, jobs, money, outputs, pool, streams, tenants, tunnels
 from forebay.cloud.api.desk import Desk
+from forebay.cloud.api.watch import Watch
 from forebay.cloud.loop import Loop
 from forebay.cloud.store import Store
 from forebay.errors import BadInput, ForebayError, Unavailable, Unknown
@@ -24,9 +25,10 @@ from forebay.errors import BadInput, ForebayError, Unavailable, Unknown
 log = logging.getLogger("forebay.cloud")
 
 
-def application(loop: Loop, store: Store) -> FastAPI:
-    """The ASGI application over a loop and its files."""
+def application(loop: Loop, store: Store, *, metrics_open: bool = False) -> Watch:
+    """The ASGI application over a loop and its files. `metrics_open`: to whoever asks from this machine, without a key."""
     desk = Desk(loop, store)
+    desk.metrics_open = metrics_open
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -45,7 +47,7 @@ def application(loop: Loop, store: Store) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.desk = desk
-    for part in (tenants, data, jobs, outputs, pool, centres, agents, streams):
+    for part in (health, money, tenants, data, jobs, outputs, pool, centres, agents, streams):
         app.include_router(part.router)
     app.include_router(tunnels.visitors)
     app.include_router(tunnels.carriers)
@@ -54,7 +56,7 @@ def application(loop: Loop, store: Store) -> FastAPI:
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_exception_handler(OSError, _tell_os_error)
     app.add_exception_handler(Exception, _tell_bug)
-    return app
+    return Watch(app, loop.counts)
 
 
 def _end_with_the_loop(running: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body, Loop, Make
 from forebay.cloud.loop import Request as Once
 from forebay.cloud.menu import Reader
+from forebay.cloud.probe import Probe
 from forebay.cloud.sending import Sending
 from forebay.cloud.store import Store
 from forebay.cloud.tunnels import Tunnels
@@ -30,6 +31,8 @@ class Desk:
         self.tunnels = Tunnels(time.monotonic, loop.wake)
         self.sending = Sending()
         self.told: dict[str, Body] = {}  # centre -> what it was last asked for besides runs
+        self.probe = Probe(store.folder)
+        self.metrics_open = False  # to whoever asks from this machine
 
     @property
     def state(self) -> State:

@@ -12,6 +12,7 @@ from forebay.cloud.api import wire
 from forebay.cloud.api.desk import At, By, Desk, OnceKey, write
 from forebay.cloud.core import events as e
 from forebay.cloud.core.admit import admit
+from forebay.cloud.core.idle import idle_words
 from forebay.cloud.core.job import Job, Run, Script, Standing
 from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body
@@ -123,7 +124,7 @@ def shown_job(desk: Desk, standing: Standing) -> Body:
     body: Body = encode(standing.job)
     if body["script"]:
         body["script"]["env"] = sorted(body["script"]["env"])
-    runs = [encode(state.t.runs[run]) for run in standing.runs]
+    runs = [{**encode(state.t.runs[run]), **_used(state, run)} for run in standing.runs]
     last = standing.runs[-1] if standing.runs else ""
     progress = desk.store.progress.get(last)
     return {
@@ -136,6 +137,17 @@ def shown_job(desk: Desk, standing: Standing) -> Body:
         "runs": runs,
         "progress": encode(progress) if progress else None,
         "artefacts": encode(desk.store.artefacts(last)) if last else [],
+    }
+
+
+def _used(state: State, run: str) -> Body:
+    """How busy its cards were, as far as anybody measured it; why a warning stands; what was credited."""
+    used, credit = state.t.uses.get(run), state.t.credits.get(run)
+    live = not state.t.runs[run].outcome
+    return {
+        "use": encode(used) if used and used.told_at_ns else None,
+        "idle": idle_words(state, run) if live else "",
+        "credit": encode(credit) if credit else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""What the pool has, who holds it and what is out of use; what was held and what it costs."""
+"""What the pool has, who holds it and what is out of use."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from forebay.cloud.access import Who
 from forebay.cloud.api.centres import standing_of
 from forebay.cloud.api.desk import At, By, Desk
 from forebay.cloud.core.job import Phase
-from forebay.cloud.core.meter import Bill, bill
 from forebay.cloud.core.pool import Centre, place_name
 from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body
 from forebay.codec import encode
-from forebay.errors import Unknown
 from forebay.units import NS_PER_S
 
 router = APIRouter(prefix="/api/v1")
@@ -34,24 +32,6 @@ async def pool(desk: At, by: By, cards: bool = True) -> Body:
         "waiting": state.waiting,
         "queue": _queue(state, desk.loop.clock.now_ns()),
     }
-
-
-@router.get("/bill", tags=["pool"])
-async def get_bill(desk: At, by: By, organisation: str = "", project: str = "", job: str = "") -> Body:
-    """What was held and what it costs, a line a run."""
-    mine = organisation if by.is_operator else by.key.organisation
-    if not by.sees(organisation or mine):
-        raise Unknown("There is no such organisation.", asked=organisation)
-    if job:
-        job = by.job(desk.state, job).job.id
-    return shown_bill(bill(desk.state, desk.loop.clock.now_ns(), organisation=mine, project=project, job=job))
-
-
-def shown_bill(whole: Bill) -> Body:
-    body: Body = encode(whole)
-    for line, noun in zip(body["lines"], whole.lines, strict=True):
-        line |= {"card_ns": noun.card_ns, "cost_micro": noun.cost_micro, "lost_micro": noun.lost_micro}
-    return body
 
 
 def _centre(desk: Desk, by: Who, centre: Centre, with_cards: bool) -> Body:

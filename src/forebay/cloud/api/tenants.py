@@ -10,6 +10,7 @@ from forebay import __version__
 from forebay.chips.catalogue import find
 from forebay.cloud.api import wire
 from forebay.cloud.api.desk import At, By, OnceKey, known_organisation, write
+from forebay.cloud.api.money import price_fact
 from forebay.cloud.core import events as e
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tenant import Key, Role
@@ -128,18 +129,23 @@ async def revoke_key(key_id: str, desk: At, by: By, once: OnceKey = None) -> Bod
 
 @router.get("/prices", tags=["tenants"])
 async def prices(desk: At, by: By) -> Body:
-    return {"currency": desk.state.t.currency, "prices": encode(tuple(desk.state.t.prices.values()))}
+    """What a card-second costs in runs that are launched now."""
+    state, now_ns = desk.state, desk.loop.clock.now_ns()
+    chips = [chip for chip in {**state.t.prices, **state.t.price_history} if state.is_priced(chip, now_ns)]
+    return {
+        "currency": state.t.currency,
+        "prices": [{"chip": chip, "micro_per_card_s": state.price(chip, now_ns)} for chip in chips],
+    }
 
 
 @router.put("/prices/{chip}", tags=["tenants"])
 async def set_price(chip: str, asked: wire.PriceAsked, desk: At, by: By, once: OnceKey = None) -> Body:
-    """The price of a card-second from now on. A run keeps the price at which it was launched."""
+    """The price of a card-second from now on, or from a moment to come on. A run keeps the price at which it was launched."""
     by.must_operate()
     find(chip)
 
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
-        fact = e.PriceSet(at_ns=now_ns, by=by.key.id, chip=chip, micro_per_card_s=asked.micro_per_card_s)
-        return fact, {"chip": chip, "micro_per_card_s": asked.micro_per_card_s}
+        return price_fact(state, now_ns, by.key.id, chip, asked)
 
     return await write(desk, by, once, f"price {chip}", asked.model_dump(), make)
 

@@ -65,7 +65,24 @@ class KeyAsked(Asked):
 
 
 class PriceAsked(Asked):
+    """`from_ns` 0: from now on."""
+
     micro_per_card_s: Annotated[int, Field(ge=0, le=10**15)]
+    from_ns: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class IdleAsked(Asked):
+    """`reclaim_s` null: idle holders are warned only."""
+
+    warn_s: Annotated[float, Field(ge=60, le=10**8)] = 1800.0
+    reclaim_s: Annotated[float, Field(ge=60, le=10**8)] | None = None
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+    @model_validator(mode="after")
+    def _warned_first(self) -> IdleAsked:
+        if self.reclaim_s is not None and self.reclaim_s < self.warn_s:
+            raise ValueError("holders are warned before their cards are taken back")
+        return self
 
 
 class QuotaAsked(Asked):

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from forebay.cloud.core import foresee
+from forebay.cloud.core import foresee, money
 from forebay.cloud.core.adapt import share_of
+from forebay.cloud.core.budget import over_budget
 from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.job import Job, Option, Standing
 from forebay.cloud.core.outputs import home
@@ -51,9 +52,14 @@ class Choice:
 def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Choice:
     """`blocks`: the earlier jobs that wait."""
     job = standing.job
+    if state.t.budgets and over_budget(state, job.organisation, job.project, now_ns):
+        return Choice()
     if len(job.menu) == 1 and state.free_cards(job.menu[0].chip) < job.menu[0].cards and not state.t.windows:
         return Choice(waits_for=() if state.why_not(job, job.menu[0]) else job.menu)  # the common case, fast
     allowed = [o for o in job.menu if not state.why_not(job, o)]
+    if job.budget_micro is not None:
+        left_micro = job.budget_micro - sum(money.cost_micro(state.t.runs[run], now_ns) for run in standing.runs)
+        allowed = [o for o in allowed if left_micro > 0 and _cost(state, standing, o) <= left_micro]
     if job.elastic:
         allowed = [o for o in allowed if o.cards <= share_of(state, job, o.chip)]
     prefer = home(state, standing) if standing.runs else ""

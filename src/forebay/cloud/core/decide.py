@@ -12,6 +12,7 @@ Policy: in the order of fair share (`schedule.py`). A job is tried again after a
 from __future__ import annotations
 
 from forebay.cloud.core import events as e
+from forebay.cloud.core.dues import due
 from forebay.cloud.core.job import Phase, Run
 from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
 from forebay.cloud.core.state import State
@@ -34,7 +35,7 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
             return start(state, job, now_ns)
         case e.Ended(run=run):
             chips = {state.t.runs[run].allocation.chip}
-            return [*_after(state, fact), *given_back(state, now_ns), *schedule(state, now_ns, chips)]
+            return [*due(state, fact), *_after(state, fact), *given_back(state, now_ns), *schedule(state, now_ns, chips)]
         case e.Cancelled(job=job_id):
             return [*_cancel(state, fact, job_id), *schedule(state, now_ns)]
         case e.CentreRevoked(centre=centre, give_up=True):
@@ -45,9 +46,15 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
             return [*_quarantine(state, fact), *given_back(state, now_ns)]
         case e.Tick():
             reckoned = reckon(state, now_ns) if state.queue.count else []  # while nobody waits, no forecast matters
-            due = [*_overdue(state, now_ns), *_maintain(state, now_ns), *reckoned, *given_back(state, now_ns)]
+            overdue = [
+                *due(state, fact),
+                *_overdue(state, now_ns),
+                *_maintain(state, now_ns),
+                *reckoned,
+                *given_back(state, now_ns),
+            ]
             everywhere = state.look_ns <= now_ns or bool(state.t.windows)
-            return [*due, *schedule(state, now_ns, None if everywhere else woken | chips_of(state, reckoned))]
+            return [*overdue, *schedule(state, now_ns, None if everywhere else woken | chips_of(state, reckoned))]
         case _ if isinstance(fact, TAKES_ROOM):
             return [*given_back(state, now_ns), *schedule(state, now_ns)]
         case _:
@@ -177,7 +184,7 @@ def _give_up(state: State, run: str, now_ns: int) -> list[e.Event]:
     """Take a run for lost of which nobody will ever tell. What it held wasn't measured, so it isn't billed."""
     reason = "the key of its centre was revoked, so nobody can tell what became of it"
     ended = e.Ended(at_ns=now_ns, by="forebay", run=run, outcome="lost", held_ns=0, reason=reason)
-    return [_made(state, ended), *_after(state, ended)]
+    return [_made(state, ended), *due(state, ended), *_after(state, ended)]
 
 
 def _overdue(state: State, now_ns: int) -> list[e.Event]:

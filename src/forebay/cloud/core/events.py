@@ -15,7 +15,7 @@ from forebay.chips.node import Node, NodeState
 from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.job import Job
 from forebay.cloud.core.pool import Allocation, Window
-from forebay.cloud.core.tenant import Budget, Key, Member
+from forebay.cloud.core.tenant import Budget, IdleLimits, Key, Member
 from forebay.codec import decode, encode
 
 
@@ -148,6 +148,13 @@ class CentreRevoked(Event):
 
     centre: str
     give_up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleLimitsSet(Event):
+    """When idle holders of cards are warned, and when they are stopped; from now on."""
+
+    limits: IdleLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,19 +305,22 @@ class CheckpointSeen(Event):
     """A run has completed a checkpoint. Told at most once a minute a run: what stopping it would lose is reckoned from it."""
 
     run: str
+    stamp_ns: int = 0  # when, by its centre's clock; tells one checkpoint from the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseSeen(Event):
     """How much of what a run held since it was last told was active (by the vendor's monitor) and productive (steps that count).
 
-    Card-nanoseconds. `active_ns` -1: the monitor can't tell.
+    Card-nanoseconds. `active_ns` -1: the monitor can't tell. `productive_ns` is negative where more steps were lost, at the end
+    of a run, than were made since it was last told.
     """
 
     run: str
     held_ns: int
     active_ns: int = -1
     productive_ns: int = 0
+    measured_ns: int = -1  # of `held_ns`: while the monitor could tell; -1: all of it, if it tells anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -494,6 +504,7 @@ KINDS: Mapping[str, type[Event]] = {
         BudgetSet,
         BudgetLifted,
         CentreOwned,
+        IdleLimitsSet,
         IndexSet,
         KeyMade,
         KeyRevoked,

@@ -22,8 +22,9 @@ def fold(state: State, event: e.Event) -> bool:
             state.keys_by_hash[key.secret_sha256] = key.id
         case e.KeyRevoked(key=key_id):
             t.keys[key_id] = replace(t.keys[key_id], revoked=True)
-        case e.PriceSet(chip=chip, micro_per_card_s=micro):
-            t.prices[chip] = Price(chip=chip, micro_per_card_s=micro)
+        case e.PriceSet(chip=chip, micro_per_card_s=micro, from_ns=from_ns):
+            if from_ns <= event.at_ns:  # a plan comes into force by the price history alone (fold_use.py)
+                t.prices[chip] = Price(chip=chip, micro_per_card_s=micro)
         case e.QuotaSet(organisation=organisation, chip=chip, cards=cards, borrow=borrow, reclaim_s=reclaim_s):
             if cards is None:
                 t.quotas.pop(f"{organisation}/{chip}", None)

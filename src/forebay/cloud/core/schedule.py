@@ -229,7 +229,7 @@ def _launch(state: State, standing: Standing, allocation: Allocation, choice: Ch
         job=standing.job.id,
         attempt=attempt,
         allocation=allocation,
-        price_micro_per_card_s=state.price(allocation.chip),
+        price_micro_per_card_s=state.price(allocation.chip, now_ns),
         free_cards=state.free_cards(allocation.chip),
         waiting=state.waiting,
         expected_s=choice.option.expected_s if choice.option else None,

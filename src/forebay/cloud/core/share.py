@@ -29,7 +29,7 @@ ROOT = ""
 
 
 @dataclass(slots=True, kw_only=True)
-class Account:
+class Share:
     """The pool, an organisation ("acme") or a project ("acme/chat"), as far as sharing goes."""
 
     virtual: float = 0.0  # card-seconds that one unit of weight below it has got, while any was active
@@ -49,16 +49,16 @@ class Shares:
         self._read: dict[tuple[str, str], tuple[float, float]] = {}  # clocks that were asked for, as long as they hold
         self._read_at_ns = -1
 
-    def account(self, name: str) -> Account:
-        found = self._t.accounts.get(name)
+    def account(self, name: str) -> Share:
+        found = self._t.shares.get(name)
         if found is None:
-            found = self._t.accounts[name] = Account()
+            found = self._t.shares[name] = Share()
         return found
 
     @property
     def cards(self) -> float:
         """Of the pool, in effective compute. One without cards is taken to have one."""
-        root = self._t.accounts.get(ROOT)
+        root = self._t.shares.get(ROOT)
         return root.weight if root and root.weight else 1.0
 
     def resize(self, cards: float, now_ns: int) -> None:
@@ -117,10 +117,10 @@ class Shares:
             known = self._read[(organisation, project)] = (self._clocks(accounts, now_ns)[2], rate)
         return known
 
-    def _line(self, organisation: str, project: str) -> tuple[Account, Account, Account]:
+    def _line(self, organisation: str, project: str) -> tuple[Share, Share, Share]:
         return self.account(ROOT), self.account(organisation), self.account(f"{organisation}/{project}")
 
-    def _move_on(self, organisation: str, project: str, now_ns: int) -> tuple[Account, Account, Account]:
+    def _move_on(self, organisation: str, project: str, now_ns: int) -> tuple[Share, Share, Share]:
         accounts = self._line(organisation, project)
         clocks = self._clocks(accounts, now_ns)
         for account, clock, seen in zip(accounts, clocks, (now_ns / NS_PER_S, *clocks), strict=False):
@@ -128,7 +128,7 @@ class Shares:
         self._read.clear()
         return accounts
 
-    def _clocks(self, accounts: tuple[Account, Account, Account], now_ns: int) -> tuple[float, float, float]:
+    def _clocks(self, accounts: tuple[Share, Share, Share], now_ns: int) -> tuple[float, float, float]:
         """Where the clocks of the pool, an organisation and a project stand."""
         root, above, below = accounts
         first = self._root(root, now_ns)
@@ -136,12 +136,12 @@ class Shares:
         third = below.virtual + ((second - below.seen) * below.weight / below.weights if below.jobs else 0.0)
         return first, second, third
 
-    def _root(self, root: Account, now_ns: int) -> float:
+    def _root(self, root: Share, now_ns: int) -> float:
         if not root.jobs:
             return root.virtual
         return root.virtual + max(0.0, now_ns / NS_PER_S - root.seen) * self.cards / root.weights
 
-    def _weight(self, organisation: str, root: Account, now_ns: int) -> float:
+    def _weight(self, organisation: str, root: Share, now_ns: int) -> float:
         """An organisation's weight beside the others that are active, after what it used of late."""
         known = self._t.organisations.get(organisation)
         weight = known.weight if known else 1.0
@@ -151,6 +151,6 @@ class Shares:
         due = weight / (weight + root.weights)
         return max(weight * math.exp(-math.log(2.0) * self._decayed(account, now_ns) / all_used / due), weight / 64)
 
-    def _decayed(self, account: Account, now_ns: int) -> float:
+    def _decayed(self, account: Share, now_ns: int) -> float:
         ago_s = (now_ns - account.used_at_ns) / NS_PER_S
         return account.used * math.exp(-math.log(2.0) * ago_s / HALF_LIFE_S) if account.used else 0.0

@@ -16,7 +16,9 @@ from operator import attrgetter
 
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
-from forebay.cloud.core import fold_pool, fold_tenants
+from forebay.cloud.core import fold_pool, fold_tenants, fold_use
+from forebay.cloud.core import money as amounts
+from forebay.cloud.core.accounts import Accounts
 from forebay.cloud.core.changed import changed
 from forebay.cloud.core.ends import Ends
 from forebay.cloud.core.history import History
@@ -28,6 +30,7 @@ from forebay.cloud.core.rooms import Rooms
 from forebay.cloud.core.share import Shares
 from forebay.cloud.core.size import card_seconds, kinds, lasted_s, size_of
 from forebay.cloud.core.tables import Reservation, Tables
+from forebay.cloud.core.tenant import Price
 from forebay.units import NS_PER_S
 
 
@@ -55,6 +58,8 @@ class State:
         self.bad_cards: dict[tuple[str, str], dict[int, Mark]] = {}  # (centre, node) -> its cards that are out of use
         self.ends = Ends()
         self.unsent: dict[str, dict[str, None]] = {}  # centre -> ended runs that left something the cloud doesn't keep whole
+        self.accounts = Accounts()
+        self.idle: dict[str, None] = {}  # runs whose cards were last told to be idle
         self._taken: dict[tuple[str, str, int], str] = {}  # card -> run
         self._kept: dict[tuple[str, str, int], str] = {}  # card -> the job for which it is reserved
         self._index()
@@ -82,9 +87,18 @@ class State:
     def free_cards(self, chip: str) -> int:
         return self.rooms.free[chip]
 
-    def price(self, chip: str) -> int:
-        price = self.t.prices.get(chip)
+    def price(self, chip: str, at_ns: int = 0) -> int:
+        """Of a card-second in a run that is launched at a moment; 0: at that of the last event."""
+        price = self._price(chip, at_ns)
         return price.micro_per_card_s if price else 0
+
+    def is_priced(self, chip: str, at_ns: int) -> bool:
+        """Whether anybody set a price that is in force at a moment."""
+        return self._price(chip, at_ns) is not None
+
+    def _price(self, chip: str, at_ns: int) -> Price | None:
+        history = self.t.price_history.get(chip, ())
+        return amounts.in_force(history, at_ns or self.t.last_at_ns) or self.t.prices.get(chip)
 
     def why_not(self, job: Job, option: Option) -> str:
         """Why a job may not have an option now, even if its cards were free; empty: it may."""
@@ -205,11 +219,12 @@ class State:
                 self._wait(t.jobs[job_id], event.at_ns)
             case e.CheckpointSeen(run=run_id):
                 t.runs[run_id] = changed(t.runs[run_id], checkpoint_at_ns=event.at_ns)
-            case e.Cancelled() | e.UseSeen() | e.Credited() | e.IdleWarned():
+            case e.Cancelled() | e.UseSeen() | e.Credited() | e.IdleWarned() | e.IdleLimitsSet():
                 pass  # what follows from it is decided, and folded when it was
             case _:
                 if not fold_tenants.fold(self, event):
                     fold_pool.fold(self, event)
+        fold_use.fold(self, event)
 
     def _stand(self, job_id: str, **changes: object) -> None:
         self.t.jobs[job_id] = changed(self.t.jobs[job_id], **changes)
@@ -369,6 +384,7 @@ class State:
                 self._hold(run)
             else:
                 self._note_unsent(run)
+        fold_use.index(self)
 
     def _hold(self, run: Run) -> None:
         self.live[run.id] = None

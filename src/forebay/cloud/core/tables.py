@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 
 from forebay.chips.node import NodeState
 from forebay.cloud.core.job import Run, Standing
+from forebay.cloud.core.ledger import Life, Reading, Tally
+from forebay.cloud.core.money import Credit, Owned
 from forebay.cloud.core.pool import Allocation, Centre, Mark, Window
-from forebay.cloud.core.share import Account
-from forebay.cloud.core.tenant import Budget, Key, Member, Organisation, Price, Project, Quota
+from forebay.cloud.core.share import Share
+from forebay.cloud.core.tenant import Budget, IdleLimits, Key, Member, Organisation, Price, Project, Quota
+from forebay.cloud.core.use import Used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,18 @@ class Tables:
     marks: dict[str, Mark] = field(default_factory=dict)  # by place: "centre", "centre/node", "centre/node/card"
     windows: dict[str, Window] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)  # by job
-    accounts: dict[str, Account] = field(default_factory=dict)  # "" (the pool), "organisation", "organisation/project"
+    shares: dict[str, Share] = field(default_factory=dict)  # "" (the pool), "organisation", "organisation/project"
     entered: dict[str, float] = field(default_factory=dict)  # job that isn't over -> its project's clock when it came
     sizes: dict[str, float] = field(default_factory=dict)  # of the same jobs: how large they are, in effective card-seconds
     history: dict[str, tuple[int, ...]] = field(default_factory=dict)  # kind of job -> how many lasted how long
     good_checks: dict[str, int] = field(default_factory=dict)  # "centre/node/card" -> when it was last found to be well
+    # What metering keeps (fold_use.py).
+    price_history: dict[str, tuple[Price, ...]] = field(default_factory=dict)  # chip -> as they came, or come, into force
+    owners: dict[str, tuple[Owned, ...]] = field(default_factory=dict)  # centre -> who brought it, from when on
+    credits: dict[str, Credit] = field(default_factory=dict)  # by run
+    uses: dict[str, Used] = field(default_factory=dict)  # by run: what was told of how busy its cards are
+    idle_limits: IdleLimits = field(default_factory=IdleLimits)
+    lives: dict[str, dict[str, dict[str, Life]]] = field(default_factory=dict)  # centre -> node -> card
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    readings: tuple[Reading, ...] = ()  # of the tallies, oldest first
+    read_at_ns: int = 0  # the full hour up to which readings were taken

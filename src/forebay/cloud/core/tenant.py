@@ -107,3 +107,15 @@ class Price:
     chip: str
     micro_per_card_s: int
     from_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleLimits:
+    """When the holder of cards that do nothing is warned, and when they are taken back.
+
+    Only what a monitor measured counts: of a run whose cards nobody can look at, nothing is said.
+    """
+
+    warn_s: float = 1800.0
+    reclaim_s: float | None = None  # None: never
+    share: float = 0.05  # a run whose cards are active for less than this share of the time is idle

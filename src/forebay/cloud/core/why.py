@@ -18,6 +18,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
+from forebay.cloud.core.budget import over_budget
 from forebay.cloud.core.job import Job, Option, Phase, Standing
 from forebay.cloud.core.size import kinds, lasted_s
 from forebay.cloud.core.state import State
@@ -71,6 +72,9 @@ def why(state: State, standing: Standing, now_ns: int) -> Why | None:
             release="the pause is over",
             start=Start(soonest_s=left_s, likely_s=left_s, latest_s=left_s + 1.0),
         )
+    spent = over_budget(state, job.organisation, job.project, now_ns)
+    if spent:
+        return Why(constraint="budget", text=spent, release="the budget is raised or lifted")
     refused = {option: reason for option in job.menu if (reason := state.why_not(job, option))}
     if len(refused) == len(job.menu):
         option, reason = next(iter(refused.items()))
