@@ -11,8 +11,8 @@ import heapq
 from collections.abc import Callable
 from typing import Protocol
 
-from forebay.cloud.core import events as e
 from forebay.cloud.core import decide as core
+from forebay.cloud.core import events as e
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S
 

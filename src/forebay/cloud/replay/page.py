@@ -1,4 +1,4 @@
-"""A replay as one HTML page that needs nothing else: a table, the distribution of JCTs, and the cards in use, policy beside policy.
+"""A replay as one HTML page that needs nothing else: a table, how JCTs are distributed, cards in use, policy beside policy.
 
 Pure: outcomes in, text out. The look follows the demo's page.
 """

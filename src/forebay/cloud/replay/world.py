@@ -98,8 +98,9 @@ class World:
         spread: bool = False,
         heard: Callable[[e.Event], None] | None = None,
     ) -> None:
-        """`tenants`: what is known of the organisations beside their names. `known`: whether the policy is told how long jobs take.
-        `spread`: whether cards on more nodes than needed are slower. `heard` gets every fact and decision, in order."""
+        """`tenants`: what is known of the organisations beside their names. `known`: whether the policy is told how long jobs
+        take. `spread`: whether cards on more nodes than needed are slower. `heard` gets every fact and decision, in order.
+        """
         self._jobs = sorted(jobs, key=lambda job: job.arrival_s)
         self._nodes = tuple(nodes)
         self._decider = decider
