@@ -73,7 +73,9 @@ def main() -> None:
         World(jobs, nodes, timed, settings).run()
     except Enough:
         pass
-    report = Report(f"{len(nodes):,} nodes, {sum(site.cards(nodes).values()):,} cards of four chips; {len(timed.before):,} facts before")
+    report = Report(
+        f"{len(nodes):,} nodes, {sum(site.cards(nodes).values()):,} cards of four chips; {len(timed.before):,} facts before"
+    )
     if not timed.full:
         raise SystemExit(f"never so many as {asked.pending} waited; {timed.waiting} at the end")
     took = sorted(timed.full)

@@ -33,7 +33,9 @@ def main() -> None:
         ours = found[0]
         fair = next(one for one in found if one.policy == "max-min")
         report.hold(f"average JCT, {restart_s:.0f} s a stop", ours.jct_mean_s / HOUR_S, BAR_H, "h", "15.92 h; 15.45 h, unfair")
-        report.hold(f"worst ratio, {restart_s:.0f} s a stop", ours.ratio_worst or 0.0, fair.ratio_worst or 0.0, "", "max-min, the bar")
+        report.hold(
+            f"worst ratio, {restart_s:.0f} s a stop", ours.ratio_worst or 0.0, fair.ratio_worst or 0.0, "", "max-min, the bar"
+        )
         report.policies(f"{restart_s:.0f} s a stop", found)
     report.print(asked.json)
 

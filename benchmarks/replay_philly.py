@@ -30,7 +30,9 @@ def main() -> None:
     report = Report(f"{len(trace.jobs):,} jobs of {asked.data.name} on {CARDS}")
     policies = [asked.policy, *(["first-come", "backfill", "least-attained"] if asked.beside else [])]
     for name, resumable, mean_h, p99_h in ROWS:
-        found = [one.figures for one in replay_all(trace, site.parse(CARDS), policies, Settings(resumable=resumable, known=False))]
+        found = [
+            one.figures for one in replay_all(trace, site.parse(CARDS), policies, Settings(resumable=resumable, known=False))
+        ]
         ours = found[0]
         report.hold(f"average JCT, {name}", ours.jct_mean_s / HOUR_S, mean_h, "h", "12.9 h")
         report.hold(f"p99 JCT, {name}", ours.jct_p99_s / HOUR_S, p99_h, "h", "276 h")

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from forebay.cloud.replay.world import EPOCH_NS, History
+from forebay.cloud.replay.opening import EPOCH_NS
+from forebay.cloud.replay.world import History
 from forebay.units import NS_PER_S
 
 UNFAIR = 1.05
