@@ -39,13 +39,8 @@ def opening(
 def _terms(tenant: Tenant, chips: Sequence[str], common: dict[str, Any]) -> Iterator[e.Event]:
     if tenant.cohort or tenant.weight != 1.0:
         yield e.OrganisationSet(organisation=tenant.name, cohort=tenant.cohort, weight=tenant.weight, **common)
-    if tenant.cards is not None:
-        for chip in chips if tenant.chip == ANY_CHIP else [tenant.chip]:
-            yield e.QuotaSet(
-                organisation=tenant.name,
-                chip=chip,
-                cards=tenant.cards,
-                borrow=tenant.borrow,
-                reclaim_s=tenant.reclaim_s,
-                **common,
-            )
+    if tenant.cards is None:
+        return
+    terms: dict[str, Any] = {"cards": tenant.cards, "borrow": tenant.borrow, "reclaim_s": tenant.reclaim_s}
+    for chip in chips if tenant.chip == ANY_CHIP else [tenant.chip]:
+        yield e.QuotaSet(organisation=tenant.name, chip=chip, **terms, **common)
