@@ -39,6 +39,7 @@ class Timed:
     def __init__(self, policy: Decider, pending: int, more: int) -> None:
         self._policy, self._pending, self._more = policy, pending, more
         self.waiting = 0
+        self.ends = 0  # of runs, among the facts that count
         self.before: list[float] = []  # seconds a fact, until so many jobs wait
         self.full: list[float] = []  # and from then on
 
@@ -50,6 +51,7 @@ class Timed:
         self.waiting += sum(isinstance(one, e.Requeued) - isinstance(one, e.Launched) for one in decisions)
         if self.full or self.waiting >= self._pending:
             self.full.append(took)
+            self.ends += isinstance(fact, e.Ended)
             if len(self.full) >= self._more:
                 raise Enough
         else:
@@ -77,7 +79,9 @@ def main() -> None:
     if not timed.full:
         raise SystemExit(f"never so many as {asked.pending} waited; {timed.waiting} at the end")
     took = sorted(timed.full)
-    report.say(f"facts timed with {asked.pending:,} waiting: {len(took):,}, together {sum(took):.1f} CPU s")
+    report.say(
+        f"facts timed with {asked.pending:,} waiting: {len(took):,}, {timed.ends:,} of them ends of runs, together {sum(took):.1f} CPU s"
+    )
     report.hold("99 of 100 decisions", quantile(took, 0.99), P99_S, "s", "minutes")
     report.hold("half of the decisions", 1e3 * quantile(took, 0.5), 1e3 * TYPICAL_S, "ms")
     report.say(f"the longest {took[-1]:.3f} s; before that, 99 of 100 within {1e3 * quantile(sorted(timed.before), 0.99):.2f} ms")

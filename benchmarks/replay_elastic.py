@@ -4,8 +4,8 @@
 
 160 jobs a workload, four workloads; how much work a job has is drawn by a hash of its name (docs/replay.md). Speeds on each
 number of cards are read off the placements and scaling tables, and cards on more nodes than needed are slower, as measured. A
-stop costs 60 s. Bar: average JCT at least 1.5 times better than the same jobs, same policy, held at the size they asked for. Peer: none
-published for this; least attained service at the asked size stands beside it.
+stop costs 60 s. Bar: average JCT at least 1.5 times better than the same jobs, same policy, held at the size they asked for.
+Peer: none published for this; least attained service at the asked size stands beside it.
 """
 
 from __future__ import annotations

@@ -33,13 +33,13 @@ SHOCKWAVE = """trace,job,model,num_gpus,total_steps,adaptation,priority_weight,d
 120,0,LM,1,1000,gns,1,1418,0
 220,0,LM,2,1600,static,1,33,5
 """
-MURI = """trace,job_id,num_gpu,submit_time,iterations,model_name,batch_size,duration,interval,iteration_time,resource_time_0,priority
-trace1,0,8,2000,58,dqn,128,5000,46,490,446,1
-trace1,1,1,1000,58,dqn,128,7000,46,490,446,1
+MURI = """trace,job_id,num_gpu,submit_time,iterations,model_name,batch_size,duration,interval,iteration_time,priority
+trace1,0,8,2000,58,dqn,128,5000,46,490,1
+trace1,1,1,1000,58,dqn,128,7000,46,490,1
 """
-CHRONUS = """job_id,user,num_gpu,submit_time,iterations,model_name,duration,interval,expect_time_list,expect_value_list,best_effort,job_type
-0,vc_a,4,12198,6910,resnet101,211,8,282,10,0,strict
-1,vc_b,0,12199,6910,resnet101,211,8,282,10,0,strict
+CHRONUS = """job_id,user,num_gpu,submit_time,iterations,model_name,duration,interval,expect_time_list,job_type
+0,vc_a,4,12198,6910,resnet101,211,8,282,strict
+1,vc_b,0,12199,6910,resnet101,211,8,282,strict
 """
 OPENB = """name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time
 whole,12000,16384,1,1000,T4|P100,LS,Running,10,110,20
@@ -161,7 +161,8 @@ def test_pollux_workloads_become_menus(file):
     placements = "application,placement,local_bsz,step_time,sync_time\n" + "".join(
         f"ncf,{place},{batch},{step},{sync}\n"
         for place, batch, step, sync in [
-            ("1", 32, 1.0, 0.0), ("2", 32, 1.1, 0.1), ("2", 16, 0.7, 0.1), ("11", 32, 2.0, 1.0), ("4", 16, 0.5, 0.2), ("3", 16, 9.0, 0),
+            ("1", 32, 1.0, 0.0), ("2", 32, 1.1, 0.1), ("2", 16, 0.7, 0.1), ("11", 32, 2.0, 1.0), ("4", 16, 0.5, 0.2),
+            ("3", 16, 9.0, 0.0),
         ]
     )  # fmt: skip
     trace = readers.read(file("w.csv", workloads), data=file("placements.csv", placements))

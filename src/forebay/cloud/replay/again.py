@@ -3,8 +3,8 @@
     differences(events)      # [] where live and simulated time agree
 
 Asked:  is what ran live what a replay says?
-Answer: each fact of the journal is told to a fresh core at its own time. The decisions that follow must be the journal's next lines,
-        one by one. A decision that no fact led to was made at a tick, which isn't journaled: it is told again at that time.
+Answer: each fact of the journal is told to a fresh core at its own time. The decisions that follow must be the journal's next
+        lines, one by one. A decision that no fact led to was made at a tick, which isn't journaled: it is told again at that time.
 Limits: a journal that another version wrote may differ, and rightly so.
 """
 
