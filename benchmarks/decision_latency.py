@@ -79,9 +79,7 @@ def main() -> None:
     if not timed.full:
         raise SystemExit(f"never so many as {asked.pending} waited; {timed.waiting} at the end")
     took = sorted(timed.full)
-    report.say(
-        f"facts timed with {asked.pending:,} waiting: {len(took):,}, {timed.ends:,} of them ends of runs, together {sum(took):.1f} CPU s"
-    )
+    report.say(f"facts timed with {asked.pending:,} waiting: {len(took):,}, {timed.ends:,} of them ends; {sum(took):.1f} CPU s")
     report.hold("99 of 100 decisions", quantile(took, 0.99), P99_S, "s", "minutes")
     report.hold("half of the decisions", 1e3 * quantile(took, 0.5), 1e3 * TYPICAL_S, "ms")
     report.say(f"the longest {took[-1]:.3f} s; before that, 99 of 100 within {1e3 * quantile(sorted(timed.before), 0.99):.2f} ms")

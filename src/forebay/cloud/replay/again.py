@@ -4,7 +4,7 @@
 
 Asked:  is what ran live what a replay says?
 Answer: each fact of the journal is told to a fresh core at its own time. The decisions that follow must be the journal's next
-        lines, one by one. A decision that no fact led to was made at a tick, which isn't journaled: it is told again at that time.
+        lines, one by one. A decision that no fact led to was made at a tick, which isn't journaled: a tick is told at its time.
 Limits: a journal that another version wrote may differ, and rightly so.
 """
 
