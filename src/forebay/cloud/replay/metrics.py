@@ -1,9 +1,11 @@
 """The figures of a replay.
 
 Asked:  how long did jobs take, how well was the pool used, and how fairly was it shared?
-Answer: JCT is from arrival to end. Makespan is from the first arrival to the last end. Utilisation is card-time held over card-time
-        there was, over the whole span and over the time in which some job waited; goodput counts only work that wasn't lost.
-        A job's finish-time ratio is its JCT over the one in a pool that is shared equally at every moment (`fluid.py`).
+Answer: JCT is from arrival to end. Makespan is from the first arrival to the last end. Utilisation is card-time held over
+        card-time there was, over the whole span and over the time in which some job waited; goodput counts only work that wasn't
+        lost. A job's finish-time ratio is its JCT over the one in a pool that is shared equally at every moment (`fluid.py`).
+        The static ratio is what Shockwave's artefact prints under that name, and so the one to hold against its published
+        figures: JCT over the time alone on the cards, times the number of all jobs of the trace a card (if that is above 1).
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from forebay.cloud.replay.world import EPOCH_NS, History
+from forebay.cloud.replay.opening import EPOCH_NS
+from forebay.cloud.replay.world import History
 from forebay.units import NS_PER_S
 
 UNFAIR = 1.05
@@ -44,6 +47,8 @@ class Figures:
     ratio_worst: float | None = None  # finish-time ratio
     ratio_mean: float | None = None
     unfair: float | None = None  # share of the jobs whose ratio is over UNFAIR
+    static_worst: float | None = None  # the same, as Shockwave reckons
+    static_unfair: float | None = None
     facts: int
     decisions: int
     cpu_s: float
@@ -58,6 +63,8 @@ def figures(
     jct = sorted(life.jct_ns / NS_PER_S for life in ended)
     wait = sorted((life.first_start_ns - life.arrival_ns) / NS_PER_S for life in history.lives if life.first_start_ns >= 0)
     ratios = [life.jct_ns / NS_PER_S / fair_s[life.traced.id] for life in ended] if fair_s is not None else []
+    crowd = max(1.0, len(history.lives) / max(1, sum(history.cards.values())))
+    static = [life.jct_ns / NS_PER_S / (crowd * life.traced.alone_s) for life in ended]
     begin_ns = min((life.arrival_ns for life in history.lives), default=EPOCH_NS)
     end_ns = max((life.end_ns for life in ended), default=begin_ns)
     cards = sum(history.cards.values())
@@ -88,6 +95,8 @@ def figures(
         ratio_worst=max(ratios) if ratios else None,
         ratio_mean=_mean(ratios) if ratios else None,
         unfair=sum(ratio > UNFAIR for ratio in ratios) / len(ratios) if ratios else None,
+        static_worst=max(static) if static else None,
+        static_unfair=sum(ratio > UNFAIR for ratio in static) / len(static) if static else None,
         facts=history.facts,
         decisions=history.decisions,
         cpu_s=cpu_s,

@@ -1,4 +1,4 @@
-"""A replay as one HTML page that needs nothing else: a table, the distribution of JCTs, and the cards in use, policy beside policy.
+"""A replay as one HTML page that needs nothing else: a table, how JCTs are distributed, cards in use, policy beside policy.
 
 Pure: outcomes in, text out. The look follows the demo's page.
 """
@@ -11,8 +11,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from forebay.cloud.replay.metrics import Figures
+from forebay.cloud.replay.opening import EPOCH_NS
 from forebay.cloud.replay.run import Outcome
-from forebay.cloud.replay.world import EPOCH_NS, History
+from forebay.cloud.replay.world import History
 from forebay.units import NS_PER_S, show_seconds
 
 WIDTH, HEIGHT, MARGIN = 860, 320, 48

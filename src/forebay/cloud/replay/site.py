@@ -4,8 +4,8 @@
     nodes = parse("9x4:v100,9x4:p100,9x4:k80")
 
 Asked:  which nodes with how many cards of what?
-Answer: nodes x cards : chip, as often as there are kinds of nodes; or a file with a line a node (`sn`, `gpu`, `model`). A chip may
-        have any name: what is known of a job's speed on it stands in the trace, not in the catalogue.
+Answer: nodes x cards : chip, as often as there are kinds of nodes; or a file with a line a node (`sn`, `gpu`, `model`). A chip
+        may have any name: what is known of a job's speed on it stands in the trace, not in the catalogue.
 Limits: one centre, all nodes of a chip in one island, no failures.
 """
 

@@ -14,21 +14,19 @@ Limits: a run starts the instant it is launched, and a stopped one leaves at onc
 from __future__ import annotations
 
 import heapq
-import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from forebay.chips.node import Node
 from forebay.cloud.core import events as e
+from forebay.cloud.replay import site
 from forebay.cloud.replay.decider import Decider
-from forebay.cloud.replay.trace import ANY_CHIP, Line, Settings, Tenant, Traced, can_resume, job_of
+from forebay.cloud.replay.opening import CENTRE, EPOCH_NS, opening
+from forebay.cloud.replay.trace import Line, Settings, Tenant, Traced, can_resume, job_of
 from forebay.units import NS_PER_S
 
-EPOCH_NS = NS_PER_S  # of a replay's clock; 0 means "not yet" in the core
-CENTRE = "replay"
 WAKES_WITHOUT_NEWS = 1000  # ticks in a row at one instant after which a policy is taken for broken
 
 
@@ -99,8 +97,9 @@ class World:
         spread: bool = False,
         heard: Callable[[e.Event], None] | None = None,
     ) -> None:
-        """`tenants`: what is known of the organisations beside their names. `known`: whether the policy is told how long jobs take.
-        `spread`: whether cards on more nodes than needed are slower. `heard` gets every fact and decision, in order."""
+        """`tenants`: what is known of the organisations beside their names. `known`: whether the policy is told how long jobs
+        take. `spread`: whether cards on more nodes than needed are slower. `heard` gets every fact and decision, in order.
+        """
         self._jobs = sorted(jobs, key=lambda job: job.arrival_s)
         self._nodes = tuple(nodes)
         self._decider = decider
@@ -115,14 +114,12 @@ class World:
         self._order = 0
         self._taken: dict[str, set[int]] = {node.name: set() for node in nodes}
         self._facts: list[e.Event] = []  # what the engine has to say at this instant
-        self._size: dict[str, int] = {}
-        total: Counter[str] = Counter()
+        self._size: dict[str, int] = {}  # chip -> cards of its largest node
         for node in nodes:
             self._size[node.chip] = max(self._size.get(node.chip, 0), len(node.cards))
-            total[node.chip] += len(node.cards)
         self._held = 0
         self._waiting = 0
-        self._history = History([], total)
+        self._history = History([], site.cards(self._nodes))
         self._restart_ns = int(settings.restart_s * NS_PER_S)
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> History:
@@ -173,37 +170,9 @@ class World:
             progress(many, many)
         return history
 
-    # What the pool is.
-
     def _open(self) -> None:
-        """Tell of organisations, projects and nodes, as a cloud's journal begins."""
-        say = self._tell
-        common: dict[str, Any] = {"at_ns": EPOCH_NS, "by": "replay"}
-        say(e.CloudMade(currency="", version="replay", **common))
-        tenants = self._settings.tenants
-        of = sorted({(job.organisation, job.project) if tenants else ("everybody", "all") for job in self._jobs})
-        for organisation in dict.fromkeys(name for name, _ in of):
-            say(e.OrganisationMade(name=organisation, **common))
-        for organisation, project in of:
-            say(e.ProjectMade(organisation=organisation, name=project, **common))
-        for tenant in self._tenants if tenants else ():
-            self._open_tenant(tenant, of)
-        say(e.CentreMade(name=CENTRE, token_sha256="", **common))
-        say(e.CentreJoined(centre=CENTRE, key_sha256=CENTRE, **common))
-        say(e.AgentSeen(centre=CENTRE, engine="replay", version="replay", **common))
-        say(e.NodesSeen(centre=CENTRE, nodes=self._nodes, **common))
-        for chip, compute in _indexes(self._jobs).items() if self._known else ():
-            say(e.IndexSet(chip=chip, compute=compute, source="the trace's own speeds", **common))
-
-    def _open_tenant(self, tenant: Tenant, of: Sequence[tuple[str, str]]) -> None:
-        if tenant.name not in {name for name, _ in of}:
-            return
-        by: dict[str, Any] = {"at_ns": EPOCH_NS, "by": "replay", "organisation": tenant.name}
-        if tenant.cohort or tenant.weight != 1.0:
-            self._tell(e.OrganisationSet(cohort=tenant.cohort, weight=tenant.weight, **by))
-        if tenant.cards is not None:
-            for chip in self._size if tenant.chip == ANY_CHIP else [tenant.chip]:
-                self._tell(e.QuotaSet(chip=chip, cards=tenant.cards, borrow=tenant.borrow, reclaim_s=tenant.reclaim_s, **by))
+        for fact in opening(self._jobs, self._nodes, self._tenants, self._settings, known=self._known):
+            self._tell(fact)
 
     # What happens.
 
@@ -267,7 +236,7 @@ class World:
         heapq.heappush(self._ends, (end_ns, self._order, launched.run))
         self._held += cards
         self._waiting -= 1
-        self._facts.append(e.Started(at_ns=now_ns, by="centre replay", run=launched.run))
+        self._facts.append(e.Started(at_ns=now_ns, by=f"centre {CENTRE}", run=launched.run))
 
     def _stop(self, run: str, now_ns: int, outcome: str) -> None:
         if run in self._running:
@@ -297,7 +266,7 @@ class World:
         self._held -= gone.cards
         return e.Ended(
             at_ns=now_ns,
-            by="centre replay",
+            by=f"centre {CENTRE}",
             run=run,
             outcome=outcome,
             held_ns=held_ns,
@@ -322,18 +291,6 @@ def _line(traced: Traced, where: tuple[str, int]) -> Line:
         if line.chip == chip and line.cards == cards:
             return line
     raise AssertionError(f"{traced.id} was given {cards} x {chip}, which isn't on its menu")
-
-
-def _indexes(jobs: Sequence[Traced]) -> dict[str, float]:
-    """What a card of each chip is worth: the geometric mean, over the jobs, of its speed beside the fastest chip's."""
-    logs: dict[str, list[float]] = {}
-    for job in jobs:
-        same = [line for line in job.lines if line.cards == job.lines[job.asked].cards]
-        if len({line.chip for line in same}) > 1:
-            best_s = min(line.seconds for line in same)
-            for line in same:
-                logs.setdefault(line.chip, []).append(math.log(best_s / line.seconds))
-    return {chip: math.exp(sum(found) / len(found)) for chip, found in sorted(logs.items())}
 
 
 def _arrival_ns(job: Traced) -> int:

@@ -129,8 +129,9 @@ class Backfill(Plain):
     def _shadow(self, option: Option, ends: list[tuple[int, int]], now_ns: int) -> tuple[int, int]:
         free = self.floor.free.get(option.chip, 0)
         at_ns = now_ns
-        for at_ns, cards in ends:
+        for end_ns, cards in ends:
             if free >= option.cards:
                 break
             free += cards
-        return max(at_ns, now_ns), free - option.cards
+            at_ns = max(end_ns, now_ns)
+        return at_ns, free - option.cards

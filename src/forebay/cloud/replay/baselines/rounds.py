@@ -156,7 +156,7 @@ class Rounds(Plain):
 
 
 class LeastAttained(Rounds):
-    """Least attained service in two dimensions, cards times time, with queues that end at 1 and 10 card-hours (Tiresias, Gu 2019)."""
+    """Least attained service in two dimensions, cards times time, in queues that end at 1 and 10 card-hours (Tiresias, 2019)."""
 
     name = "least-attained"
     ends_h = (1.0, 10.0)

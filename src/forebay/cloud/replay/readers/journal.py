@@ -62,7 +62,7 @@ def of_events(name: str, events: Iterable[e.Event]) -> Trace:
     tenants = []
     for organisation in state.t.organisations.values():
         quotas = [quota for quota in state.t.quotas.values() if quota.organisation == organisation.name]
-        for quota in quotas or [None]:
+        for quota in (*quotas,) if quotas else (None,):
             tenants.append(
                 Tenant(
                     name=organisation.name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from forebay.cloud.replay.readers.table import Table, number
 from forebay.cloud.replay.trace import ANY_CHIP, Line, Trace, Traced
@@ -41,8 +42,11 @@ def muri(table: Table) -> Trace:
 
 
 def chronus(table: Table) -> Trace:
-    jobs = []
+    jobs, without = [], 0
     for row in table.rows():
+        if int(row["num_gpu"]) < 1:
+            without += 1
+            continue
         within = re.search(r"\d+(\.\d+)?", row["expect_time_list"]) if row["job_type"] != "best" else None
         jobs.append(
             Traced(
@@ -54,7 +58,8 @@ def chronus(table: Table) -> Trace:
                 deadline_s=float(within[0]) if within else None,
             )
         )
-    return _sorted(table, "chronus", jobs)
+    notes = (f"{without} jobs without cards are left out",) if without else ()
+    return _sorted(table, "chronus", jobs, notes)
 
 
 def openb(table: Table) -> Trace:
@@ -92,8 +97,6 @@ def openb(table: Table) -> Trace:
 
 def _sorted(table: Table, format_: str, jobs: list[Traced], notes: tuple[str, ...] = ()) -> Trace:
     """In the order of arrival, and counted from the first."""
-    from dataclasses import replace
-
     jobs.sort(key=lambda job: job.arrival_s)
     begin = jobs[0].arrival_s if jobs else 0.0
     moved = tuple(replace(job, arrival_s=job.arrival_s - begin) for job in jobs if job.lines[0].seconds > 0)

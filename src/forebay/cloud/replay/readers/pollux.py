@@ -5,9 +5,9 @@
     scalability: application, num_nodes, num_replicas, local_bsz, step_time, sync_time     (found beside it)
 
 Asked:  how fast is an application with its batch on n cards?
-Answer: the batch is cut evenly over the cards, and the measured step for that local batch is taken, on as few nodes of four as hold
-        them ("44": two full nodes), between two measured sizes by a straight line. A batch larger than was measured is done in
-        several passes without exchange before the last. `spread`: the same cards, one a node.
+Answer: the batch is cut evenly over the cards, and the measured step for that local batch is taken, on as few nodes of four as
+        hold them ("44": two full nodes), between two measured sizes by a straight line. A batch larger than was measured is
+        done in several passes without exchange before the last. `spread`: the same cards, one a node.
 Work:   the workloads don't say how much there is to do, since Pollux' jobs train until they converge. Each job gets a work of its
         own: card-hours at its asked size, drawn evenly in the logarithm within its application's class (Pollux' table 1: small
         below 1 card-hour, medium 1 to 10, large 10 to 100, very large above) by a hash of its name. No dice, so it is the same
@@ -75,8 +75,8 @@ def read(table: Table) -> Trace:
 def work_s(part: str, name: str, application: str, cards: int) -> float:
     """How long a job takes at the size that was asked for."""
     low, high = CARD_HOURS[application]
-    place = int.from_bytes(sha256(f"{part}/{name}".encode()).digest()[:6], "big") / 2**48
-    return low * (high / low) ** place * 3600 / cards
+    place: float = int.from_bytes(sha256(f"{part}/{name}".encode()).digest()[:6], "big") / 2**48
+    return float(low * (high / low) ** place * 3600 / cards)
 
 
 def _lines(row: Mapping[str, str], curves: Curves, part: str) -> tuple[Line, ...]:
@@ -125,7 +125,7 @@ class Curves:
     def step_s(self, application: str, placement: str, batch: int) -> float | None:
         """Seconds for one step of the whole batch; None: not measured."""
         cards = sum(int(digit) for digit in placement)
-        steps = self._packed.get((application, placement))
+        steps: Steps | None = self._packed.get((application, placement))
         if steps is None:
             by_nodes = self._wide.get((application, cards), {})
             nodes = min((n for n in by_nodes if n >= len(placement)), default=None)

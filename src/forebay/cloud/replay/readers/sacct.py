@@ -3,9 +3,9 @@
     sacct --allusers --starttime 2026-10-01 --endtime 2026-11-01 --parsable2 --noconvert \\
           --format JobID,User,Account,Partition,Submit,Start,End,ElapsedRaw,State,ReqTRES,AllocTRES,Timelimit > october.txt
 
-Needed: JobID, Submit, ElapsedRaw or Elapsed, and AllocTRES or ReqTRES; the other columns are used where they are there. An account
-        becomes an organisation, a user a project of it. Cards are `gres/gpu`, by its type where Slurm names it. A time limit is
-        told to the core, the true time isn't.
+Needed: JobID, Submit, ElapsedRaw or Elapsed, and AllocTRES or ReqTRES; the other columns are used where they are there. An
+        account becomes an organisation, a user a project of it. Cards are `gres/gpu`, by its type where Slurm names it. A time
+        limit is told to the core, the true time isn't.
 Limits: steps, jobs without cards and jobs that never ran are left out, and counted. How a job ended doesn't matter: it held its
         cards as long as it did. A job that Slurm requeued is told once, with its last run.
 """
