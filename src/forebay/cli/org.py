@@ -35,7 +35,7 @@ def project(
     as_json: Json = False,
 ) -> None:
     """Make a project in an organisation."""
-    from forebay.client import split_project
+    from forebay.client_tenants import split_project
 
     with reach.client() as cloud:
         made = cloud.make_project(*split_project(name))

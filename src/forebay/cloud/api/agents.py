@@ -134,7 +134,11 @@ async def wanted(
         access.centre(desk.state, authorization)  # its key may have been revoked meanwhile
     state, now_ns = desk.state, desk.loop.clock.now_ns()
     runs = [
-        {"spec": encode(spec_of(run, state, now_ns)), "stop": run.stop, "grace_s": run.grace_s}
+        {
+            "spec": encode(spec_of(run, state, now_ns, desk.sealed.of(state.t.jobs[run.job].job))),
+            "stop": run.stop,
+            "grace_s": run.grace_s,
+        }
         for run in desk.loop.wanted(centre)
     ]
     desk.told[centre] = asks = desk.asks(centre)

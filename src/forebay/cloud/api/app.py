@@ -8,32 +8,41 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from forebay import __version__
-from forebay.cloud.api import agents, centres, data, jobs, outputs, pool, streams, tenants, tunnels
-from forebay.cloud.api.desk import Desk
+from forebay.cloud.api import agents, audit, centres, data, jobs, limits, outputs, pool, streams, tenants, tunnels
+from forebay.cloud.api.desk import Desk, May
+from forebay.cloud.api.front import Front, headers_of
+from forebay.cloud.limits import Rates
 from forebay.cloud.loop import Loop
 from forebay.cloud.store import Store
 from forebay.errors import BadInput, ForebayError, Unavailable, Unknown
 
 log = logging.getLogger("forebay.cloud")
 
+SWEEP_S = 5.0
 
-def application(loop: Loop, store: Store) -> FastAPI:
-    """The ASGI application over a loop and its files."""
+
+def application(loop: Loop, store: Store, rates: Rates | None = None) -> Front:
+    """The ASGI application over a loop and its files, behind its front."""
     desk = Desk(loop, store)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         running = asyncio.create_task(loop.run())
         running.add_done_callback(_end_with_the_loop)
+        sweeping = asyncio.create_task(_sweep(desk))
         yield
         running.cancel()
+        sweeping.cancel()
         desk.reader.close()
 
     app = FastAPI(
@@ -45,7 +54,7 @@ def application(loop: Loop, store: Store) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.desk = desk
-    for part in (tenants, data, jobs, outputs, pool, centres, agents, streams):
+    for part in (tenants, limits, audit, data, jobs, outputs, pool, centres, agents, streams):
         app.include_router(part.router)
     app.include_router(tunnels.visitors)
     app.include_router(tunnels.carriers)
@@ -54,7 +63,35 @@ def application(loop: Loop, store: Store) -> FastAPI:
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_exception_handler(OSError, _tell_os_error)
     app.add_exception_handler(Exception, _tell_bug)
-    return app
+    _say_rights(app)
+    return Front(app, lambda: desk.state, loop.clock.now_ns, rates or Rates())
+
+
+async def _sweep(desk: Desk) -> None:
+    """Now and then remove what nobody needs any more."""
+    while True:
+        try:
+            desk.sealed.sweep(desk.state)
+        except OSError as error:
+            log.warning("what is not needed any more can't be removed: %s", error)
+        await asyncio.sleep(SWEEP_S)
+
+
+def _say_rights(app: FastAPI) -> None:
+    """Write into the OpenAPI document which right each route needs: "anyone", "centre", or one of `access.RIGHTS`."""
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            route.openapi_extra = {"x-forebay-right": right_of(route)}
+
+
+def right_of(route: APIRoute) -> str:
+    asked = [call.right for call in _calls(route.dependant) if isinstance(call, May)]
+    assert len(asked) <= 1, f"{route.path} asks for {asked}"
+    return asked[0] if asked else "centre" if route.path.startswith(agents.router.prefix) else "anyone"
+
+
+def _calls(dependant: Dependant) -> list[Any]:
+    return [call for each in dependant.dependencies for call in (each.call, *_calls(each))]
 
 
 def _end_with_the_loop(running: asyncio.Task[None]) -> None:
@@ -66,7 +103,7 @@ def _end_with_the_loop(running: asyncio.Task[None]) -> None:
 
 async def _tell_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ForebayError)
-    return JSONResponse({"error": error.to_json()}, status_code=error.http_status)
+    return JSONResponse({"error": error.to_json()}, status_code=error.http_status, headers=headers_of(error))
 
 
 async def _tell_os_error(_: Request, error: Exception) -> JSONResponse:
@@ -100,8 +137,11 @@ async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": problem.to_json()}, status_code=422)
 
 
-async def _tell_http(_: Request, error: Exception) -> JSONResponse:
+async def _tell_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    ours = request.scope.get("state", {}).get("problem")  # of our front, which whoever read the body took for theirs
+    if ours:
+        return await _tell_error(request, ours)
     problem = (
         Unknown("There is nothing at this address.", hint="the API is described at /api/v1/docs")
         if error.status_code == 404

@@ -9,21 +9,20 @@ from fastapi import APIRouter
 from forebay.chips.node import Node, NodeState
 from forebay.cloud.access import Who
 from forebay.cloud.api.centres import standing_of
-from forebay.cloud.api.desk import At, By, Desk
+from forebay.cloud.api.desk import At, Desk, ReadsBills, ReadsPool
 from forebay.cloud.core.job import Phase
 from forebay.cloud.core.meter import Bill, bill
 from forebay.cloud.core.pool import Centre, place_name
 from forebay.cloud.core.state import State
 from forebay.cloud.loop import Body
 from forebay.codec import encode
-from forebay.errors import Unknown
 from forebay.units import NS_PER_S
 
 router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/pool", tags=["pool"])
-async def pool(desk: At, by: By, cards: bool = True) -> Body:
+async def pool(desk: At, by: ReadsPool, cards: bool = True) -> Body:
     """Centres, nodes and cards, what is out of use and why, and how long jobs wait. Whose run holds a card is told to its own
     organisation and to operators only. `cards=false` leaves out the single cards.
     """
@@ -37,11 +36,9 @@ async def pool(desk: At, by: By, cards: bool = True) -> Body:
 
 
 @router.get("/bill", tags=["pool"])
-async def get_bill(desk: At, by: By, organisation: str = "", project: str = "", job: str = "") -> Body:
+async def get_bill(desk: At, by: ReadsBills, organisation: str = "", project: str = "", job: str = "") -> Body:
     """What was held and what it costs, a line a run."""
-    mine = organisation if by.is_operator else by.key.organisation
-    if not by.sees(organisation or mine):
-        raise Unknown("There is no such organisation.", asked=organisation)
+    mine = by.organisation(organisation)
     if job:
         job = by.job(desk.state, job).job.id
     return shown_bill(bill(desk.state, desk.loop.clock.now_ns(), organisation=mine, project=project, job=job))
