@@ -50,7 +50,9 @@ class ForebayError(Exception):
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "text": self.text, "asked": self.asked, "found": self.found, "try": self.hint}
+        told = {"kind": self.kind, "text": self.text, "asked": self.asked, "found": self.found, "try": self.hint}
+        # What was asked may hold halves of letters, which no text that is sent can.
+        return {name: text.encode("utf-8", "backslashreplace").decode() for name, text in told.items()}
 
 
 class BadInput(ForebayError):

@@ -45,9 +45,9 @@ _TABLE: Mapping[str, tuple[tuple[Reach, Reach, Reach, Reach], str]] = {
     "bill:read":     ((_ALL, _OWN, _OWN, _OWN), "bills, budgets, quotas"),
     "members:read":  ((_ALL, _OWN, _OWN, _OWN), "organisations with their projects, members, keys without secrets"),
     "members:write": ((_ALL, _OWN, _NO, _NO), "members, keys up to one's own rights, projects with their weights"),
-    "budgets:write": ((_ALL, _OWN, _NO, _NO), "budgets: an owner of projects, an operator of whole organisations too"),
+    "budgets:write": ((_ALL, _OWN, _NO, _NO), "budgets of projects"),
     "audit:read":    ((_ALL, _OWN, _NO, _NO), "the journal: when, who, what"),
-    "tenants:write": ((_ALL, _NO, _NO, _NO), "organisations, cohorts, weights, quotas, prices"),
+    "tenants:write": ((_ALL, _NO, _NO, _NO), "organisations with their cohorts, weights, quotas and budgets; prices"),
     "pool:write":    ((_ALL, _NO, _NO, _NO), "centres and whose they are, drains, maintenance, indexes"),
 }
 # fmt: on

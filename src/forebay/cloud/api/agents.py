@@ -58,7 +58,7 @@ async def join(body: dict[str, Any], desk: At, authorization: Authorization = No
     """Exchange a centre's token for a key, of which only the hash is sent. A token is good for one key."""
     key, version = str(body.get("key_sha256", "")), str(body.get("version") or versions.UNTOLD)
     if not is_hash(key):
-        raise BadInput("A key's hash is a sha256 in 64 small hexadecimal digits.", asked=f"{key:.80}")
+        raise BadInput("A key's hash is a sha256 in 64 small hexadecimal digits.", found="something else")  # maybe the key itself
     versions.must_fit(version)
 
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
@@ -197,7 +197,7 @@ def _states_seen(centre: str, states: tuple[NodeState, ...], state: State, now_n
 
 
 @router.post("/runs/{run}/log")
-async def add_log(run: str, request: Request, desk: At, centre: Centre, offset: Annotated[int, Query(ge=0)]) -> Body:
+async def add_log(run: str, request: Request, desk: At, centre: Centre, offset: Annotated[int, Query(ge=0, lt=2**63)]) -> Body:
     """More of what a run printed, from a byte offset on. 409, with the true size as `found`, when the offset isn't the log's
     end.
     """

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -54,16 +54,15 @@ def application(loop: Loop, store: Store, rates: Rates | None = None) -> Front:
         redirect_slashes=False,
     )
     app.state.desk = desk
-    for part in (tenants, limits, audit, data, jobs, outputs, pool, centres, agents, streams):
-        app.include_router(part.router)
-    app.include_router(tunnels.visitors)
-    app.include_router(tunnels.carriers)
+    parts = (tenants, limits, audit, data, jobs, outputs, pool, centres, agents, streams)
+    for router in (*(part.router for part in parts), tunnels.visitors, tunnels.carriers):
+        _say_rights(router)
+        app.include_router(router)
     app.add_exception_handler(ForebayError, _tell_error)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_exception_handler(OSError, _tell_os_error)
     app.add_exception_handler(Exception, _tell_bug)
-    _say_rights(app)
     return Front(app, lambda: desk.state, loop.clock.now_ns, rates or Rates())
 
 
@@ -77,14 +76,14 @@ async def _sweep(desk: Desk) -> None:
         await asyncio.sleep(SWEEP_S)
 
 
-def _say_rights(app: FastAPI) -> None:
-    """Write into the OpenAPI document which right each route needs: "anyone", "centre", or one of `access.RIGHTS`."""
-    for route in app.routes:
+def _say_rights(router: APIRouter) -> None:
+    """Have the OpenAPI document say which right each route needs: "anyone", "centre", or one of `access.RIGHTS`."""
+    for route in router.routes:
         if isinstance(route, APIRoute):
-            route.openapi_extra = {"x-forebay-right": right_of(route)}
+            route.openapi_extra = {"x-forebay-right": _right_of(route)}
 
 
-def right_of(route: APIRoute) -> str:
+def _right_of(route: APIRoute) -> str:
     asked = [call.right for call in _calls(route.dependant) if isinstance(call, May)]
     assert len(asked) <= 1, f"{route.path} asks for {asked}"
     return asked[0] if asked else "centre" if route.path.startswith(agents.router.prefix) else "anyone"
@@ -131,10 +130,20 @@ async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
     )
     problem = BadInput(
         f"{where or 'the request'}: {first['msg'].removeprefix('Value error, ')}",
-        asked=f"{first.get('input')!r:.100}",
+        asked=_harmless(first),
         hint="the API is described at /api/v1/docs",
     )
     return JSONResponse({"error": problem.to_json()}, status_code=422)
+
+
+def _harmless(found: Any) -> str:
+    """What was asked, as far as it may be repeated: no environment, no command line, and nothing of a body that isn't a plain
+    value in its place, since people paste secrets into the wrong ones.
+    """
+    where, value = found["loc"], found.get("input")
+    secret = any(part in ("env", "argv") or str(part).endswith("sha256") for part in where)
+    in_its_place = found["type"] not in ("extra_forbidden", "json_invalid") and not secret
+    return f"{value!r:.100}" if in_its_place and isinstance(value, str | int | float | bool | None) else ""
 
 
 async def _tell_http(request: Request, error: Exception) -> JSONResponse:

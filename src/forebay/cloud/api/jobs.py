@@ -78,7 +78,7 @@ def jobs(
     organisation: str = "",
     project: str = "",
     phase: str = "",
-    before: Annotated[int, Query(ge=0)] = 0,
+    before: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     most: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Body:
     """Jobs, newest first; the next page starts `before` the `place` of the last."""

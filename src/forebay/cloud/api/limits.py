@@ -13,7 +13,7 @@ from forebay.cloud.core.state import State
 from forebay.cloud.core.tenant import COMPUTE, Budget
 from forebay.cloud.loop import Body
 from forebay.codec import encode
-from forebay.errors import Refused, Unknown
+from forebay.errors import Unknown
 
 router = APIRouter(prefix="/api/v1")
 
@@ -52,7 +52,7 @@ async def set_quota(
     return await write(desk, by, once, f"quota {organisation} {chip}", asked.model_dump(), make)
 
 
-# Budgets. Without a project: the whole organisation's, which its owner can't set.
+# Budgets. A whole organisation's is the operator's to set, a project's its owner's.
 
 
 @router.get("/budgets", tags=["tenants"])
@@ -65,7 +65,7 @@ async def budgets(desk: At, by: ReadsBills) -> Body:
 
 
 @router.put("/budgets/{organisation}", tags=["tenants"])
-async def set_budget(organisation: str, asked: wire.BudgetAsked, desk: At, by: WritesBudgets, once: OnceKey = None) -> Body:
+async def set_budget(organisation: str, asked: wire.BudgetAsked, desk: At, by: WritesTenants, once: OnceKey = None) -> Body:
     """What a whole organisation may spend. At its end no new runs of it start."""
     return await _set(desk, by, once, organisation, "", asked)
 
@@ -79,7 +79,7 @@ async def set_project_budget(
 
 
 @router.delete("/budgets/{organisation}", tags=["tenants"])
-async def lift_budget(organisation: str, desk: At, by: WritesBudgets, once: OnceKey = None) -> Body:
+async def lift_budget(organisation: str, desk: At, by: WritesTenants, once: OnceKey = None) -> Body:
     return await _lift(desk, by, once, organisation, "")
 
 
@@ -118,13 +118,6 @@ def _may_budget(state: State, by: Who, organisation: str, project: str) -> None:
     by.manages(state, organisation)
     if project and f"{organisation}/{project}" not in state.t.projects:
         raise Unknown("There is no such project.", asked=f"{organisation}/{project}", hint="`forebay org list`")
-    if not project and not by.is_operator:
-        raise Refused(
-            "Only an operator sets what a whole organisation may spend.",
-            asked=organisation,
-            found="an owner's key",
-            hint=f"a project's: {organisation}/PROJECT",
-        )
 
 
 # Effective compute, and whose a centre is.

@@ -43,7 +43,7 @@ async def events(job_id: str, desk: At, by: ReadsJobs, follow: bool = False, las
 
 async def _logs(desk: Desk, job: str, only: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
     run, _, at = (last_id or "").rpartition(":")
-    offset = int(at) if run and at.isdigit() else 0
+    offset = _number(at) if run else 0
     done = False
     while True:
         standing = desk.state.t.jobs[job]
@@ -63,7 +63,7 @@ async def _logs(desk: Desk, job: str, only: str, follow: bool, last_id: str | No
 
 
 async def _events(desk: Desk, by: Who, job: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
-    seq = int(last_id) if last_id and last_id.isdigit() else 0
+    seq = _number(last_id or "")
     told: Any = None
     while True:
         standing = desk.state.t.jobs[job]
@@ -80,6 +80,11 @@ async def _events(desk: Desk, by: Who, job: str, follow: bool, last_id: str | No
             return
         await desk.loop.changed(HEARTBEAT_S)
         yield ": still here\n\n"
+
+
+def _number(text: str) -> int:
+    """What we told as an id; 0 for what we never did."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _event(kind: str, body: Any, event_id: str = "") -> str:

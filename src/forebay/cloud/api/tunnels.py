@@ -26,7 +26,7 @@ visitors = APIRouter(prefix="/api/v1", tags=["tunnels"])
 carriers = APIRouter(prefix="/api/v1/agent/tunnels", tags=["centres"])
 
 Wait = Annotated[float, Query(ge=0, le=60)]
-Offset = Annotated[int, Query(ge=0)]
+Offset = Annotated[int, Query(ge=0, lt=2**63)]
 
 
 @visitors.post("/jobs/{job_id}/tunnels", status_code=201)
