@@ -399,3 +399,32 @@ def _up(cloud: Cloud) -> bool:
             return bool(client.about())
     except Exception:
         return False
+
+
+# What a centre says is not believed either.
+
+
+@pytest.mark.parametrize(
+    "shape", [5, "x", [5], [[]], [None], [{}], {"a": 5}, [{"name": 5}], [{"name": "j2-1", "phase": 5}], None, True]
+)
+def test_what_makes_no_sense_from_a_centre_is_refused_and_not_a_failure(cloud, bare, archive, shape):
+    code = put(bare, archive)
+    run = bare.post("/jobs", json={"bundle": code, "entry": "train.py", "chips": ["cpu"]}).json()["id"] + "-1"
+    seen = [{"name": run, "phase": "running", "artefacts": shape}, {"name": run, "phase": shape}, {"name": run, "held_ns": shape}]
+    with cloud.centre() as agent:
+        answers = [
+            *(agent.post("/agent/report", json={name: shape}) for name in ("seen", "states", "progress")),
+            *(agent.post("/agent/report", json={"seen": [one]}) for one in seen),
+            agent.post("/agent/report", json={"progress": {run: shape}}),
+            agent.post("/agent/hello", json={"nodes": shape, "version": "0.3", "engine": "local"}) if shape is not None else None,
+            agent.post("/agent/hello", json={"version": shape, "engine": shape}),
+            agent.post("/agent/join", json={"key_sha256": shape, "version": shape}),
+            agent.post(f"/agent/outputs/{run}/missing", json={"files": shape}),
+            agent.put(f"/agent/outputs/{run}", json={"files": shape}),
+            agent.post(f"/agent/outputs/{run}/chunks", content=json.dumps(shape).encode() + b"\n"),
+        ]
+    failed = [
+        (a.request.url.path, a.request.content[:80], a.text[:200]) for a in answers if a is not None and a.status_code >= 500
+    ]
+    assert failed == []
+    bare.post(f"/jobs/{run}/cancel")

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import Counter
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import FileResponse, Response
@@ -36,6 +36,7 @@ from forebay.units import MIB
 router = APIRouter(prefix="/api/v1/agent", tags=["centres"])
 
 MESSAGE_BYTES = 8 * MIB  # of chunks in one answer, about
+T = TypeVar("T")
 Authorization = Annotated[str | None, Header()]
 
 
@@ -153,7 +154,7 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
     answer to `wanted` may still name runs that have ended.
     """
     gone, news = [], []
-    for item in body.get("seen", []):
+    for item in _said(body, "seen", list):
         seen = decode(Seen, item, at="seen", strict=False)
         known = is_ours(desk.state, centre, seen.name)
         if seen.phase is not Phase.ENDED and (not known or desk.state.t.runs[seen.name].outcome):
@@ -166,16 +167,24 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
         # As many facts as it tells of are asked for one by one, each against the state that the one before has made.
         news += [desk.loop.tell(partial(_next_fact, centre, seen)) for _ in facts(desk.state, 0, centre, seen)]
     if body.get("states") is not None:
-        states = tuple(decode(NodeState, state, at="state", strict=False) for state in body["states"])
+        states = tuple(decode(NodeState, state, at="state", strict=False) for state in _said(body, "states", list))
         if _changed_states(desk.state, centre, states):
             news.append(desk.loop.tell(partial(_states_seen, centre, states)))
     await asyncio.gather(*news)
-    for run, progress in body.get("progress", {}).items():
+    for run, progress in _said(body, "progress", dict).items():
         if is_ours(desk.state, centre, run):
             desk.store.progress[run] = decode(Progress, progress, at="progress", strict=False)
     if body.get("progress"):
         desk.loop.wake()
     return {"gone": gone, "version": desk.loop.version(centre)}
+
+
+def _said(body: dict[str, Any], name: str, shape: type[T]) -> T:
+    """A part of what an agent tells; empty when it tells none."""
+    told = body.get(name, shape())
+    if not isinstance(told, shape):
+        raise BadInput(f"{name}: a {'list' if shape is list else 'mapping'}", found=f"{told!r:.80}")
+    return told
 
 
 def _next_fact(centre: str, seen: Seen, state: State, now_ns: int) -> tuple[e.Event | None, Body]:

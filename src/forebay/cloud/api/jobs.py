@@ -65,10 +65,13 @@ async def submit(asked: wire.JobAsked, desk: At, by: WritesJobs, once: OnceKey =
 
     await desk.sealed.keep(job_id, asked.env)
     try:
-        return await write(desk, by, once, "job", asked.model_dump(), make)
+        answer = await write(desk, by, once, "job", asked.model_dump(), make)
     except ForebayError:
         desk.sealed.drop(job_id)
         raise
+    if answer["id"] != job_id:  # it was asked for before
+        desk.sealed.drop(job_id)
+    return answer
 
 
 @router.get("/jobs", tags=["jobs"])
