@@ -25,24 +25,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import httpx
 
 from forebay import __version__
+from forebay.client_tenants import Tenants, quoted, split_project
 from forebay.codec import encode
 from forebay.data.bundle import pack
 from forebay.data.dataset import pieces, scan
 from forebay.data.fetch import fetch_output
 from forebay.data.manifest import Manifest
 from forebay.data.store import pack_chunks
-from forebay.errors import BadInput, ForebayError, Unavailable, from_json
-from forebay.units import MIB, parse_bytes, parse_money, parse_seconds
+from forebay.errors import BadInput, ForebayError, TooMany, Unavailable, from_json
+from forebay.units import MIB, parse_bytes, parse_seconds
 
 CODE_LIMIT_BYTES = 256 * MIB
 MESSAGE_BYTES = 8 * MIB  # of chunks in one request, about
 SILENCE_S = 30.0  # of a stream, whose cloud says every 15 s that it is still there
 OUTPUT_S = 600.0  # for an output that is brought from its centre
+CROWDED_S = 60.0  # with a cloud that says to come back later
 PATIENCE_S = 20.0  # for a cloud that doesn't answer: it may be starting again
 
 Body = dict[str, Any]
@@ -54,7 +56,7 @@ def _silent(what: str, done: int, of: int) -> None:
     pass
 
 
-class Client:
+class Client(Tenants):
     """A connection to a cloud, as the holder of one key. Use it as a context manager, or `close()` it."""
 
     def __init__(self, url: str, key: str = "", *, patience_s: float = PATIENCE_S) -> None:
@@ -87,59 +89,6 @@ class Client:
     def me(self) -> Body:
         return self._get("/me")
 
-    # Organisations, projects, keys, prices, quotas.
-
-    def organisations(self) -> list[Body]:
-        return self._list("/organisations", "organisations")
-
-    def make_organisation(self, name: str, title: str = "") -> Body:
-        return self._write("POST", "/organisations", {"name": name, "title": title})
-
-    def make_project(self, organisation: str, name: str) -> Body:
-        return self._write("POST", f"/organisations/{_quoted(organisation)}/projects", {"name": name})
-
-    def keys(self) -> list[Body]:
-        return self._list("/keys", "keys")
-
-    def make_key(
-        self, project: str | None = None, *, role: str = "member", name: str = "", expires_in: str | None = None
-    ) -> tuple[Body, str]:
-        """A new key for "organisation/project", and its secret.
-
-        The secret is made here; the cloud gets its hash, so nobody can show it again.
-        """
-        secret = "fb_" + secrets.token_urlsafe(24)
-        organisation, own = split_project(project) if project else (None, None)
-        body = {
-            "secret_sha256": hashlib.sha256(secret.encode()).hexdigest(),
-            "role": role,
-            "organisation": organisation,
-            "project": own,
-            "name": name,
-            "expires_in_s": parse_seconds(expires_in) if expires_in else None,
-        }
-        return self._write("POST", "/keys", body), secret
-
-    def revoke_key(self, key_id: str) -> Body:
-        return self._write("DELETE", f"/keys/{_quoted(key_id)}")
-
-    def prices(self) -> Body:
-        return self._get("/prices")
-
-    def set_price(self, chip: str, per_card_second: str, *, from_ns: int = 0) -> Body:
-        """`from_ns`: a moment to come, from which it is in force; 0: now."""
-        body = {"micro_per_card_s": parse_money(per_card_second), "from_ns": from_ns}
-        return self._write("PUT", f"/prices/{_quoted(chip)}", body)
-
-    def price_history(self, chip: str = "") -> Body:
-        return self._get("/prices/history", chip=chip)
-
-    def quotas(self) -> list[Body]:
-        return self._list("/quotas", "quotas")
-
-    def set_quota(self, organisation: str, chip: str, cards: int | None) -> Body:
-        return self._write("PUT", f"/quotas/{_quoted(organisation)}/{_quoted(chip)}", {"cards": cards})
-
     # Centres, and what of the pool is out of use.
 
     def centres(self) -> list[Body]:
@@ -153,11 +102,11 @@ class Client:
     def make_token(self, centre: str, *, expires_in: str | None = None) -> tuple[Body, str]:
         """A new token for a centre that is to join again."""
         token, body = _new_token(expires_in)
-        return self._write("POST", f"/centres/{_quoted(centre)}/token", body), token
+        return self._write("POST", f"/centres/{quoted(centre)}/token", body), token
 
     def revoke_centre(self, centre: str, *, give_up: bool = False) -> Body:
         """Refuse a centre's agent from now on. `give_up`: take its runs for lost, so that their jobs are tried elsewhere."""
-        return self._write("DELETE", f"/centres/{_quoted(centre)}", params={"give_up": str(give_up).lower()})
+        return self._write("DELETE", f"/centres/{quoted(centre)}", params={"give_up": str(give_up).lower()})
 
     def drain(self, place: str, reason: str = "") -> Body:
         """Give "centre", "centre/node" or "centre/node/card" no new runs."""
@@ -173,7 +122,7 @@ class Client:
         return self._write("POST", "/pool/maintenance", {**where, "from_ns": from_ns, "to_ns": to_ns, "reason": reason})
 
     def lift_maintenance(self, window: str) -> Body:
-        return self._write("DELETE", f"/pool/maintenance/{_quoted(window)}")
+        return self._write("DELETE", f"/pool/maintenance/{quoted(window)}")
 
     # Data sets.
 
@@ -201,7 +150,7 @@ class Client:
                 post = partial(self._http.post, "/data/chunks", content=pack_chunks(message), params=where, timeout=300.0)
                 self._patiently(post)
             said("sending", done, len(manifest.files))
-        return self._write("PUT", f"/data/sets/{_quoted(name)}", body, where)
+        return self._write("PUT", f"/data/sets/{quoted(name)}", body, where)
 
     # Jobs.
 
@@ -271,13 +220,13 @@ class Client:
         return self._list("/jobs", "jobs", phase=phase, before=before, most=most, **_filtered("", project))
 
     def job(self, job: str) -> Body:
-        return self._get(f"/jobs/{_quoted(job)}")
+        return self._get(f"/jobs/{quoted(job)}")
 
     def cancel(self, job: str) -> Body:
-        return self._write("POST", f"/jobs/{_quoted(job)}/cancel", {})
+        return self._write("POST", f"/jobs/{quoted(job)}/cancel", {})
 
     def story(self, job: str) -> list[Body]:
-        return self._list(f"/jobs/{_quoted(job)}/story", "events")
+        return self._list(f"/jobs/{quoted(job)}/story", "events")
 
     def wait(self, job: str, timeout_s: float = float("inf")) -> Body:
         """The job once it is over. Unavailable when `timeout_s` passes first."""
@@ -290,19 +239,19 @@ class Client:
 
     def logs(self, job: str, *, follow: bool = False) -> Iterator[Body]:
         """The lines that a job printed: {"run", "rank", "stream", "t_ns", "text"}."""
-        for kind, body in self._stream(f"/jobs/{_quoted(job)}/logs?follow={str(follow).lower()}"):
+        for kind, body in self._stream(f"/jobs/{quoted(job)}/logs?follow={str(follow).lower()}"):
             if kind == "line":
                 yield body
 
     def events(self, job: str, *, follow: bool = False, timeout_s: float = float("inf")) -> Iterator[tuple[str, Body]]:
         """What happens to a job: ("story", event), ("progress", progress), and ("end", its last state)."""
-        yield from self._stream(f"/jobs/{_quoted(job)}/events?follow={str(follow).lower()}", timeout_s)
+        yield from self._stream(f"/jobs/{quoted(job)}/events?follow={str(follow).lower()}", timeout_s)
 
     # Tunnels: to the door of a job that runs (`visitor.py` speaks through them).
 
     def open_tunnel(self, job: str) -> Body:
         """{"id", "run"}. Conflict when the job is over, Unavailable while it doesn't run yet."""
-        return self._write("POST", f"/jobs/{_quoted(job)}/tunnels", {})
+        return self._write("POST", f"/jobs/{quoted(job)}/tunnels", {})
 
     def write_tunnel(self, tunnel: str, offset: int, body: bytes, wait_s: float) -> tuple[int, str]:
         """Where the stream ends now, which may be short of what was sent; and why the tunnel is closed, if it is."""
@@ -325,7 +274,7 @@ class Client:
         """Bring what a job (or one run of it) left into a folder that is new or empty. Waits while the cloud gets it from the
         centre. May be called again after it was cut off: what has arrived isn't fetched again.
         """
-        path = f"/jobs/{_quoted(job)}/output"
+        path = f"/jobs/{quoted(job)}/output"
         left = self._once_there(path, said, time.monotonic() + timeout_s)
         fetch_output(left, Path(to), partial(self._chunks, path), said)
         return left
@@ -425,16 +374,23 @@ class Client:
 
         A request may have been carried out although its answer was lost: that's what the key is for.
         """
-        until = time.monotonic() + self._patience_s
+        asked_at = time.monotonic()
+        until = asked_at + self._patience_s
         pause_s = 0.1
         while True:
             try:
-                return ask()
+                response = ask()
             except httpx.TransportError as error:
                 if time.monotonic() + pause_s > until:
                     raise self._unreachable(error) from error
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 2.0)
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 2.0)
+                continue
+            wait_s = _told_to_wait(response)
+            if not wait_s or time.monotonic() + wait_s > asked_at + max(self._patience_s, CROWDED_S):
+                return response
+            time.sleep(wait_s)
+            until = time.monotonic() + self._patience_s
 
     def _unreachable(self, error: Exception) -> Unavailable:
         return Unavailable(
@@ -454,6 +410,9 @@ class Client:
                 headers = {"Last-Event-ID": last} if last else {}
                 timeout = httpx.Timeout(min(SILENCE_S, left_s), connect=5.0)
                 with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+                    if wait_s := _told_to_wait(response):
+                        time.sleep(wait_s)
+                        continue
                     if response.status_code >= 400:
                         response.read()
                         raise from_json(response.json().get("error", {}))
@@ -470,6 +429,14 @@ class Client:
                 if patient_until < time.monotonic() < deadline:
                     raise self._unreachable(error) from error
             time.sleep(0.2)
+
+
+def _told_to_wait(response: httpx.Response) -> float:
+    """How long the cloud asks us to wait, because we ask too much; 0: it doesn't."""
+    if response.status_code != TooMany.http_status:
+        return 0.0
+    told = response.headers.get("Retry-After", "")
+    return float(told) if told.isdigit() else 1.0
 
 
 def _messages(root: Path, manifest: Manifest, missing: set[str]) -> Iterator[tuple[int, dict[str, bytes]]]:
@@ -505,19 +472,6 @@ def _parse(lines: Iterator[str]) -> Iterator[tuple[str, str, Body]]:
         elif not line and (identity or kind):
             yield identity, kind, json.loads(data) if data else {}
             identity, kind, data = "", "", ""
-
-
-def _quoted(name: str) -> str:
-    """A name as one part of a path, whatever a person typed."""
-    return quote(name, safe="") if name.strip(".") else "%00"  # "", "." and ".." would be parts of another path
-
-
-def split_project(text: str) -> tuple[str, str]:
-    """("acme", "research") for "acme/research"."""
-    organisation, slash, project = text.partition("/")
-    if not slash or not organisation or not project or "/" in project:
-        raise BadInput("A project is named with its organisation.", asked=text, hint="acme/research")
-    return organisation, project
 
 
 def split_place(text: str) -> Body:

@@ -5,12 +5,15 @@
     │   ├── BadScript                              the tenant's program can't be read or doesn't parse
     │   ├── BadBundle                              the code folder can't be packed or unpacked safely
     │   ├── BadRequirement                         a package that the base environment forbids
-    │   └── DoesNotFit                             more cards, memory or quota than there will ever be
+    │   ├── DoesNotFit                             more cards, memory or quota than there will ever be
+    │   ├── TooLarge                   HTTP 413    a request of more bytes than are taken
+    │   └── TooSlow                    HTTP 408    a request that doesn't go on
     ├── Unknown              exit 3    HTTP 404    no such thing, or not yours to see
     ├── Refused              exit 4    HTTP 403    understood, and not allowed
     │   └── BadKey                     HTTP 401    the key is missing, wrong, expired or revoked
     ├── Conflict             exit 5    HTTP 409    something with that name, port or folder is there already
     ├── Unavailable          exit 6    HTTP 503    the cloud, a disk or a centre can't be reached just now
+    │   └── TooMany                    HTTP 429    too many requests, or too much at a time; the answer says how long to wait
     └── RunFailed            exit 1    HTTP 200    the tenant's own program ended badly; the cloud is fine
 
 An error says what was asked, what was found and what to try. The command line prints it and exits with its code,
@@ -47,7 +50,9 @@ class ForebayError(Exception):
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "text": self.text, "asked": self.asked, "found": self.found, "try": self.hint}
+        told = {"kind": self.kind, "text": self.text, "asked": self.asked, "found": self.found, "try": self.hint}
+        # What was asked may hold halves of letters, which no text that is sent can.
+        return {name: text.encode("utf-8", "backslashreplace").decode() for name, text in told.items()}
 
 
 class BadInput(ForebayError):
@@ -69,6 +74,14 @@ class BadRequirement(BadInput):
 
 class DoesNotFit(BadInput):
     pass
+
+
+class TooLarge(BadInput):
+    http_status = 413
+
+
+class TooSlow(BadInput):
+    http_status = 408
 
 
 class Unknown(ForebayError):
@@ -93,6 +106,14 @@ class Conflict(ForebayError):
 class Unavailable(ForebayError):
     exit_code = 6
     http_status = 503
+
+
+class TooMany(Unavailable):
+    http_status = 429
+
+    def __init__(self, text: str, *, asked: str = "", found: str = "", hint: str = "", after_s: float = 1.0) -> None:
+        super().__init__(text, asked=asked, found=found, hint=hint)
+        self.after_s = after_s
 
 
 class RunFailed(ForebayError):

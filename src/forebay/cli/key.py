@@ -17,17 +17,36 @@ Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 @app.command()
 def make(
     project: Annotated[
-        str | None, typer.Argument(help="ORGANISATION/PROJECT; none for an operator's key.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="ORGANISATION/PROJECT, or ORGANISATION for all of it; none for an operator's key.", show_default=False
+        ),
     ] = None,
-    role: Annotated[str, typer.Option(help="operator, member or viewer.")] = "member",
-    name: Annotated[str, typer.Option(help="Whose key it is, for people.")] = "",
-    expires_in: Annotated[str | None, typer.Option(help="30d, 12h… Default: never.")] = None,
+    role: Annotated[str, typer.Option(help="operator, owner, member or viewer.")] = "member",
+    name: Annotated[str, typer.Option(help="What it is for, for people.")] = "",
+    member: Annotated[str | None, typer.Option(help="Whose it is: never good for more than they are, nor longer.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Good for this only, as jobs:write; may be said again. Default: all of its role.")
+    ] = None,
+    expires_in: Annotated[str | None, typer.Option("--expires", "--expires-in", help="30d, 12h… Default: never.")] = None,
     use: Annotated[bool, typer.Option("--use", help="Use it for the next commands on this machine.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a key. Its secret is shown once: the cloud keeps a hash only."""
+    """Make a key. Its secret is shown once: the cloud keeps a hash only.
+
+    An owner makes keys of their organisation, an operator any. A key never
+    makes one that is good for more than itself, or longer.
+
+    Scopes: jobs:read, jobs:write, jobs:enter (shells), data:read, data:write,
+    pool:read, bill:read, members:read, members:write, budgets:write,
+    audit:read; operators also tenants:write, pool:write.
+
+    A program that submits and waits: --scope jobs:read --scope jobs:write.
+    """
     with reach.client() as cloud:
-        made, secret = cloud.make_key(project, role=role, name=name, expires_in=expires_in)
+        made, secret = cloud.make_key(
+            project, role=role, name=name, expires_in=expires_in, member=member, scopes=tuple(scope or ())
+        )
     # The secret is shown before anything else can fail: nobody can show it again.
     if as_json:
         out.as_json({**made, "secret": secret})
@@ -69,8 +88,10 @@ def list_(as_json: Json = False) -> None:
         [
             key["id"],
             key["role"],
-            f"{key['organisation']}/{key['project']}" if key["organisation"] else "",
+            key["organisation"] + (f"/{key['project']}" if key["project"] else ""),
+            key["member"],
             key["name"],
+            " ".join(key["scopes"]) or "all",
             datetime.fromtimestamp(key["expires_at_ns"] / NS_PER_S).strftime("%Y-%m-%d %H:%M")
             if key["expires_at_ns"]
             else "never",
@@ -78,7 +99,7 @@ def list_(as_json: Json = False) -> None:
         ]
         for key in keys
     ]
-    out.table(["key", "role", "project", "name", "expires", "state"], rows)
+    out.table(["key", "role", "of", "member", "name", "good for", "expires", "state"], rows)
 
 
 @app.command()

@@ -35,12 +35,15 @@ VERBS: dict[str, str] = {
     "pool": "Show centres, nodes and cards: free, busy, out of use; how long jobs wait.",
     "centre": "Make, list and revoke centres; join one.",
     "data": "Make and list data sets.",
-    "org": "Make and list organisations and their projects.",
+    "org": "Make, list and set organisations and their projects.",
+    "member": "Add, list, change and remove members of an organisation.",
     "key": "Make, list and revoke keys.",
     "price": "Set and list prices per card-second.",
-    "quota": "Set and list how many cards an organisation may hold.",
+    "quota": "Set and list how many cards an organisation is guaranteed, and may borrow.",
     "replay": "Replay a trace of jobs through the scheduler in simulated time, beside others.",
+    "budget": "Set, list and lift what organisations and projects may spend.",
     "bill": "Show what was used and what it costs.",
+    "audit": "Tell who did what, and when: the journal, newest last.",
 }
 
 

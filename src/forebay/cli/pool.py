@@ -111,6 +111,46 @@ def maintenance(
         out.console.print(line, markup=False, soft_wrap=True)
 
 
+@app.command()
+def index(
+    chip: Annotated[
+        str | None, typer.Argument(help="A chip of the catalogue. Default: list what is set.", show_default=False)
+    ] = None,
+    value: Annotated[
+        float | None, typer.Argument(help="What one card counts for. Default: from its scorecard.", show_default=False)
+    ] = None,
+    against: Annotated[str, typer.Option(help="The reference chip, whose card counts for one.", show_default=False)] = "",
+    source: Annotated[str, typer.Option(help="Where a value that you say is from.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say how much a card of a chip counts for, in cards of the reference chip: measured speed times coverage.
+
+    With --against both chips' scorecards say it (`forebay chips certify` makes
+    them): the effective compute of the one over that of the other.
+
+    Quotas of `compute` and shares are counted so. A chip of which nothing is
+    said counts for one. An operator does this.
+    """
+    with reach.client() as cloud:
+        if chip is None:
+            found = dict(cloud.indexes())
+            if as_json:
+                out.as_json(found)
+            else:
+                out.table(["chip", "counts for"], [[name, f"{n:g}"] for name, n in sorted(found.items())], right=["counts for"])
+            return
+        if value is None:
+            from forebay.cli import pool_index
+
+            value, source = pool_index.from_scorecards(chip, against)
+        made = cloud.set_index(chip, value, source)
+    if as_json:
+        out.as_json(made)
+    else:
+        why = f" ({made['source']})" if made["source"] else ""
+        out.console.print(f"a card of {chip} counts for {made['compute']:g}{why}", soft_wrap=True)
+
+
 def moment_ns(text: str, after_ns: int) -> int:
     """Nanoseconds since 1970 of "now", "+2h" after a moment, or "2026-12-01 08:00" by this machine's clock and zone."""
     if text == "now":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,33 @@ class Journal:
         )
         with self._engine.connect() as db:
             return [(seq, e.from_json(kind, json.loads(body))) for seq, kind, body in db.execute(query)]
+
+    def page(
+        self,
+        *,
+        before: int,
+        after: int | None,
+        kind: str,
+        since_ns: int,
+        most: int,
+        last: int,
+        wanted: Callable[[str], bool],
+    ) -> list[tuple[int, str, e.Event | None]]:
+        """Lines up to `last` with the job of each: newest first, from `before` down, or oldest first, from `after` on. Of jobs
+        that aren't `wanted` the events are left out.
+        """
+        query = sa.select(EVENTS.c.seq, EVENTS.c.job, EVENTS.c.kind, EVENTS.c.body).where(EVENTS.c.seq <= last).limit(most)
+        if after is not None:
+            query = query.where(EVENTS.c.seq > after)
+        if before:
+            query = query.where(EVENTS.c.seq < before)
+        if kind:
+            query = query.where(EVENTS.c.kind == kind)
+        if since_ns:
+            query = query.where(EVENTS.c.at_ns >= since_ns)
+        with self._engine.connect() as db:
+            rows = db.execute(query.order_by(EVENTS.c.seq.desc() if after is None else EVENTS.c.seq)).all()
+        return [(row.seq, row.job, e.from_json(row.kind, json.loads(row.body)) if wanted(row.job) else None) for row in rows]
 
     def events(self) -> Iterable[tuple[int, e.Event]]:
         """The whole journal, in order. For audits and tests."""

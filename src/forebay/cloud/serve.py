@@ -24,6 +24,7 @@ from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
 from forebay.cloud.core.pool import LOCAL_CENTRE
 from forebay.cloud.core.tenant import Key, Role
+from forebay.cloud.limits import Rate, Rates
 from forebay.errors import BadInput, Conflict, ForebayError, Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def serve(asked: argparse.Namespace) -> None:
     from forebay.cloud.api.app import application
     from forebay.cloud.journal import Journal
     from forebay.cloud.loop import Loop
+    from forebay.cloud.server import Connection
     from forebay.cloud.store import Store
 
     data = Path(asked.data)
@@ -67,9 +69,10 @@ def serve(asked: argparse.Namespace) -> None:
     try:
         loop = Loop(journal)
         begin(loop, data, asked.currency)
-        app = application(loop, Store(data), metrics_open=asked.metrics == "loopback")
+        app = application(loop, Store(data), rates_of(asked), metrics_open=asked.metrics == "loopback")
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
+            http=Connection,
             log_config=None,  # ours
             log_level="warning",
             access_log=False,
@@ -87,6 +90,20 @@ def serve(asked: argparse.Namespace) -> None:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         journal.close()
+
+
+def rates_of(asked: argparse.Namespace) -> Rates:
+    """The limits, with as much at once as the defaults allow beside their rates."""
+    usual = Rates()
+
+    def like(rate: Rate, per_s: float) -> Rate:
+        return Rate(per_s=per_s, burst=max(1.0, per_s * rate.burst / rate.per_s))
+
+    return Rates(
+        key=like(usual.key, asked.key_rate),
+        agent=like(usual.agent, asked.agent_rate),
+        stranger=like(usual.stranger, asked.stranger_rate),
+    )
 
 
 def refuse_open_door(host: str, *, tls: bool, trusted_network: bool) -> None:
@@ -182,6 +199,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--log-format", choices=["text", "json"], default="text", help="json: an object a line, with run ids")
     parser.add_argument(
         "--metrics", choices=["key", "loopback"], default="key", help="/metrics with an operator's key, or from here without"
+    )
+    defaults, help_s = Rates(), "requests a second of %s; 0: no limit"
+    parser.add_argument("--key-rate", type=float, default=defaults.key.per_s, help=help_s % "a key")
+    parser.add_argument("--agent-rate", type=float, default=defaults.agent.per_s, help=help_s % "a centre's agent")
+    parser.add_argument(
+        "--stranger-rate", type=float, default=defaults.stranger.per_s, help=help_s % "an address without a good key"
     )
     return parser.parse_args()
 

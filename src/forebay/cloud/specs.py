@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from forebay.centre.spec import Mount, Share, Spec
 from forebay.cloud.core.health import checked_s_ago
 from forebay.cloud.core.job import Run
@@ -9,8 +11,10 @@ from forebay.cloud.core.outputs import brings
 from forebay.cloud.core.state import State
 
 
-def spec_of(run: Run, state: State, now_ns: int) -> Spec:
-    """The whole request for a run. Pure: what is sent can be printed and read before it is."""
+def spec_of(run: Run, state: State, now_ns: int, env: Mapping[str, str] | None = None) -> Spec:
+    """The whole request for a run. Pure: what is sent can be printed and read before it is. `env`: the values of a job's
+    environment, where the journal has only the names.
+    """
     job = state.t.jobs[run.job].job
     assert job.script is not None, "recipes are refused at submission"
     script = job.script
@@ -23,7 +27,7 @@ def spec_of(run: Run, state: State, now_ns: int) -> Spec:
         bundle=script.bundle,
         entry=script.entry,
         argv=script.argv,
-        env=script.env,
+        env=script.env if env is None else env,
         mounts=tuple(_mount(at, source) for at, source in sorted(script.mounts.items())),
         output=script.output,
         brings=brings(state, run),

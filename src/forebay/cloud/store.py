@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, cast
 
 from forebay.centre.spec import Artefact, Progress
 from forebay.codec import decode, encode
 from forebay.data.store import ChunkStore
 from forebay.errors import Conflict, Unknown
+from forebay.units import MIB
 
 
 class Store:
@@ -34,6 +36,24 @@ class Store:
 
     def bundles(self, organisation: str) -> ChunkStore:
         return ChunkStore(self._folder("bundles", organisation))
+
+    def draft(self) -> BinaryIO:
+        """A file for what comes in, gone when it is closed; in memory while it is small."""
+        return cast(BinaryIO, SpooledTemporaryFile(max_size=MIB, dir=str(self._folder("drafts"))))
+
+    # The values of jobs' environments (`sealed.py`).
+
+    def keep_environment(self, job: str, env: Mapping[str, str]) -> None:
+        _write(self._folder("environments") / f"{job}.json", json.dumps(dict(env)).encode())
+
+    def environments(self) -> dict[str, dict[str, str]]:
+        """By job."""
+        return {path.stem: json.loads(path.read_bytes()) for path in self._folder("environments").glob("*.json")}
+
+    def drop_environment(self, job: str) -> None:
+        (self._folder("environments") / f"{job}.json").unlink(missing_ok=True)
+
+    # Manifests, and what runs left.
 
     def keep_manifest(self, organisation: str, version: str, manifest: Any) -> None:
         _write(self._folder("manifests", organisation) / f"{version}.json", json.dumps(manifest).encode())

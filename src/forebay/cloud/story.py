@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from forebay.cloud import story_pool
 from forebay.cloud.core import events as e
 from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.pool import Allocation
@@ -75,7 +76,7 @@ def tell(event: e.Event, state: State) -> str:
         case e.Cancelled():
             return "asked to cancel the job"
         case _:
-            return type(event).__name__
+            return story_pool.tell(event, state) or type(event).__name__
 
 
 def _use(event: e.UseSeen) -> str:

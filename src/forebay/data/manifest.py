@@ -20,6 +20,7 @@ from forebay.units import MIB
 
 ALGORITHM = "sha256"
 PIECE_BYTES = 16 * MIB
+LONGEST_PATH = 4096
 PIECES = "fixed 16 MiB"
 
 
@@ -89,6 +90,8 @@ def check(manifest: Manifest) -> None:
     for file in manifest.files:
         if "\0" in file.path or any(part in ("", ".", "..") for part in file.path.split("/")):
             raise BadInput("A manifest's path is relative and stays inside.", found=f"{file.path!r:.200}")
+        if len(file.path) > LONGEST_PATH:
+            raise BadInput("A manifest's path is too long.", found=f"{file.path!r:.80}…", hint=f"at most {LONGEST_PATH} letters")
         if file.path in folders:
             raise BadInput("A path is a file and a folder at once.", found=file.path)
         if any(chunk.size_bytes <= 0 for chunk in file.chunks) or file.size_bytes != sum(c.size_bytes for c in file.chunks):

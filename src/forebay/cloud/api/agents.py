@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import Counter
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import FileResponse, Response
@@ -36,6 +36,7 @@ from forebay.units import MIB
 router = APIRouter(prefix="/api/v1/agent", tags=["centres"])
 
 MESSAGE_BYTES = 8 * MIB  # of chunks in one answer, about
+T = TypeVar("T")
 Authorization = Annotated[str | None, Header()]
 
 
@@ -58,7 +59,7 @@ async def join(body: dict[str, Any], desk: At, authorization: Authorization = No
     """Exchange a centre's token for a key, of which only the hash is sent. A token is good for one key."""
     key, version = str(body.get("key_sha256", "")), str(body.get("version") or versions.UNTOLD)
     if not is_hash(key):
-        raise BadInput("A key's hash is a sha256 in 64 small hexadecimal digits.", asked=f"{key:.80}")
+        raise BadInput("A key's hash is a sha256 in 64 small hexadecimal digits.", found="something else")  # maybe the key itself
     versions.must_fit(version)
 
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
@@ -134,7 +135,11 @@ async def wanted(
         access.centre(desk.state, authorization)  # its key may have been revoked meanwhile
     state, now_ns = desk.state, desk.loop.clock.now_ns()
     runs = [
-        {"spec": encode(spec_of(run, state, now_ns)), "stop": run.stop, "grace_s": run.grace_s}
+        {
+            "spec": encode(spec_of(run, state, now_ns, desk.sealed.of(state.t.jobs[run.job].job))),
+            "stop": run.stop,
+            "grace_s": run.grace_s,
+        }
         for run in desk.loop.wanted(centre)
     ]
     desk.told[centre] = asks = desk.asks(centre)
@@ -149,7 +154,7 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
     answer to `wanted` may still name runs that have ended.
     """
     gone, news = [], []
-    for item in body.get("seen", []):
+    for item in _said(body, "seen", list):
         seen = decode(Seen, item, at="seen", strict=False)
         known = is_ours(desk.state, centre, seen.name)
         if seen.phase is not Phase.ENDED and (not known or desk.state.t.runs[seen.name].outcome):
@@ -163,16 +168,24 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
         new = facts(desk.state, desk.loop.clock.now_ns(), centre, seen)
         news += [desk.loop.tell(partial(_next_fact, centre, seen)) for _ in new]
     if body.get("states") is not None:
-        states = tuple(decode(NodeState, state, at="state", strict=False) for state in body["states"])
+        states = tuple(decode(NodeState, state, at="state", strict=False) for state in _said(body, "states", list))
         if _changed_states(desk.state, centre, states):
             news.append(desk.loop.tell(partial(_states_seen, centre, states)))
     await asyncio.gather(*news)
-    for run, progress in body.get("progress", {}).items():
+    for run, progress in _said(body, "progress", dict).items():
         if is_ours(desk.state, centre, run):
             desk.store.progress[run] = decode(Progress, progress, at="progress", strict=False)
     if body.get("progress"):
         desk.loop.wake()
     return {"gone": gone, "version": desk.loop.version(centre)}
+
+
+def _said(body: dict[str, Any], name: str, shape: type[T]) -> T:
+    """A part of what an agent tells; empty when it tells none."""
+    told = body.get(name, shape())
+    if not isinstance(told, shape):
+        raise BadInput(f"{name}: a {'list' if shape is list else 'mapping'}", found=f"{told!r:.80}")
+    return told
 
 
 def _next_fact(centre: str, seen: Seen, state: State, now_ns: int) -> tuple[e.Event | None, Body]:
@@ -194,7 +207,7 @@ def _states_seen(centre: str, states: tuple[NodeState, ...], state: State, now_n
 
 
 @router.post("/runs/{run}/log")
-async def add_log(run: str, request: Request, desk: At, centre: Centre, offset: Annotated[int, Query(ge=0)]) -> Body:
+async def add_log(run: str, request: Request, desk: At, centre: Centre, offset: Annotated[int, Query(ge=0, lt=2**63)]) -> Body:
     """More of what a run printed, from a byte offset on. 409, with the true size as `found`, when the offset isn't the log's
     end.
     """

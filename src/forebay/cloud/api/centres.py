@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from forebay.cloud.api import wire
-from forebay.cloud.api.desk import At, By, Desk, OnceKey, write
+from forebay.cloud.api.desk import At, Desk, OnceKey, WritesPool, write
 from forebay.cloud.core import events as e
 from forebay.cloud.core.pool import LOCAL_CENTRE, Centre, Window, place_name
 from forebay.cloud.core.state import State
@@ -24,15 +24,13 @@ router = APIRouter(prefix="/api/v1", tags=["pool"])
 
 
 @router.get("/centres")
-async def centres(desk: At, by: By) -> Body:
-    by.must_operate()
+async def centres(desk: At, by: WritesPool) -> Body:
     return {"centres": [shown_centre(desk, centre) for centre in desk.state.t.centres.values()]}
 
 
 @router.post("/centres", status_code=201)
-async def make_centre(asked: wire.CentreAsked, desk: At, by: By, once: OnceKey = None) -> Body:
+async def make_centre(asked: wire.CentreAsked, desk: At, by: WritesPool, once: OnceKey = None) -> Body:
     """A centre that may join with the token whose hash is given. The token is good for one agent's key."""
-    by.must_operate()
 
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
         if asked.name in state.t.centres:
@@ -50,9 +48,8 @@ async def make_centre(asked: wire.CentreAsked, desk: At, by: By, once: OnceKey =
 
 
 @router.post("/centres/{name}/token", status_code=201)
-async def make_token(name: str, asked: wire.TokenAsked, desk: At, by: By, once: OnceKey = None) -> Body:
+async def make_token(name: str, asked: wire.TokenAsked, desk: At, by: WritesPool, once: OnceKey = None) -> Body:
     """A new token for a centre that is to join again. The key that it has is good until it does."""
-    by.must_operate()
 
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
         _known(state, name)
@@ -66,11 +63,10 @@ async def make_token(name: str, asked: wire.TokenAsked, desk: At, by: By, once: 
 
 
 @router.delete("/centres/{name}")
-async def revoke_centre(name: str, desk: At, by: By, once: OnceKey = None, give_up: bool = False) -> Body:
+async def revoke_centre(name: str, desk: At, by: WritesPool, once: OnceKey = None, give_up: bool = False) -> Body:
     """Refuse a centre's agent from now on. Its runs go on there, unseen, until they are given up: here, or one by one by
     cancelling their jobs.
     """
-    by.must_operate()
 
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
         centre = _known(state, name)
@@ -147,9 +143,8 @@ def _not_local(name: str) -> None:
 
 
 @router.post("/pool/drain")
-async def drain(asked: wire.DrainAsked, desk: At, by: By, once: OnceKey = None) -> Body:
+async def drain(asked: wire.DrainAsked, desk: At, by: WritesPool, once: OnceKey = None) -> Body:
     """Give a centre, a node or a card no new runs. Those that go on there are left alone."""
-    by.must_operate()
 
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
         place = _place(state, asked)
@@ -162,9 +157,8 @@ async def drain(asked: wire.DrainAsked, desk: At, by: By, once: OnceKey = None) 
 
 
 @router.post("/pool/undrain")
-async def undrain(asked: wire.PlaceAsked, desk: At, by: By, once: OnceKey = None) -> Body:
+async def undrain(asked: wire.PlaceAsked, desk: At, by: WritesPool, once: OnceKey = None) -> Body:
     """Give it runs again. A card is taken out of quarantine too."""
-    by.must_operate()
 
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
         place = _place(state, asked)
@@ -180,9 +174,8 @@ async def undrain(asked: wire.PlaceAsked, desk: At, by: By, once: OnceKey = None
 
 
 @router.post("/pool/maintenance", status_code=201)
-async def set_maintenance(asked: wire.MaintenanceAsked, desk: At, by: By, once: OnceKey = None) -> Body:
+async def set_maintenance(asked: wire.MaintenanceAsked, desk: At, by: WritesPool, once: OnceKey = None) -> Body:
     """A window in which a centre, or a node of it, runs nothing of ours."""
-    by.must_operate()
     window_id = "w" + secrets.token_hex(3)
 
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
@@ -196,8 +189,7 @@ async def set_maintenance(asked: wire.MaintenanceAsked, desk: At, by: By, once: 
 
 
 @router.delete("/pool/maintenance/{window_id}")
-async def lift_maintenance(window_id: str, desk: At, by: By, once: OnceKey = None) -> Body:
-    by.must_operate()
+async def lift_maintenance(window_id: str, desk: At, by: WritesPool, once: OnceKey = None) -> Body:
 
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
         if window_id not in state.t.windows:

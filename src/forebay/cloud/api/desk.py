@@ -14,10 +14,11 @@ from forebay.cloud.loop import Body, Loop, Make
 from forebay.cloud.loop import Request as Once
 from forebay.cloud.menu import Reader
 from forebay.cloud.probe import Probe
+from forebay.cloud.sealed import Sealed
 from forebay.cloud.sending import Sending
 from forebay.cloud.store import Store
 from forebay.cloud.tunnels import Tunnels
-from forebay.errors import BadInput, Unknown
+from forebay.errors import BadInput, TooLarge, Unknown
 from forebay.units import MIB
 
 
@@ -30,6 +31,7 @@ class Desk:
         self.reader = Reader(store.empty_folder("reading"))
         self.tunnels = Tunnels(time.monotonic, loop.wake)
         self.sending = Sending()
+        self.sealed = Sealed(store)
         self.told: dict[str, Body] = {}  # centre -> what it was last asked for besides runs
         self.probe = Probe(store.folder)
         self.metrics_open = False  # to whoever asks from this machine
@@ -56,13 +58,35 @@ async def desk_of(request: Request) -> Desk:
     return desk
 
 
-async def who_of(request: Request, authorization: Annotated[str | None, Header()] = None) -> Who:
-    desk: Desk = request.app.state.desk
-    return access.who(desk.state, authorization, desk.loop.clock.now_ns())
+class May:
+    """Lets those to a route who have a right of `access.RIGHTS`. It is asked before anything else of the request is looked at."""
+
+    def __init__(self, right: str) -> None:
+        assert right in access.RIGHTS, right
+        self.right = right
+
+    async def __call__(self, request: Request, authorization: Annotated[str | None, Header()] = None) -> Who:
+        desk: Desk = request.app.state.desk
+        by = access.who(desk.state, authorization, desk.loop.clock.now_ns())
+        by.must(self.right)
+        return by
 
 
 At = Annotated[Desk, Depends(desk_of)]
-By = Annotated[Who, Depends(who_of)]
+Anybody = Annotated[Who, Depends(May("self"))]
+ReadsJobs = Annotated[Who, Depends(May("jobs:read"))]
+WritesJobs = Annotated[Who, Depends(May("jobs:write"))]
+EntersJobs = Annotated[Who, Depends(May("jobs:enter"))]
+ReadsData = Annotated[Who, Depends(May("data:read"))]
+WritesData = Annotated[Who, Depends(May("data:write"))]
+ReadsPool = Annotated[Who, Depends(May("pool:read"))]
+WritesPool = Annotated[Who, Depends(May("pool:write"))]
+ReadsBills = Annotated[Who, Depends(May("bill:read"))]
+ReadsMembers = Annotated[Who, Depends(May("members:read"))]
+WritesMembers = Annotated[Who, Depends(May("members:write"))]
+WritesBudgets = Annotated[Who, Depends(May("budgets:write"))]
+WritesTenants = Annotated[Who, Depends(May("tenants:write"))]
+Audits = Annotated[Who, Depends(May("audit:read"))]
 OnceKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 
 
@@ -91,7 +115,7 @@ async def body_of(request: Request, limit: int, what: str) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise BadInput(
+            raise TooLarge(
                 f"That is too large for {what}.", found=f"more than {limit // MIB} MiB", hint=f"at most {limit // MIB} MiB"
             )
         parts.append(part)

@@ -8,8 +8,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from forebay.cloud.access import Who
 from forebay.cloud.api import wire
-from forebay.cloud.api.desk import At, By, Desk, OnceKey, write
+from forebay.cloud.api.desk import At, Desk, OnceKey, ReadsJobs, WritesJobs, write
+from forebay.cloud.audit import shown
 from forebay.cloud.core import events as e
 from forebay.cloud.core.admit import admit
 from forebay.cloud.core.idle import idle_words
@@ -19,7 +21,7 @@ from forebay.cloud.loop import Body
 from forebay.cloud.menu import menu
 from forebay.cloud.story import tell
 from forebay.codec import encode
-from forebay.errors import BadInput, Unknown
+from forebay.errors import BadInput, ForebayError, Unknown
 
 RESERVED_VARIABLES = ("FOREBAY_", "TORCHELASTIC_", "MASTER_", "LD_")
 RESERVED_NAMES = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "PYTHONPATH", "PYTHONHOME"})
@@ -28,9 +30,8 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.post("/jobs", tags=["jobs"], status_code=201)
-async def submit(asked: wire.JobAsked, desk: At, by: By, once: OnceKey = None) -> Body:
+async def submit(asked: wire.JobAsked, desk: At, by: WritesJobs, once: OnceKey = None) -> Body:
     """Ask for a script to be run. Acknowledged means journaled: it will run, whatever crashes."""
-    by.must_write()
     organisation, project = by.place(desk.state, asked.organisation, asked.project)
     _refuse_reserved(asked.env)
     bundles = desk.store.bundles(organisation)
@@ -53,7 +54,8 @@ async def submit(asked: wire.JobAsked, desk: At, by: By, once: OnceKey = None) -
                 bundle=asked.bundle,
                 entry=asked.entry,
                 argv=tuple(asked.argv),
-                env=asked.env,
+                env=dict.fromkeys(asked.env, ""),
+                sealed=bool(asked.env),
                 output=asked.output,
                 requirements=asked.requirements,
                 mounts={mount.at: _mount(state, organisation, mount) for mount in asked.mounts},
@@ -62,36 +64,41 @@ async def submit(asked: wire.JobAsked, desk: At, by: By, once: OnceKey = None) -
         admit(state, job)
         return e.Submitted(at_ns=now_ns, by=by.key.id, job=job), {"id": job_id, "name": job.name, "menu": encode(job.menu)}
 
-    return await write(desk, by, once, "job", asked.model_dump(), make)
+    await desk.sealed.keep(job_id, asked.env)
+    try:
+        answer = await write(desk, by, once, "job", asked.model_dump(), make)
+    except ForebayError:
+        desk.sealed.drop(job_id)
+        raise
+    if answer["id"] != job_id:  # it was asked for before
+        desk.sealed.drop(job_id)
+    return answer
 
 
 @router.get("/jobs", tags=["jobs"])
 def jobs(
     desk: At,
-    by: By,
+    by: ReadsJobs,
     organisation: str = "",
     project: str = "",
     phase: str = "",
-    before: Annotated[int, Query(ge=0)] = 0,
+    before: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     most: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Body:
     """Jobs, newest first; the next page starts `before` the `place` of the last."""
-    mine = organisation if by.is_operator else by.key.organisation
-    if not by.sees(organisation or mine):
-        raise Unknown("There is no such organisation.", asked=organisation)
+    mine = by.organisation(organisation)
     return {"jobs": desk.loop.journal.jobs(organisation=mine, project=project, phase=phase, before=before, most=most)}
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"])
-async def job(job_id: str, desk: At, by: By) -> Body:
+async def job(job_id: str, desk: At, by: ReadsJobs) -> Body:
     standing = by.job(desk.state, job_id)
     return shown_job(desk, standing)
 
 
 @router.post("/jobs/{job_id}/cancel", tags=["jobs"])
-async def cancel(job_id: str, desk: At, by: By, once: OnceKey = None) -> Body:
+async def cancel(job_id: str, desk: At, by: WritesJobs, once: OnceKey = None) -> Body:
     """Cancel a job. Asking twice, or for one that is over, changes nothing."""
-    by.must_write()
 
     def make(state: State, now_ns: int) -> tuple[e.Event | None, Body]:
         standing = by.job(state, job_id)
@@ -105,11 +112,11 @@ async def cancel(job_id: str, desk: At, by: By, once: OnceKey = None) -> Body:
 
 
 @router.get("/jobs/{job_id}/story", tags=["jobs"])
-def story(job_id: str, desk: At, by: By) -> Body:
+def story(job_id: str, desk: At, by: ReadsJobs) -> Body:
     """A job's whole life, or one run's of it: each event, who caused it, and the numbers."""
     standing = by.job(desk.state, job_id)
     run = job_id if job_id in desk.state.t.runs else ""
-    lines = [shown_event(desk.state, seq, event) for seq, event in desk.loop.journal.story(standing.job.id)]
+    lines = [shown_event(desk.state, by, seq, event) for seq, event in desk.loop.journal.story(standing.job.id)]
     return {"job": standing.job.id, "events": [line for line in lines if not run or line["body"].get("run") in (run, None)]}
 
 
@@ -151,17 +158,14 @@ def _used(state: State, run: str) -> Body:
     }
 
 
-def shown_event(state: State, seq: int, event: e.Event) -> Body:
-    body = e.to_json(event)
-    if isinstance(event, e.Submitted) and body["job"]["script"]:
-        body["job"]["script"]["env"] = sorted(body["job"]["script"]["env"])
+def shown_event(state: State, by: Who, seq: int, event: e.Event) -> Body:
     return {
         "seq": seq,
         "at_ns": event.at_ns,
         "by": event.by,
         "kind": type(event).__name__,
         "text": tell(event, state),
-        "body": body,
+        "body": shown(event, state, by.sees),
     }
 
 

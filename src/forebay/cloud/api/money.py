@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from forebay.chips.catalogue import find
 from forebay.cloud.api import wire
-from forebay.cloud.api.desk import At, By, OnceKey, write
+from forebay.cloud.api.desk import At, OnceKey, ReadsBills, ReadsPool, WritesPool, write
 from forebay.cloud.core import events as e
 from forebay.cloud.core.bill_by import grouped
 from forebay.cloud.core.meter import ALWAYS_NS, Bill, bill
@@ -17,7 +17,7 @@ from forebay.cloud.core.tenant import IdleLimits
 from forebay.cloud.core.use import report
 from forebay.cloud.loop import Body
 from forebay.codec import encode
-from forebay.errors import BadInput, Unknown
+from forebay.errors import BadInput
 
 router = APIRouter(prefix="/api/v1")
 
@@ -27,7 +27,7 @@ Moment = Annotated[int, Query(ge=0, le=ALWAYS_NS)]
 @router.get("/bill", tags=["pool"])
 async def get_bill(
     desk: At,
-    by: By,
+    by: ReadsBills,
     organisation: str = "",
     project: str = "",
     job: str = "",
@@ -38,9 +38,7 @@ async def get_bill(
     split: Annotated[str, Query(max_length=200)] = "",
 ) -> Body:
     """What was held in a period and what it costs, a line a run; with `split` (as "member,chip") also a row for each of those."""
-    mine = organisation if by.is_operator else by.key.organisation
-    if not by.sees(organisation or mine):
-        raise Unknown("There is no such organisation.", asked=organisation)
+    mine = by.organisation(organisation)
     if since_ns > until_ns:
         raise BadInput("A period begins before it ends.", asked=f"{since_ns} to {until_ns}")
     if job:
@@ -72,7 +70,7 @@ def shown_bill(whole: Bill) -> Body:
 
 
 @router.get("/prices/history", tags=["tenants"])
-async def price_history(desk: At, by: By, chip: str = "") -> Body:
+async def price_history(desk: At, by: ReadsPool, chip: str = "") -> Body:
     """What a card-second cost, and will cost, from when on; a run keeps the price at which it was launched."""
     now_ns = desk.loop.clock.now_ns()
     state = desk.state
@@ -84,7 +82,7 @@ async def price_history(desk: At, by: By, chip: str = "") -> Body:
 
 
 @router.get("/pool/use", tags=["pool"])
-async def pool_use(desk: At, by: By, since_ns: Moment = 0) -> Body:
+async def pool_use(desk: At, by: ReadsPool, since_ns: Moment = 0) -> Body:
     """Of the cards of the pool, of each centre and chip, and of each organisation: elapsed, down, idle, used, held, active and
     productive card-time. An organisation sees its own line. `from_ns`: from when is counted, at or before `since_ns`.
     """
@@ -94,15 +92,14 @@ async def pool_use(desk: At, by: By, since_ns: Moment = 0) -> Body:
 
 
 @router.get("/pool/idle", tags=["pool"])
-async def idle_limits(desk: At, by: By) -> Body:
+async def idle_limits(desk: At, by: ReadsPool) -> Body:
     limits: Body = encode(desk.state.t.idle_limits)
     return limits
 
 
 @router.put("/pool/idle", tags=["pool"])
-async def set_idle_limits(asked: wire.IdleAsked, desk: At, by: By, once: OnceKey = None) -> Body:
+async def set_idle_limits(asked: wire.IdleAsked, desk: At, by: WritesPool, once: OnceKey = None) -> Body:
     """When holders of cards that do nothing are warned, and when their cards are taken back (null: never)."""
-    by.must_operate()
 
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
         limits = IdleLimits(**asked.model_dump())

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from forebay.cloud.api.agents import Centre, message_of, our_run
 from forebay.cloud.api.data import CHUNK_LIMIT_BYTES, keep_chunks, manifest_of
-from forebay.cloud.api.desk import At, By, Desk, body_of
+from forebay.cloud.api.desk import At, Desk, ReadsJobs, body_of
 from forebay.cloud.core import events as e
 from forebay.cloud.core.job import Run, Standing
 from forebay.cloud.core.outputs import mounted, newest
@@ -105,7 +105,7 @@ async def output_chunks(run: str, of: str, wanted: list[str], desk: At, centre: 
 
 
 @router.get("/jobs/{job_id}/output", tags=["jobs"])
-async def job_output(job_id: str, desk: At, by: By) -> Body:
+async def job_output(job_id: str, desk: At, by: ReadsJobs) -> Body:
     """What a job left, or one run of it: the manifest. Unavailable while it is brought from its centre; asking has it brought."""
     left = _left(desk.state, by.job(desk.state, job_id), job_id)
     if not _is_here(desk.state, left):
@@ -116,7 +116,7 @@ async def job_output(job_id: str, desk: At, by: By) -> Body:
 
 
 @router.post("/jobs/{job_id}/output/chunks", tags=["jobs"])
-async def job_output_chunks(job_id: str, wanted: list[str], desk: At, by: By) -> Response:
+async def job_output_chunks(job_id: str, wanted: list[str], desk: At, by: ReadsJobs) -> Response:
     """Chunks of what a job left, by hash: as many of the wanted ones, in order, as make one message."""
     left = _left(desk.state, by.job(desk.state, job_id), job_id)
     if left.kept is None:

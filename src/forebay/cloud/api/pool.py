@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from forebay.chips.node import Node, NodeState
 from forebay.cloud.access import Who
 from forebay.cloud.api.centres import standing_of
-from forebay.cloud.api.desk import At, By, Desk
+from forebay.cloud.api.desk import At, Desk, ReadsPool
 from forebay.cloud.core.job import Phase
 from forebay.cloud.core.pool import Centre, place_name
 from forebay.cloud.core.state import State
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/pool", tags=["pool"])
-async def pool(desk: At, by: By, cards: bool = True) -> Body:
+async def pool(desk: At, by: ReadsPool, cards: bool = True) -> Body:
     """Centres, nodes and cards, what is out of use and why, and how long jobs wait. Whose run holds a card is told to its own
     organisation and to operators only. `cards=false` leaves out the single cards.
     """

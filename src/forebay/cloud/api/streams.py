@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
-from forebay.cloud.api.desk import At, By, Desk
+from forebay.cloud.access import Who
+from forebay.cloud.api.desk import At, Desk, ReadsJobs
 from forebay.cloud.api.jobs import shown_event
 from forebay.codec import encode
 
@@ -26,7 +27,7 @@ LastId = Annotated[str | None, Header(alias="Last-Event-ID")]
 
 
 @router.get("/{job_id}/logs")
-async def logs(job_id: str, desk: At, by: By, follow: bool = False, last_id: LastId = None) -> StreamingResponse:
+async def logs(job_id: str, desk: At, by: ReadsJobs, follow: bool = False, last_id: LastId = None) -> StreamingResponse:
     """What a job's ranks print, attempt by attempt; an event a line. A run's id gives that attempt only."""
     standing = by.job(desk.state, job_id)
     only = job_id if job_id in desk.state.t.runs else ""
@@ -34,15 +35,15 @@ async def logs(job_id: str, desk: At, by: By, follow: bool = False, last_id: Las
 
 
 @router.get("/{job_id}/events")
-async def events(job_id: str, desk: At, by: By, follow: bool = False, last_id: LastId = None) -> StreamingResponse:
+async def events(job_id: str, desk: At, by: ReadsJobs, follow: bool = False, last_id: LastId = None) -> StreamingResponse:
     """What happens to a job (`event: story`) and how far it is (`event: progress`)."""
     standing = by.job(desk.state, job_id)
-    return _stream(_events(desk, standing.job.id, follow, last_id))
+    return _stream(_events(desk, by, standing.job.id, follow, last_id))
 
 
 async def _logs(desk: Desk, job: str, only: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
     run, _, at = (last_id or "").rpartition(":")
-    offset = int(at) if run and at.isdigit() else 0
+    offset = _number(at) if run else 0
     done = False
     while True:
         standing = desk.state.t.jobs[job]
@@ -61,15 +62,15 @@ async def _logs(desk: Desk, job: str, only: str, follow: bool, last_id: str | No
         yield ": still here\n\n"
 
 
-async def _events(desk: Desk, job: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
-    seq = int(last_id) if last_id and last_id.isdigit() else 0
+async def _events(desk: Desk, by: Who, job: str, follow: bool, last_id: str | None) -> AsyncIterator[str]:
+    seq = _number(last_id or "")
     told: Any = None
     while True:
         standing = desk.state.t.jobs[job]
         done = standing.phase.over
         for at, event in desk.loop.journal.story(job, after=seq):
             seq = at
-            yield _event("story", shown_event(desk.state, seq, event), str(seq))
+            yield _event("story", shown_event(desk.state, by, seq, event), str(seq))
         progress = desk.store.progress.get(standing.runs[-1]) if standing.runs else None
         if progress and progress != told:
             told = progress
@@ -79,6 +80,11 @@ async def _events(desk: Desk, job: str, follow: bool, last_id: str | None) -> As
             return
         await desk.loop.changed(HEARTBEAT_S)
         yield ": still here\n\n"
+
+
+def _number(text: str) -> int:
+    """What we told as an id; 0 for what we never did."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _event(kind: str, body: Any, event_id: str = "") -> str:

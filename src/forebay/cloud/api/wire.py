@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from forebay.cloud.access import SCOPES
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """Of organisations, projects, data sets and centres: lower case, digits and hyphens, at most 32."""
@@ -21,7 +23,15 @@ def _no_nul(text: str) -> str:
     return text
 
 
-Title = Annotated[str, StringConstraints(max_length=200)]
+def _one_line(text: str) -> str:
+    if any(ord(letter) < ord(" ") or 0x7F <= ord(letter) < 0xA0 for letter in text):
+        raise ValueError("a line of text, without control characters")
+    return text
+
+
+MemberName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}$")]
+"""Of members: as a Name, and an address of mail is one too."""
+Title = Annotated[str, StringConstraints(max_length=200), AfterValidator(_one_line)]
 Word = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_no_nul)]
 """Of a command line or an environment; the system's own strings end at a zero byte."""
 
@@ -35,6 +45,7 @@ def _inside(path: str) -> str:
 
 InsidePath = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_inside)]
 """A path inside the code folder: relative, never up, and without a detour: "./out/" is "out"."""
+Weight = Annotated[float, Field(gt=0, le=10**6)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 
 
@@ -49,18 +60,36 @@ class OrganisationAsked(Asked):
     title: Title = ""
 
 
+class OrganisationSetAsked(Asked):
+    """What isn't said stays."""
+
+    cohort: Name | Literal[""] | None = None
+    weight: Weight | None = None
+
+
 class ProjectAsked(Asked):
     name: Name
+
+
+class ProjectSetAsked(Asked):
+    weight: Weight
+
+
+class MemberAsked(Asked):
+    role: Annotated[str, StringConstraints(pattern="^(owner|member|viewer)$")] = "member"
+    project: Name | None = None  # null: in all of the organisation's
 
 
 class KeyAsked(Asked):
     """The client makes the secret and sends its SHA-256 only: the cloud never sees a secret before it is used."""
 
     secret_sha256: Sha256
-    role: Annotated[str, StringConstraints(pattern="^(operator|member|viewer)$")] = "member"
+    role: Annotated[str, StringConstraints(pattern="^(operator|owner|member|viewer)$")] = "member"
     organisation: Name | None = None
-    project: Name | None = None
+    project: Name | None = None  # null: in all of the organisation's
+    member: MemberName | None = None  # whose it is, if anybody's
     name: Title = ""
+    scopes: Annotated[list[Literal[SCOPES]], Field(max_length=len(SCOPES))] = []  # type: ignore[valid-type]
     expires_in_s: Annotated[float, Field(gt=0, le=10 * 365 * 86400)] | None = None
 
 
@@ -86,9 +115,33 @@ class IdleAsked(Asked):
 
 
 class QuotaAsked(Asked):
-    """`cards` null lifts the limit."""
+    """`cards` null lifts guarantee and limit; `borrow` null: as many as others leave idle."""
 
     cards: Annotated[int, Field(ge=0, le=10**7)] | None
+    borrow: Annotated[int, Field(ge=0, le=10**7)] | None = 0
+    reclaim_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
+
+
+class BudgetAsked(Asked):
+    """`from_ns` null: what is held from now on counts."""
+
+    limit_micro: Annotated[int, Field(ge=0, lt=2**63)]
+    from_ns: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    warn_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+
+
+class IndexAsked(Asked):
+    """How much a card of the chip counts for, in cards of the reference chip."""
+
+    compute: Annotated[float, Field(gt=0, le=10**6)]
+    source: Title = ""
+
+
+class OwnerAsked(Asked):
+    """Whose a centre is, and which share of what others pay for its cards they are credited with. Null: nobody's."""
+
+    organisation: Name | None
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class TokenAsked(Asked):

@@ -35,6 +35,7 @@ class Script:
     )  # where in the working folder -> "data:stdlib@3f2a…" or "output:j4k7q2"
     output: str = "out"
     requirements: str | None = None
+    sealed: bool = False  # `env` has the names only; the values lie beside the journal until the job is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
