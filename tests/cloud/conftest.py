@@ -12,6 +12,23 @@ import pytest
 from forebay.codec import encode
 
 from .clouds import NODES, Cloud, torn_down
+from .servers import Server, postgres
+
+
+@pytest.fixture(scope="session", name="postgres")
+def a_postgres() -> Iterator[Server]:
+    """A real PostgreSQL, one a session of tests. Each test has a database of its own in it."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    """What `--database` says: nothing, so that the journal is a file in the data folder; or a new database of a PostgreSQL."""
+    if request.param == "sqlite":
+        return ""
+    server: Server = request.getfixturevalue("postgres")
+    return server.database()
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,9 @@ import forebay
 ROOT = Path(forebay.__file__).parent
 EVERYWHERE = {"units", "errors", "codec"}
 
+# What works on a cloud's folder and database without the cloud: for who stands at its machine.
+BACKUP = {"cloud.address", "cloud.backup", "cloud.restore"}
+
 # Room -> the rooms that it may import, beside those above and itself.
 MAY = {
     "chips": set(),
@@ -28,7 +31,7 @@ MAY = {
     "job": {"porting", "plan", "comm", "data", "train"},
     "client": {"data", "chips", "porting", "plan", "fabric", "centre.spec"},
     "visitor": {"client", "job.talk"},
-    "cli": {"client", "visitor", "chips", "data", "porting", "plan", "fabric", "centre"},
+    "cli": {"client", "visitor", "chips", "data", "porting", "plan", "fabric", "centre", *BACKUP},
 }
 OUTSIDE = {
     "cloud.core": set(),
@@ -46,7 +49,7 @@ OUTSIDE = {
     "serve": {"aiohttp"},
     "centre": {"httpx"},
     "centre.ray": {"httpx", "ray"},
-    "cloud": {"sqlalchemy", "fastapi", "starlette", "pydantic", "uvicorn"},
+    "cloud": {"sqlalchemy", "alembic", "fastapi", "starlette", "pydantic", "uvicorn"},
     "job": {"torch", "numpy"},
     "client": {"httpx"},
     "cli": {"typer", "rich", "httpx"},

@@ -77,8 +77,15 @@ def parse(text: str) -> sa.URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def has_secrets(url: sa.URL) -> bool:
-    return bool(secrets(url))
+def of_command(option: str, variable: str) -> str:
+    """The address that a command was told, by its option or else by FOREBAY_DATABASE. A password in the option is refused."""
+    if option and secrets(parse(option)):
+        raise BadInput(
+            "A password on a command line can be read by every user of this machine.",
+            asked=shown(parse(option)),
+            hint="the whole address in FOREBAY_DATABASE; or the password in ~/.pgpass or PGPASSWORD",
+        )
+    return option or variable
 
 
 def secrets(url: sa.URL) -> list[str]:
@@ -89,12 +96,15 @@ def secrets(url: sa.URL) -> list[str]:
 
 
 def without_secrets(url: sa.URL) -> str:
-    query = {name: value for name, value in url.query.items() if "password" not in name.lower()}
-    return url.set(drivername="postgresql", password=None, query=query).render_as_string(hide_password=False)
+    return _open(url, {name: value for name, value in url.query.items() if "password" not in name.lower()})
 
 
 def shown(url: sa.URL) -> str:
     """The address for people: no secrets, no settings."""
-    host = url.query.get("host", "") if not url.host else ""
-    plain = url.set(drivername="postgresql", password=None, query={"host": host} if host else {})
-    return plain.render_as_string(hide_password=False)
+    return _open(url, {name: value for name, value in url.query.items() if name == "host" and not url.host})
+
+
+def _open(url: sa.URL, query: dict[str, str | tuple[str, ...]]) -> str:
+    # A new one: `URL.set` takes a password of None for one that isn't to be changed.
+    plain = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database, query)
+    return plain.render_as_string(hide_password=False).replace("%2F", "/")

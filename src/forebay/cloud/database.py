@@ -142,7 +142,8 @@ class Sqlite(Database):
 
     def close(self) -> None:
         self.reader.dispose()
-        os.close(self._lock)
+        unlock(self._lock)
+        self._lock = -1
 
 
 def _pragmas(connection: Any, _record: Any) -> None:
@@ -164,3 +165,9 @@ def lock(folder: Path) -> int:
             hint="`forebay down` first, or another --data folder",
         ) from None
     return number
+
+
+def unlock(number: int) -> None:
+    """Let a data folder go. May be said twice, the second time with -1."""
+    if number >= 0:
+        os.close(number)

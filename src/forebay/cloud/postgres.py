@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import secrets
 import threading
 import time
@@ -26,7 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from forebay.cloud import address, schema
 from forebay.cloud.address import Address
-from forebay.cloud.database import DOWN, WRITER, Database, lock, overtaken
+from forebay.cloud.database import DOWN, WRITER, Database, lock, overtaken, unlock
 from forebay.cloud.schema import EVENTS, META
 from forebay.errors import Conflict, ForebayError, Refused, Unavailable
 
@@ -135,7 +134,8 @@ class Postgres(Database):
                 self._session.close()
                 self._session = None
         self.reader.dispose()
-        os.close(self._lock)
+        unlock(self._lock)
+        self._lock = -1
 
     def hush(self, text: str) -> str:
         for secret in self._secrets:

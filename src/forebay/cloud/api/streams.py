@@ -6,6 +6,7 @@ Every event has an id; a client that was cut off goes on with `Last-Event-ID` an
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -65,9 +66,9 @@ async def _events(desk: Desk, job: str, follow: bool, last_id: str | None) -> As
     seq = int(last_id) if last_id and last_id.isdigit() else 0
     told: Any = None
     while True:
-        standing = desk.state.t.jobs[job]
+        standing, news = desk.state.t.jobs[job], desk.loop.next_change
         done = standing.phase.over
-        for at, event in desk.loop.journal.story(job, after=seq):
+        for at, event in await asyncio.to_thread(desk.loop.journal.story, job, seq):
             seq = at
             yield _event("story", shown_event(desk.state, seq, event), str(seq))
         progress = desk.store.progress.get(standing.runs[-1]) if standing.runs else None
@@ -77,7 +78,7 @@ async def _events(desk: Desk, job: str, follow: bool, last_id: str | None) -> As
         if done or not follow:
             yield _event("end", {"phase": standing.phase.value, "reason": standing.reason})
             return
-        await desk.loop.changed(HEARTBEAT_S)
+        await desk.loop.changed(HEARTBEAT_S, news)
         yield ": still here\n\n"
 
 
