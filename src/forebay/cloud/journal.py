@@ -34,6 +34,8 @@ SNAPSHOT_EVERY = 20_000  # events; folding so many takes about a second
 ANSWERS_KEPT_S = 7 * 24 * 3600.0
 _LINES = sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body).order_by(EVENTS.c.seq).execution_options(yield_per=5_000)
 
+_Row = dict[str, Any]
+
 __all__ = ["SCHEMA", "Answer", "Journal"]
 
 
@@ -53,6 +55,7 @@ class Journal:
         self._db = database
         self._snapshot_every = snapshot_every
         self._upsert_jobs = database.upsert(JOBS, "id")
+        self._upsert_answers = database.upsert(ANSWERS, "request")
         self.seq = 0
         self._since_snapshot = 0
 
@@ -119,10 +122,34 @@ class Journal:
         listing = [_listed(state, job) for job in changed]
         now_ns = events[-1].at_ns if events else state.t.last_at_ns
         snapshot_due = self._since_snapshot + len(rows) >= self._snapshot_every
-        with self._told("The journal can't be written, so nothing of this was done."), self._db.writing() as db:
-            if (last := self._db.last(db)) != self.seq:  # a batch of ours whose end was lost on the way
+        kept = [{"request": a.request, "fingerprint": a.fingerprint, "body": _dumps(a.body), "at_ns": now_ns} for a in answers]
+        snapshot = {"seq": self.seq + len(rows), "body": _dumps(encode(state.t))} if snapshot_due else None
+        with self._told(
+            "The journal can't be written, so nothing of this was done.",
+            if_lost="The journal's database was lost; whether this was done isn't known.",
+        ):
+            try:
+                self._write(rows, listing, kept, snapshot)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                self._write(rows, listing, kept, snapshot, again=True)
+        self.seq += len(rows)
+        self._since_snapshot = 0 if snapshot_due else self._since_snapshot + len(rows)
+
+    def _write(
+        self, rows: list[_Row], listing: list[_Row], answers: list[_Row], snapshot: _Row | None, *, again: bool = False
+    ) -> None:
+        """`again`: the connection was lost the first time, maybe after everything had arrived. Only we write, so the number of
+        the last line tells.
+        """
+        with self._db.writing() as db:
+            last = self._db.last(db)
+            if again and rows and last == self.seq + len(rows):
+                return
+            if last != self.seq:
                 raise Unavailable(
-                    "The journal has gone on, so nothing of this was done.",
+                    "The journal has gone on without us, so nothing of this was done.",
                     found=f"line {last} instead of {self.seq}",
                     hint="try again",
                 )
@@ -131,17 +158,10 @@ class Journal:
             if listing:
                 db.execute(self._upsert_jobs, listing)
             if answers:
-                db.execute(
-                    sa.insert(ANSWERS),
-                    [
-                        {"request": a.request, "fingerprint": a.fingerprint, "body": _dumps(a.body), "at_ns": now_ns}
-                        for a in answers
-                    ],
-                )
-            if snapshot_due:
-                self._snapshot(db, self.seq + len(rows), state)
-        self.seq += len(rows)
-        self._since_snapshot = 0 if snapshot_due else self._since_snapshot + len(rows)
+                db.execute(self._upsert_answers if again else sa.insert(ANSWERS), answers)
+            if snapshot:
+                db.execute(sa.delete(SNAPSHOTS))
+                db.execute(sa.insert(SNAPSHOTS), [snapshot])
 
     def answered(self, request: str) -> Answer | None:
         """What this request was answered before, if it was."""
@@ -156,9 +176,7 @@ class Journal:
         with self._told("The journal can't be written."), self._db.writing() as db:
             db.execute(sa.delete(ANSWERS).where(ANSWERS.c.at_ns < now_ns - int(ANSWERS_KEPT_S * NS_PER_S)))
 
-    def jobs(
-        self, *, organisation: str = "", project: str = "", phase: str = "", before: int = 0, most: int = 100
-    ) -> list[dict[str, Any]]:
+    def jobs(self, *, organisation: str = "", project: str = "", phase: str = "", before: int = 0, most: int = 100) -> list[_Row]:
         """Rows of the listing, newest first. `before` is the `place` of the last row of the page before."""
         query = sa.select(JOBS).order_by(JOBS.c.place.desc()).limit(most)
         for column, value in ((JOBS.c.organisation, organisation), (JOBS.c.project, project), (JOBS.c.phase, phase)):
@@ -196,17 +214,14 @@ class Journal:
                 return db.execute(query).all()
 
     @contextlib.contextmanager
-    def _told(self, text: str) -> Iterator[None]:
-        """What the database can't do becomes Unavailable."""
+    def _told(self, text: str, if_lost: str = "") -> Iterator[None]:
+        """What the database can't do becomes Unavailable. `if_lost`: what to say instead when the connection was lost."""
         try:
             yield
         except DOWN as error:
+            lost = if_lost and isinstance(error, DBAPIError) and error.connection_invalidated
             hint = "is the database up? then try again" if self._db.shared else "free disk space, then try again"
-            raise self._db.trouble(text, error, hint) from error
-
-    def _snapshot(self, db: sa.Connection, seq: int, state: State) -> None:
-        db.execute(sa.delete(SNAPSHOTS))
-        db.execute(sa.insert(SNAPSHOTS), [{"seq": seq, "body": _dumps(encode(state.t))}])
+            raise self._db.trouble(if_lost if lost else text, error, hint) from error
 
 
 def _dumps(body: Any) -> str:
@@ -239,7 +254,7 @@ def _job_of(event: e.Event, state: State) -> str:
             return ""
 
 
-def _listed(state: State, job_id: str) -> dict[str, Any]:
+def _listed(state: State, job_id: str) -> _Row:
     standing = state.t.jobs[job_id]
     job = standing.job
     run = state.t.runs[standing.runs[-1]] if standing.runs else None

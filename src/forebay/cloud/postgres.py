@@ -119,7 +119,7 @@ class Postgres(Database):
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        with self.reader.connect() as db:
+        with self._sessions.connect() as db:  # a new one: it can't have been lost since the last time
             db.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with db.begin():
                 yield db
