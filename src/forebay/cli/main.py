@@ -39,6 +39,8 @@ VERBS: dict[str, str] = {
     "key": "Make, list and revoke keys.",
     "price": "Set and list prices per card-second.",
     "quota": "Set and list how many cards an organisation may hold.",
+    "backup": "Keep a whole cloud in one file while it works; on the cloud's machine.",
+    "restore": "Make a cloud again out of a backup, all of it or nothing.",
     "bill": "Show what was used and what it costs.",
 }
 

@@ -95,6 +95,14 @@ def secrets(url: sa.URL) -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
+def told(error: Exception, where: Address | None) -> str:
+    """What a database said, in one line, without secrets."""
+    text = " ".join(str(getattr(error, "orig", None) or error).split())
+    for secret in secrets(where.url) if where else ():
+        text = text.replace(secret, "***")
+    return text
+
+
 def without_secrets(url: sa.URL) -> str:
     return _open(url, {name: value for name, value in url.query.items() if "password" not in name.lower()})
 

@@ -160,10 +160,8 @@ class Postgres(Database):
                 "SELECT set_config('synchronous_commit', 'on', false)"
                 " WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
             )
-            where = session.execute(sa.select(sa.func.current_schema())).scalar() or ""
-            key = {"class": _LOCK_CLASS, "key": zlib.crc32(where.encode()) - (1 << 31)}
             until = time.monotonic() + patience_s
-            while not session.execute(sa.text("SELECT pg_try_advisory_lock(:class, :key)"), key).scalar():
+            while not lock_session(session):
                 if time.monotonic() > until:
                     raise self._taken(session)
                 time.sleep(0.05)
@@ -225,6 +223,13 @@ class Postgres(Database):
             found=f"cloud {known.get(CLOUD, '')}; {self._folder} is {expected}",
             hint="the folder it was made with, or another database",
         )
+
+
+def lock_session(session: sa.Connection) -> bool:
+    """Have the lock on the journal of this database, for as long as the session lasts; False when another has it."""
+    where = session.execute(sa.select(sa.func.current_schema())).scalar() or ""
+    key = {"class": _LOCK_CLASS, "key": zlib.crc32(where.encode()) - (1 << 31)}
+    return bool(session.execute(sa.text("SELECT pg_try_advisory_lock(:class, :key)"), key).scalar())
 
 
 def marks(db: sa.Connection) -> dict[str, str]:
