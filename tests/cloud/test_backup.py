@@ -130,6 +130,15 @@ def cloud(database: str) -> Any:
         yield made
 
 
+@pytest.mark.parametrize(
+    "database, other",
+    [("sqlite", "postgresql")]
+    + [
+        pytest.param(*pair, marks=pytest.mark.slow)
+        for pair in (("sqlite", "sqlite"), ("postgresql", "sqlite"), ("postgresql", "postgresql"))
+    ],
+    indirect=True,
+)
 def test_what_was_acknowledged_before_a_backup_is_in_it_and_the_restored_cloud_goes_on(cloud, other, tmp_path):
     script = tmp_path / "train.py"
     script.write_text("print('hello')\n")
