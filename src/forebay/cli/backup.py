@@ -22,11 +22,11 @@ def backup(
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Keep a whole cloud in one file while it works; on the cloud's machine."""
-    from forebay.cloud import backup as cloud
+    from forebay.cloud.backup import backup as make
 
     folder = reach.data_folder(data)
     with out.bytes_bar() as said:
-        made, damaged = cloud.backup(folder, reach.database(database), file.expanduser().absolute(), said)
+        made, damaged = make(folder, reach.database(database), file.expanduser().absolute(), said)
     if as_json:
         out.as_json(
             {

@@ -29,11 +29,11 @@ def restore(
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Make a cloud again out of a backup, all of it or nothing."""
-    from forebay.cloud import restore as cloud
+    from forebay.cloud.restore import restore as make
 
     folder = reach.data_folder(data)
     with out.bytes_bar() as said:
-        found = cloud.restore(file.expanduser(), folder, reach.database(database), said)
+        found = make(file.expanduser(), folder, reach.database(database), said)
     if as_json:
         out.as_json(
             {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from forebay.cloud.schema import ANSWERS, EVENTS, JOBS, SCHEMA, SNAPSHOTS, prepa
 from forebay.codec import decode, encode
 from forebay.errors import Unavailable
 from forebay.units import NS_PER_S
+
+log = logging.getLogger("forebay.cloud")
 
 SNAPSHOT_EVERY = 20_000  # events; folding so many takes about a second
 ANSWERS_KEPT_S = 7 * 24 * 3600.0
@@ -95,6 +98,7 @@ class Journal:
         """The state that the journal tells of. Decides nothing. Conflict when another cloud has taken the journal over."""
         with self._told("The journal can't be read."), self._db.writing() as db:  # writing: by whoever holds it
             self._db.last(db)
+            before = self.seq
             newest = db.execute(sa.select(SNAPSHOTS).order_by(SNAPSHOTS.c.seq.desc()).limit(1)).first()
             state = State(decode(Tables, json.loads(newest.body))) if newest else State()
             self.seq = newest.seq if newest else 0
@@ -103,6 +107,8 @@ class Journal:
                 state.fold(e.from_json(kind, json.loads(body)))
                 self.seq = seq
                 self._since_snapshot += 1
+        if self.seq < before:  # a PostgreSQL that went over to a replica without waiting for it, for instance
+            log.critical("the database has lost what was acknowledged: its last line is %d, and was %d", self.seq, before)
         return state
 
     def append(self, events: Sequence[e.Event], state: State, answers: Sequence[Answer] = ()) -> None:
@@ -124,16 +130,14 @@ class Journal:
         snapshot_due = self._since_snapshot + len(rows) >= self._snapshot_every
         kept = [{"request": a.request, "fingerprint": a.fingerprint, "body": _dumps(a.body), "at_ns": now_ns} for a in answers]
         snapshot = {"seq": self.seq + len(rows), "body": _dumps(encode(state.t))} if snapshot_due else None
-        with self._told(
-            "The journal can't be written, so nothing of this was done.",
-            if_lost="The journal's database was lost; whether this was done isn't known.",
-        ):
+        with self._told("The journal can't be written, so nothing of this was done."):
             try:
                 self._write(rows, listing, kept, snapshot)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                self._write(rows, listing, kept, snapshot, again=True)
+                with self._told("The journal's database was lost; whether this was done isn't known."):
+                    self._write(rows, listing, kept, snapshot, again=True)
         self.seq += len(rows)
         self._since_snapshot = 0 if snapshot_due else self._since_snapshot + len(rows)
 
@@ -214,14 +218,13 @@ class Journal:
                 return db.execute(query).all()
 
     @contextlib.contextmanager
-    def _told(self, text: str, if_lost: str = "") -> Iterator[None]:
-        """What the database can't do becomes Unavailable. `if_lost`: what to say instead when the connection was lost."""
+    def _told(self, text: str) -> Iterator[None]:
+        """What the database can't do becomes Unavailable."""
         try:
             yield
         except DOWN as error:
-            lost = if_lost and isinstance(error, DBAPIError) and error.connection_invalidated
             hint = "is the database up? then try again" if self._db.shared else "free disk space, then try again"
-            raise self._db.trouble(if_lost if lost else text, error, hint) from error
+            raise self._db.trouble(text, error, hint) from error
 
 
 def _dumps(body: Any) -> str:
