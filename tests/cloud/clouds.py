@@ -39,7 +39,9 @@ def until(look: Callable[[], Any], seconds: float = 60) -> Any:
 class Cloud:
     """The processes of one cloud, on a data folder of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: str = "") -> None:
+        """`database`: the address of the journal's PostgreSQL, if it isn't in the data folder."""
+        self.database = database
         # Not pytest's tmp_path: that lies in a folder which other users, and so the tenants' programs, may not enter.
         self.data = Path(tempfile.mkdtemp(prefix="forebay-cloud-"))
         self.data.chmod(0o711)
@@ -54,7 +56,7 @@ class Cloud:
         assert before is None, f"the cloud still lives as {before}"
         argv = ["-m", "forebay.cloud.serve", "--data", str(self.data), "--port", str(self.port)]
         with _marked():
-            daemons.start("cloud", self.data, argv)
+            daemons.start("cloud", self.data, argv, {"FOREBAY_DATABASE": self.database})
         if not self.port:
             assert until(lambda: (self.data / "address").exists() and self.url, 20), (self.data / "cloud.log").read_text()
             self.port = int(self.url.rpartition(":")[2])
@@ -75,6 +77,7 @@ class Cloud:
                 trust_all=False,
                 tls=None,
                 trusted_network=False,
+                database=self.database,
             )
         self.port = int(self.url.rpartition(":")[2])
 

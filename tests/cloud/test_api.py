@@ -18,8 +18,17 @@ from forebay.data.bundle import pack
 from forebay.errors import BadInput, BadKey, BadScript, Conflict, DoesNotFit, Refused, Unknown
 
 from .clouds import Cloud, until
+from .conftest import served
 
 SCRIPT = "print('hello')\n"
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    """As everywhere, and once more with its journal in a PostgreSQL."""
+    database = "" if request.param == "sqlite" else request.getfixturevalue("postgres").database()
+    with served(Cloud(database)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

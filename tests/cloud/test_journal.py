@@ -7,16 +7,18 @@ import json
 import os
 import random
 import resource
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 from world import S, ended, job, node, submitted
 
 from forebay.cloud.core import events as e
@@ -88,29 +90,37 @@ def live(journal: Journal, seed: int = 1) -> State:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, **settings: Any) -> Iterator[Journal]:
-    journal = Journal.open(folder, **settings)
+def opened(folder: Path, database: str = "", **settings: Any) -> Iterator[Journal]:
+    journal = Journal.open(folder, database, **settings)
     try:
         yield journal
     finally:
         journal.close()
 
 
+def sql(folder: Path, database: str, statement: str) -> list[tuple[Any, ...]]:
+    """What stands in the journal's tables, past our own code."""
+    url = sa.make_url(database).set(drivername="postgresql+psycopg") if database else f"sqlite:///{folder / 'journal.sqlite'}"
+    engine = sa.create_engine(url, poolclass=NullPool)
+    with engine.begin() as db:
+        result = db.exec_driver_sql(statement)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_loaded_is_what_was_lived(tmp_path, seed):
-    with opened(tmp_path) as journal:
+def test_what_is_loaded_is_what_was_lived(tmp_path, database, seed):
+    with opened(tmp_path, database) as journal:
         lived = everything(live(journal, seed))
-    with opened(tmp_path) as journal:
+    with opened(tmp_path, database) as journal:
         assert everything(journal.load()) == lived
 
 
-def test_a_snapshot_and_the_lines_after_it_tell_the_same_as_all_lines(tmp_path):
-    with opened(tmp_path, snapshot_every=60) as journal:
+def test_a_snapshot_and_the_lines_after_it_tell_the_same_as_all_lines(tmp_path, database):
+    with opened(tmp_path, database, snapshot_every=60) as journal:
         live(journal)
-    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
-        (at,), (last,) = db.execute("select seq from snapshots").fetchone(), db.execute("select max(seq) from events").fetchone()
+    ((at, last),) = sql(tmp_path, database, "select (select seq from snapshots), (select max(seq) from events)")
     assert 0 < at < last  # there is one, and a tail after it
-    with opened(tmp_path) as journal:
+    with opened(tmp_path, database) as journal:
         from_snapshot = everything(journal.load())
         replayed = State()
         for _, event in journal.events():
@@ -118,47 +128,94 @@ def test_a_snapshot_and_the_lines_after_it_tell_the_same_as_all_lines(tmp_path):
     assert from_snapshot == everything(replayed)
 
 
-def test_the_listing_agrees_with_the_state(tmp_path):
-    with opened(tmp_path) as journal:
+def test_the_listing_agrees_with_the_state(tmp_path, database):
+    with opened(tmp_path, database) as journal:
         state = live(journal)
         listed = {row["id"]: (row["phase"], row["attempts"], row["place"]) for row in journal.jobs(most=1000)}
     assert listed == {name: (s.phase.value, len(s.runs), s.order) for name, s in state.t.jobs.items()}
 
 
-def test_an_answer_is_kept_with_its_batch(tmp_path):
+def test_an_answer_is_kept_with_its_batch(tmp_path, database):
     answer = Answer(request="k1 once", fingerprint="f", body={"id": "j1"})
-    with opened(tmp_path) as journal:
+    with opened(tmp_path, database) as journal:
         journal.append([e.CloudMade(at_ns=1, by="forebay", currency="CNY", version="0")], State(), [answer])
-    with opened(tmp_path) as journal:
+    with opened(tmp_path, database) as journal:
         assert journal.answered("k1 once") == answer
         assert journal.answered("k2 once") is None
+        assert journal.answered_of(["k1 once", "k2 once"]) == {"k1 once": answer}
+
+
+def test_any_text_that_a_person_or_program_can_write_is_kept(tmp_path, database):
+    odd = "null \0, quote ' \" \\, %s :x, 中文 and \U0001f30a"
+    with opened(tmp_path, database) as journal:
+        state = journal.load()
+        for fact in (
+            submitted(1, replace(job("j1", ("cpu", 1)), name=odd)),
+            e.PriceSet(at_ns=2, by=odd, chip="cpu", micro_per_card_s=1),
+        ):
+            journal.append([fact, *decide(state, fact)], state)
+    with opened(tmp_path, database) as journal:
+        assert journal.load().t.jobs["j1"].job.name == odd
+        assert journal.jobs()[0]["name"] == odd.replace("\0", "\ufffd")
 
 
 # One cloud a journal, and no newer one's.
 
 
-def test_a_second_opener_is_refused_while_the_first_lives_and_not_after(tmp_path):
+def test_a_second_opener_is_refused_while_the_first_lives_and_not_after(tmp_path, database):
     opener = "import sys; from pathlib import Path; from forebay.cloud.journal import Journal; Journal.open(Path(sys.argv[1]))"
-    with opened(tmp_path):
+    with opened(tmp_path, database):
         second = subprocess.run([sys.executable, "-c", opener, str(tmp_path)], capture_output=True, text=True)
         assert "Conflict: Another cloud already works on this data folder." in second.stderr
         with pytest.raises(Conflict):
-            Journal.open(tmp_path)
+            Journal.open(tmp_path, database)
     assert subprocess.run([sys.executable, "-c", opener, str(tmp_path)]).returncode == 0
+
+
+def test_a_writer_that_was_overtaken_writes_and_loads_no_more(tmp_path, database):
+    """However it lost the lock: what counts is who left a mark in the journal last."""
+    with opened(tmp_path, database) as journal:
+        state = live(journal)
+        before = sql(tmp_path, database, "select count(*) from events")
+        sql(tmp_path, database, "update meta set value = 'another' where name = 'writer'")
+        fact = submitted(1000, job("late", ("cpu", 1)))
+        with pytest.raises(Conflict, match="taken this journal over"):
+            journal.append([fact, *decide(state, fact)], state)
+        with pytest.raises(Conflict, match="taken this journal over"):
+            journal.load()
+        assert sql(tmp_path, database, "select count(*) from events") == before
+
+
+def test_lines_that_nobody_here_wrote_are_not_written_over(tmp_path, database):
+    with opened(tmp_path, database) as journal:
+        state = live(journal)
+        sql(tmp_path, database, "insert into events select max(seq) + 1, 0, 'Tick', '', '{}' from events")
+        fact = submitted(1000, job("late", ("cpu", 1)))
+        with pytest.raises(Unavailable, match="has gone on"):
+            journal.append([fact, *decide(state, fact)], state)
 
 
 def test_a_newer_schema_is_refused_and_its_file_is_not_touched(tmp_path):
     with opened(tmp_path) as journal:
         live(journal)
-    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
-        db.execute("update meta set value = ? where name = 'schema'", (SCHEMA + 1,))
-        db.execute("drop table answers")  # a newer Forebay may keep them elsewhere
-    db.close()
+    sql(tmp_path, "", f"update meta set value = '{SCHEMA + 1}' where name = 'schema'")
+    sql(tmp_path, "", "drop table answers")  # a newer Forebay may keep them elsewhere
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(Refused) as told:
         Journal.open(tmp_path)
     assert told.value.found == f"schema {SCHEMA + 1}; this Forebay reads up to {SCHEMA}"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_newer_schema_is_refused_and_its_database_is_not_touched(tmp_path, postgres):
+    url = postgres.database()
+    with opened(tmp_path, url) as journal:
+        live(journal)
+    sql(tmp_path, url, f"update meta set value = '{SCHEMA + 1}' where name = 'schema'")
+    before = sorted(sql(tmp_path, url, "select * from meta"))
+    with pytest.raises(Refused, match="newer Forebay"):
+        Journal.open(tmp_path, url)
+    assert sorted(sql(tmp_path, url, "select * from meta")) == before
 
 
 def test_a_damaged_file_is_told_and_kept(tmp_path):

@@ -7,8 +7,9 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from forebay.cloud.journal import Journal
 from forebay.units import NS_PER_S
 
 from .clouds import Cloud, torn_down, until
+from .servers import Server
 
 # Says when it began and ended, on the machine's monotonic clock, once in its output and once on stdout.
 WORK = """
@@ -39,6 +41,13 @@ PATIENCE_S = 180.0  # with a cloud that starts again on a machine that has much 
 @pytest.fixture
 def pool_of_three() -> Iterator[Cloud]:
     with torn_down(Cloud()) as made:
+        made.up(cards=CARDS)
+        yield made
+
+
+@pytest.fixture
+def pool_on_postgres(postgres: Server) -> Iterator[Cloud]:
+    with torn_down(Cloud(postgres.database())) as made:
         made.up(cards=CARDS)
         yield made
 
@@ -97,7 +106,16 @@ def intervals(cloud: Cloud, job: str) -> list[Interval]:
     return found
 
 
-def kill_and_check(cloud: Cloud, folder: Path, *, kills: int, longest_pause_s: float, seed: int) -> None:
+def kill_and_check(
+    cloud: Cloud,
+    folder: Path,
+    *,
+    kills: int,
+    longest_pause_s: float,
+    seed: int,
+    also: Callable[[], None] = lambda: None,
+) -> None:
+    """`also` is done at some other moment before each kill."""
     dice = random.Random(seed)
     script = folder / "work.py"
     script.write_text(WORK)
@@ -108,6 +126,8 @@ def kill_and_check(cloud: Cloud, folder: Path, *, kills: int, longest_pause_s: f
             with cloud.client(patience_s=PATIENCE_S) as operator:
                 operator.about()
         time.sleep(dice.uniform(0, longest_pause_s))
+        also()
+        time.sleep(dice.uniform(0, longest_pause_s) if dice.random() < 0.3 else 0)
         victims = dice.choice((("cloud",), ("agent",), ("cloud", "agent"), ("agent", "cloud")))
         for victim in victims:
             assert cloud.pid(victim), f"the {victim} ended by itself: {cloud.last_words(victim)}"
@@ -170,6 +190,15 @@ def kill_and_check(cloud: Cloud, folder: Path, *, kills: int, longest_pause_s: f
 
 def test_a_few_kills_in_the_middle_of_a_stream_of_jobs_lose_and_double_nothing(pool_of_three, tmp_path):
     kill_and_check(pool_of_three, tmp_path, kills=6, longest_pause_s=2.0, seed=20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_kills_and_cut_connections_lose_and_double_nothing_on_postgres(pool_on_postgres, postgres, tmp_path):
+    seed = int(os.environ.get("FOREBAY_TESTS_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"again with: FOREBAY_TESTS_SEED={seed}")  # shown when it fails
+    cut = partial(postgres.cut, pool_on_postgres.database)
+    kill_and_check(pool_on_postgres, tmp_path, kills=25, longest_pause_s=1.5, seed=seed, also=cut)
 
 
 @pytest.mark.slow

@@ -1,22 +1,33 @@
-"""A journal of Forebay 0.1 (journal_0_1/, written at commit e968de6: a snapshot and lines after it) still means what it meant."""
+"""A journal of Forebay 0.1 (journal_0_1/, written at commit e968de6: a snapshot and lines after it) still means what it meant;
+and the revisions that bring its tables to those of today.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from forebay.cloud import migrations
 from forebay.cloud.access import sha256_of
+from forebay.cloud.address import parse
 from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
 from forebay.cloud.core.meter import bill
 from forebay.cloud.core.state import State
 from forebay.cloud.journal import SCHEMA, Journal
 from forebay.cloud.loop import Loop
+from forebay.cloud.migrations import upgrade
+from forebay.cloud.schema import FIRST, TABLES, make, revision
 from forebay.cloud.serve import begin
 from forebay.codec import encode
 
@@ -84,9 +95,125 @@ def test_it_goes_on_with_the_events_of_today(journal):
     assert journal.load().t.runs[run].artefact_bytes == 7
 
 
+def test_it_is_upgraded_in_place_after_a_copy_was_made(folder, journal):
+    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as db:
+        assert db.execute("select version_num from alembic_version").fetchall() == [(revision(SCHEMA),)]
+        assert ("answers_by_time",) in db.execute("select name from sqlite_master where type = 'index'").fetchall()
+    copy = folder / "journal.sqlite.schema-1"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with contextlib.closing(sqlite3.connect(copy)) as db:
+        before = sqlite3.connect(":memory:")
+        before.executescript((BEFORE / "journal.sql").read_text())
+        assert list(db.iterdump()) == list(before.iterdump())
+
+
+def test_an_upgrade_that_is_cut_off_leaves_the_old_journal_and_is_made_at_the_next_start(folder):
+    """Killed in the last moment before the new tables are safe."""
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN_AN_UPGRADE, str(folder)], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as db:
+        assert db.execute("select value from meta where name = 'schema'").fetchone() == ("1",)
+        assert ("alembic_version",) not in db.execute("select name from sqlite_master").fetchall()
+    journal = Journal.open(folder)
+    assert meaning(journal.load()) == json.loads((BEFORE / "meaning.json").read_text())
+    journal.close()
+
+
+KILLED_IN_AN_UPGRADE = """
+import os, signal, sys
+from pathlib import Path
+from forebay.cloud import migrations
+from forebay.cloud.journal import Journal
+upgrade = migrations.upgrade
+def and_die(db):
+    upgrade(db)
+    os.kill(os.getpid(), signal.SIGKILL)
+migrations.upgrade = and_die
+Journal.open(Path(sys.argv[1]))
+"""
+
+
 def test_opening_it_is_written_down_so_that_0_1_does_not_open_it_again(folder, journal):
     with sqlite3.connect(folder / "journal.sqlite") as db:
         assert db.execute("select value from meta where name = 'schema'").fetchone() == (str(SCHEMA),)
+
+
+# Revisions.
+
+
+def tables(engine: sa.Engine) -> dict[str, Any]:
+    """Every table of a database with its columns, keys and indexes, as the database itself tells."""
+    look = sa.inspect(engine)
+    return {
+        name: {
+            "columns": sorted((c["name"], str(c["type"]), c["nullable"], c.get("default")) for c in look.get_columns(name)),
+            "key": look.get_pk_constraint(name)["constrained_columns"],
+            "unique": sorted(tuple(u["column_names"]) for u in look.get_unique_constraints(name)),
+            "indexes": sorted((i["name"], tuple(i["column_names"]), bool(i["unique"])) for i in look.get_indexes(name)),
+        }
+        for name in sorted(look.get_table_names())
+    }
+
+
+@pytest.fixture
+def two_databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[sa.Engine, sa.Engine]]:
+    if request.param == "sqlite":
+        urls = [f"sqlite:///{tmp_path / name}" for name in ("made", "upgraded")]
+    else:
+        server = request.getfixturevalue("postgres")
+        urls = [parse(server.database()) for _ in range(2)]
+    made, upgraded = (sa.create_engine(url) for url in urls)
+    yield made, upgraded
+    made.dispose()
+    upgraded.dispose()
+
+
+@pytest.mark.parametrize("two_databases", ["sqlite", "postgresql"], indirect=True)
+def test_all_revisions_together_make_the_tables_that_a_new_journal_gets(two_databases):
+    made, upgraded = two_databases
+    with made.begin() as db:
+        make(db)
+    with upgraded.begin() as db:
+        upgrade(db)
+    assert tables(made) == tables(upgraded)
+    assert set(tables(made)) == {*TABLES, "alembic_version"}
+
+
+def test_the_first_revision_makes_the_tables_of_0_1(tmp_path, folder):
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'first'}")
+    with engine.begin() as db:
+        upgrade(db, FIRST)
+    old = tables(sa.create_engine(f"sqlite:///{folder / 'journal.sqlite'}"))
+    assert {name: table for name, table in tables(engine).items() if name != "alembic_version"} == old
+
+
+def test_there_is_a_revision_for_each_schema_and_the_last_is_todays():
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    script = ScriptDirectory.from_config(config)
+    assert [found.revision for found in script.walk_revisions()] == [revision(n) for n in range(SCHEMA, FIRST - 1, -1)]
+
+
+def test_the_revisions_are_packages_and_so_in_the_wheel():
+    folder = Path(migrations.__file__).parent
+    assert [path for path in (folder, folder / "versions") if not (path / "__init__.py").exists()] == []
+
+
+def test_a_start_without_an_upgrade_imports_no_alembic(tmp_path):
+    start = (
+        "import sys; from pathlib import Path; from forebay.cloud.journal import Journal; Journal.open(Path(sys.argv[1])).close()"
+    )
+    for _ in range(2):  # a new journal, and one that is current
+        told = subprocess.run(
+            [sys.executable, "-c", start + "; print('alembic' in sys.modules)", str(tmp_path)], capture_output=True, text=True
+        )
+        assert told.stdout == "False\n", told.stderr
+
+
+# The cloud over it.
 
 
 def test_the_local_centres_token_is_its_key_from_the_first_start_on(journal, folder):

@@ -12,6 +12,9 @@ import forebay
 ROOT = Path(forebay.__file__).parent
 EVERYWHERE = {"units", "errors", "codec"}
 
+# What works on a cloud's folder and database without the cloud: for who stands at its machine.
+BACKUP = {"cloud.address", "cloud.backup", "cloud.restore"}
+
 # Room -> the rooms that it may import, beside those above and itself.
 MAY = {
     "chips": set(),
@@ -29,7 +32,19 @@ MAY = {
     "client": {"client_tenants", "data", "chips", "porting", "plan", "fabric", "centre.spec"},
     "client_tenants": set(),
     "visitor": {"client", "job.talk"},
-    "cli": {"client", "client_tenants", "visitor", "chips", "data", "porting", "plan", "fabric", "centre", "cloud.replay"},
+    "cli": {
+        "client",
+        "client_tenants",
+        "visitor",
+        "chips",
+        "data",
+        "porting",
+        "plan",
+        "fabric",
+        "centre",
+        "cloud.replay",
+        *BACKUP,
+    },
 }
 OUTSIDE = {
     "cloud.core": set(),
@@ -47,7 +62,7 @@ OUTSIDE = {
     "serve": {"aiohttp"},
     "centre": {"httpx"},
     "centre.ray": {"httpx", "ray"},
-    "cloud": {"sqlalchemy", "fastapi", "starlette", "pydantic", "uvicorn"},
+    "cloud": {"sqlalchemy", "alembic", "fastapi", "starlette", "pydantic", "uvicorn"},
     "job": {"torch", "numpy"},
     "client": {"httpx"},
     "cli": {"typer", "rich", "httpx"},

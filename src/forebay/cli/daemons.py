@@ -9,16 +9,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from forebay.errors import ForebayError, Unavailable, from_json
 
 
-def start(name: str, folder: Path, argv: list[str]) -> int:
-    """Start a Python module as a process of its own session; its output goes to NAME.log and its identity to NAME.pid."""
+def start(name: str, folder: Path, argv: list[str], env: Mapping[str, str] | None = None) -> int:
+    """Start a Python module as a process of its own session; its output goes to NAME.log and its identity to NAME.pid.
+
+    It inherits our environment, but not where a journal's database is, which may hold a password: `env` is what it gets beside.
+    """
+    inherited = {key: value for key, value in os.environ.items() if key != "FOREBAY_DATABASE"}
     with open(os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         process = subprocess.Popen(
             [sys.executable, *argv],
+            env=inherited | {key: value for key, value in (env or {}).items() if value},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -42,6 +42,8 @@ VERBS: dict[str, str] = {
     "quota": "Set and list how many cards an organisation is guaranteed, and may borrow.",
     "replay": "Replay a trace of jobs through the scheduler in simulated time, beside others.",
     "budget": "Set, list and lift what organisations and projects may spend.",
+    "backup": "Keep a whole cloud in one file while it works; on the cloud's machine.",
+    "restore": "Make a cloud again out of a backup, all of it or nothing.",
     "bill": "Show what was used and what it costs.",
     "audit": "Tell who did what, and when: the journal, newest last.",
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -43,6 +44,17 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
     for name, value in pairs:
         drawn.add_row(name, str(value))
     console.print(drawn)
+
+
+@contextlib.contextmanager
+def bytes_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr: tell it what is being done, how many bytes are through, and of how many (0: not known)."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of or None)
 
 
 def error(problem: ForebayError) -> None:

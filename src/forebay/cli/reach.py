@@ -22,6 +22,16 @@ def data_folder(asked: Path | None = None) -> Path:
     return (asked or Path(os.environ.get("FOREBAY_DATA") or Path.home() / ".forebay")).expanduser().absolute()
 
 
+def database(asked: str) -> str:
+    """The address of a journal's PostgreSQL: the option, else FOREBAY_DATABASE; "" for what the data folder says."""
+    given = os.environ.get("FOREBAY_DATABASE", "")
+    if not asked:
+        return given  # no need to import what reads addresses: the cloud does
+    from forebay.cloud.address import of_command
+
+    return of_command(asked, given)
+
+
 def cache_folder() -> Path:
     """What can be made again, for every cloud that this user starts on this machine."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forebay"

@@ -32,6 +32,13 @@ def up(
         str, typer.Option(help="Pretend cards to rehearse a mixed pool: CHIP:CARDSxNODES,… as ascend-910b:8x2,h100-sxm:8.")
     ] = "",
     cpu_cards: Annotated[int | None, typer.Option(help="How many CPU cards, where there is no accelerator.", min=1)] = None,
+    database: Annotated[
+        str,
+        typer.Option(
+            help="The journal's PostgreSQL, postgresql://user@host/name. A password belongs into FOREBAY_DATABASE. "
+            "Default: a file in the data folder."
+        ),
+    ] = "",
     base: Annotated[
         list[str] | None,
         typer.Option(help="CHIP=PYTHON: the Python whose torch drives that chip; a PYTHON alone serves all. Default: this one."),
@@ -59,6 +66,7 @@ def up(
     bases = base_environments(base or [])
     tls = tls_files(tls_cert, tls_key)
     watched = watching(log_format, metrics)
+    where = reach.database(database)
     if daemons.alive("cloud", folder) and daemons.alive("agent", folder):
         raise Conflict(
             "A cloud runs on this data folder already.",
@@ -77,6 +85,7 @@ def up(
         tls=tls,
         trusted_network=trusted_network,
         watched=watched,
+        database=where,
     )
     address = (folder / "address").read_text().strip()
     nodes: list[dict[str, Any]] = [node for centre in _pool(folder)["centres"] for node in centre["nodes"]]
@@ -113,6 +122,7 @@ def start(
     tls: tuple[Path, Path] | None,
     trusted_network: bool,
     watched: Sequence[str] = (),
+    database: str = "",
 ) -> None:
     """Start both processes, or the one that is missing, and wait until the cloud knows the centre's cards.
 
@@ -132,7 +142,7 @@ def start(
         serve = ["-m", "forebay.cloud.serve", "--data", str(folder), "--host", host, "--port", str(port), "--currency", currency]
         serve += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])] if tls else []
         serve += [*(["--trusted-network"] if trusted_network else []), *watched]
-        daemons.start("cloud", folder, serve)
+        daemons.start("cloud", folder, serve, {"FOREBAY_DATABASE": database})  # a variable: other users can't read it
         started.append("cloud")
     if not daemons.alive("agent", folder):
         (home / "nodes.json").write_text(json.dumps(encode(nodes)))

@@ -5,7 +5,8 @@ Answer: one task takes what has come in, lets the core fold and decide it one by
         transaction, and only then answers and publishes. While the disk is busy the next batch gathers: that is the group
         commit. No `if` about jobs lives here.
 Limits: between deciding and the end of the write, listings may show a batch that is not yet safe; actions are published only
-        after it. If the write fails the batch is refused and the state is read again from the journal.
+        after it. If the write fails the batch is refused and the state is read again from the journal; until that succeeds, all
+        that comes in is refused. A journal that another cloud has taken over ends this one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from forebay.errors import Conflict, ForebayError, Unavailable
 log = logging.getLogger("forebay.cloud")
 
 TICK_S = 1.0
+_LOOK_S = 0.1  # how often those who come in are refused while the journal can't be read
 AWAY_S = 60.0  # an agent's request for news hangs at most 20 s, and it asks again at least every 5 s when the link is broken
 MOST_IN_A_BATCH = 512
 
@@ -121,9 +123,14 @@ class Loop:
         self._inbox.put_nowait(_Ask(make, request, answer, logs.REQUEST.get()))
         return await answer
 
-    async def changed(self, timeout_s: float) -> None:
+    @property
+    def next_change(self) -> asyncio.Event:
+        """What `changed` waits for, to be taken before a look at the journal that others may run ahead of."""
+        return self._changed
+
+    async def changed(self, timeout_s: float, event: asyncio.Event | None = None) -> None:
         """Wait until something has been published, or the time is up."""
-        event = self._changed
+        event = event or self._changed
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), timeout_s)
 
@@ -170,12 +177,13 @@ class Loop:
     async def _take(self, batch: list[_Ask]) -> None:
         lines: list[e.Event] = []
         origins: list[str] = []  # of each line
-        answers: list[Answer] = []
+        answers: dict[str, Answer] = {}
         good: list[tuple[_Ask, Body]] = []
         try:
+            known = await self._answered([ask.request.id for ask in batch if ask.request])
             for ask in batch:
                 try:
-                    body = self._repeated(ask, answers)
+                    body = _repeated(ask, answers, known)
                     if body is None:
                         fact, body = ask.make(self.state, self.clock.now_ns())
                         if fact is not None:
@@ -184,22 +192,23 @@ class Loop:
                             lines += decisions if isinstance(fact, e.Tick) else [fact, *decisions]
                             origins += [ask.origin] * (len(lines) - len(origins))
                         if ask.request:
-                            answers.append(Answer(request=ask.request.id, fingerprint=ask.request.fingerprint, body=body))
+                            answers[ask.request.id] = Answer(
+                                request=ask.request.id, fingerprint=ask.request.fingerprint, body=body
+                            )
                     good.append((ask, body))
                 except ForebayError as error:
                     _give(ask, error)
-            if lines or answers:
+            # A shared database is asked even if there is nothing to write: is it still ours? The tick's batch comes every second.
+            if lines or answers or self.journal.is_shared:
                 with self.counts.writing(len(lines)):
-                    await asyncio.to_thread(self.journal.append, lines, self.state, answers)
+                    await asyncio.to_thread(self.journal.append, lines, self.state, list(answers.values()))
         except Exception as error:
             if not isinstance(error, ForebayError):
                 log.exception("a batch of %d was refused", len(batch))
                 error = Unavailable(
                     "The cloud met an error of its own, so nothing of this was done.", found=repr(error), hint="tell the operator"
                 )
-            await self._read_again()
-            for ask in batch:
-                _give(ask, error)
+            await self._read_again(batch, error)
             return
         if lines:
             self._publish(lines)
@@ -209,30 +218,38 @@ class Loop:
             if not ask.answer.done():
                 ask.answer.set_result(body)
 
-    async def _read_again(self) -> None:
-        """Take the state from the journal, which doesn't have what couldn't be written. Until that succeeds nothing goes on."""
+    async def _read_again(self, batch: list[_Ask], why: ForebayError) -> None:
+        """Take the state from the journal, which doesn't have what couldn't be written; then refuse the batch.
+
+        Until that succeeds nothing goes on, and whatever comes in is refused. Conflict when the journal is another cloud's now.
+        """
         while True:
             try:
                 self.state = await asyncio.to_thread(self.journal.load)
                 return
+            except Conflict as error:
+                why = error
+                raise
+            except ForebayError as error:
+                log.error("%s", str(error).replace("\n", " "))
             except Exception:
                 log.exception("the journal can't be read")
-                await asyncio.sleep(TICK_S)
+            finally:
+                for ask in batch:
+                    _give(ask, why)
+            batch = []
+            for _ in range(round(TICK_S / _LOOK_S)):
+                await asyncio.sleep(_LOOK_S)
+                while not self._inbox.empty():
+                    _give(self._inbox.get_nowait(), why)
 
-    def _repeated(self, ask: _Ask, in_this_batch: list[Answer]) -> Body | None:
-        """The answer to a request that was answered before, here or in an earlier life."""
-        if not ask.request:
-            return None
-        known = next((a for a in in_this_batch if a.request == ask.request.id), None) or self.journal.answered(ask.request.id)
-        if known is None:
-            return None
-        if known.fingerprint != ask.request.fingerprint:
-            raise Conflict(
-                "This idempotency key was used before, for another request.",
-                asked=ask.request.id,
-                hint="a new key for each new request",
-            )
-        return known.body
+    async def _answered(self, requests: list[str]) -> dict[str, Answer]:
+        """What those that were answered before, here or in an earlier life, were answered."""
+        if not requests:
+            return {}
+        if self.journal.is_shared:
+            return await asyncio.to_thread(self.journal.answered_of, requests)
+        return self.journal.answered_of(requests)  # quicker than another thread
 
     def _publish(self, lines: list[e.Event]) -> None:
         for event in lines:
@@ -254,6 +271,22 @@ def _gone_silent(centre: str, silent_s: float, state: State, now_ns: int) -> tup
     if state.t.centres[centre].away:
         return None, {}
     return e.CentreAway(at_ns=now_ns, by="forebay", centre=centre, silent_s=round(silent_s, 1)), {}
+
+
+def _repeated(ask: _Ask, in_this_batch: dict[str, Answer], before: dict[str, Answer]) -> Body | None:
+    """The answer to a request that was answered already."""
+    if not ask.request:
+        return None
+    known = in_this_batch.get(ask.request.id) or before.get(ask.request.id)
+    if known is None:
+        return None
+    if known.fingerprint != ask.request.fingerprint:
+        raise Conflict(
+            "This idempotency key was used before, for another request.",
+            asked=ask.request.id,
+            hint="a new key for each new request",
+        )
+    return known.body
 
 
 def _give(ask: _Ask, error: BaseException) -> None:

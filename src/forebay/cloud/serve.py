@@ -3,6 +3,9 @@
 Opens the journal, makes what a new cloud needs (its currency, an operator's key, the local centre's token), and serves the
 API until SIGTERM. The operator's secret is written to DIR/operator.key and the local centre's to DIR/centre.token, readable
 by the owner only; the journal has their hashes.
+
+The journal is a file in DIR, or in the PostgreSQL that --database or FOREBAY_DATABASE names. A password belongs into the
+variable, never on the command line, which every user of the machine can read.
 """
 
 from __future__ import annotations
@@ -60,12 +63,13 @@ def serve(asked: argparse.Namespace) -> None:
     from forebay.cloud.store import Store
 
     data = Path(asked.data)
+    database = database_asked(asked.database)
     tls = bool(asked.tls_cert and asked.tls_key)
     refuse_open_door(asked.host, tls=tls, trusted_network=asked.trusted_network)
     os.umask(0o077)  # nothing that the cloud writes is for other users
     data.mkdir(parents=True, exist_ok=True)
     listening = listen(asked.host, asked.port)
-    journal = Journal.open(data)
+    journal = Journal.open(data, database)
     try:
         loop = Loop(journal)
         begin(loop, data, asked.currency)
@@ -104,6 +108,13 @@ def rates_of(asked: argparse.Namespace) -> Rates:
         agent=like(usual.agent, asked.agent_rate),
         stranger=like(usual.stranger, asked.stranger_rate),
     )
+
+
+def database_asked(option: str) -> str:
+    """The address of the journal's PostgreSQL, or "". What the process starts later doesn't inherit it."""
+    from forebay.cloud.address import of_command
+
+    return of_command(option, os.environ.pop("FOREBAY_DATABASE", ""))
 
 
 def refuse_open_door(host: str, *, tls: bool, trusted_network: bool) -> None:
@@ -190,6 +201,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m forebay.cloud.serve", description="The cloud's process. `forebay up` starts it."
     )
     parser.add_argument("--data", required=True, help="data folder: journal, code, logs")
+    parser.add_argument("--database", default="", help="the journal's PostgreSQL, without a password; or FOREBAY_DATABASE")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--currency", default="CNY")

@@ -33,7 +33,7 @@ SWEEP_S = 5.0
 
 
 def application(loop: Loop, store: Store, rates: Rates | None = None, *, metrics_open: bool = False) -> Watch:
-    """The ASGI application over a loop and its files, behind its front. `metrics_open`: to anybody on this machine, without a key."""
+    """The ASGI application over a loop and its files, behind its front. `metrics_open`: to anybody on this machine."""
     desk = Desk(loop, store)
     desk.metrics_open = metrics_open
 

@@ -176,7 +176,8 @@ async def _message(desk: Desk, left: Run, wanted: list[str]) -> Response:
     organisation = _organisation(desk.state, left)
     listed = decode(Manifest, desk.store.manifest(organisation, left.kept.version))
     if not listed.chunks().keys() >= set(wanted):  # whoever began to fetch an older sending may finish it
-        older = [event.version for _, event in desk.loop.journal.story(left.job) if _is_sending(event, left.id)]
+        told = await asyncio.to_thread(desk.loop.journal.story, left.job)
+        older = [event.version for _, event in told if _is_sending(event, left.id)]
         files = [decode(Manifest, desk.store.manifest(organisation, version)).files for version in older]
         listed = Manifest(files=tuple(file for some in files for file in some))
     return await message_of(desk.store.chunks(organisation), listed, wanted)

@@ -6,6 +6,7 @@ Every event has an id; a client that was cut off goes on with `Last-Event-ID` an
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -66,9 +67,9 @@ async def _events(desk: Desk, by: Who, job: str, follow: bool, last_id: str | No
     seq = _number(last_id or "")
     told: Any = None
     while True:
-        standing = desk.state.t.jobs[job]
+        standing, news = desk.state.t.jobs[job], desk.loop.next_change
         done = standing.phase.over
-        for at, event in desk.loop.journal.story(job, after=seq):
+        for at, event in await asyncio.to_thread(desk.loop.journal.story, job, seq):
             seq = at
             yield _event("story", shown_event(desk.state, by, seq, event), str(seq))
         progress = desk.store.progress.get(standing.runs[-1]) if standing.runs else None
@@ -78,7 +79,7 @@ async def _events(desk: Desk, by: Who, job: str, follow: bool, last_id: str | No
         if done or not follow:
             yield _event("end", {"phase": standing.phase.value, "reason": standing.reason})
             return
-        await desk.loop.changed(HEARTBEAT_S)
+        await desk.loop.changed(HEARTBEAT_S, news)
         yield ": still here\n\n"
 
 
