@@ -20,10 +20,14 @@ from forebay.cloud.replay.trace import Settings
 CARDS = "64x8:h100-sxm"
 ROWS = (("all may be preempted", 1.0, 6.0, 100.0), ("70 % have no checkpoint", 0.3, 9.5, 120.0))
 JOBS_PER_CPU_S = 2000.0
+FORETOLD = 0.25
 
 
 def main() -> None:
     parser = options(__doc__)
+    parser.add_argument(
+        "--forecasts", action="store_true", help="how wrong the starts were that were foretold (bar: median 25 %%)"
+    )
     parser.add_argument("--beside", action="store_true", help="the baselines too")
     asked = parser.parse_args()
     trace = readers.read(asked.data)
@@ -31,12 +35,18 @@ def main() -> None:
     policies = [asked.policy, *(["first-come", "backfill", "least-attained"] if asked.beside else [])]
     for name, resumable, mean_h, p99_h in ROWS:
         found = [
-            one.figures for one in replay_all(trace, site.parse(CARDS), policies, Settings(resumable=resumable, known=False))
+            one.figures
+            for one in replay_all(
+                trace, site.parse(CARDS), policies, Settings(resumable=resumable, known=False, forecasts=asked.forecasts)
+            )
         ]
         ours = found[0]
         report.hold(f"average JCT, {name}", ours.jct_mean_s / HOUR_S, mean_h, "h", "12.9 h")
         report.hold(f"p99 JCT, {name}", ours.jct_p99_s / HOUR_S, p99_h, "h", "276 h")
         report.reach("jobs a CPU second", ours.jobs_per_cpu_s, JOBS_PER_CPU_S, "/s", "0.4 to 28 /s")
+        if ours.foretold_error_all_p50 is not None and ours.foretold_error_p50 is not None:
+            report.hold("error of the start foretold, half of all jobs", ours.foretold_error_all_p50, FORETOLD, "")
+            report.hold("the same, of the jobs that waited", ours.foretold_error_p50, FORETOLD, "")
         report.policies(name, found)
     report.print(asked.json)
 

@@ -48,6 +48,9 @@ def replay(
         bool | None,
         typer.Option("--spread/--packed", help="Whether spread cards are slower, where measured. [default: the trace's]"),
     ] = None,
+    forecasts: Annotated[
+        bool, typer.Option(help="Ask as each job comes when it will start, and say how wrong that was.")
+    ] = False,
     one_tenant: Annotated[bool, typer.Option(help="All jobs are one organisation's.")] = False,
     first: Annotated[int, typer.Option(min=0, help="Only so many jobs of the trace; 0: all.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Write a page with plots, as replay.html.")] = None,
@@ -77,6 +80,7 @@ def replay(
         restart_s=parse_seconds(restart),
         elastic=not rigid,
         spread=spread,
+        forecasts=forecasts,
         tenants=not one_tenant,
     )
     outcomes = replay_all(read, nodes, policies, settings, progress=None if as_json else _progress())
@@ -121,6 +125,11 @@ def _table(outcomes: Sequence[Outcome]) -> None:
     rows = [page.row(outcome.figures)[1:] for outcome in outcomes]
     policies = [outcome.figures.policy for outcome in outcomes]
     out.table(["", *policies], [[name, *(row[i] for row in rows)] for i, name in enumerate(names)], right=policies)
+    for outcome in outcomes:
+        f = outcome.figures
+        if f.foretold_error_p50 is not None:
+            said = f"error {f.foretold_error_p50:.0%} (median), {f.foretold_error_p90:.0%} (9 of 10)"
+            out.console.print(f"{f.policy}: the start of {f.foretold:,} waiting jobs foretold, {said}", markup=False)
     end_ns = max((outcome.history.times[-1] for outcome in outcomes if outcome.history.times), default=0)
     out.console.print("cards in use, over the same time", markup=False)
     for outcome in outcomes:

@@ -126,6 +126,20 @@ def test_all_jobs_end_and_card_time_is_conserved_under_every_policy(shapes, resu
             assert useful == life.traced.lines[0].cards * life.traced.lines[0].seconds * 10**9
 
 
+def test_a_start_that_was_foretold_wrongly_is_told_by_how_much():
+    class Prophet(POLICIES["first-come"]):
+        def forecast_ns(self, job, now_ns):
+            return now_ns + 900 * 10**9
+
+    jobs = [job("a", 0, 4, 1200), job("b", 0, 4, 10), job("c", 1000, 4, 10)]  # b waits 1,200 s and c 210 s
+    history = World(jobs, site.parse("1x4:h"), Prophet(), Settings(forecasts=True)).run()
+    ours = figures(history, policy="prophet", cpu_s=1.0)
+    assert ours.foretold == 2
+    assert ours.foretold_error_p50 == pytest.approx(300 / 1200)
+    assert ours.foretold_error_p90 == pytest.approx(690 / 600)
+    assert ours.foretold_error_all_p50 == pytest.approx(300 / 1200)
+
+
 def test_a_quantile_is_a_value_that_was_there():
     assert quantile([1, 2, 3, 4], 0.5) == 2
     assert quantile([1, 2, 3, 4], 0.99) == 4

@@ -27,6 +27,13 @@ class Decider(Protocol):
         """When a Tick may decide something next; None: only a fact can."""
 
 
+class Foretelling(Protocol):
+    """A policy that can say when a waiting job will start."""
+
+    def forecast_ns(self, job: str, now_ns: int) -> int | None:
+        """None: nobody knows."""
+
+
 class Core:
     """The very core that runs live: the same `decide` on the same kind of State."""
 
@@ -48,6 +55,11 @@ class Core:
         while self._later and self._later[0] <= self.state.t.last_at_ns:
             heapq.heappop(self._later)
         return self._later[0] if self._later else None
+
+    def forecast_ns(self, job: str, now_ns: int) -> int | None:
+        """What the core foretells, once it does: `decide.forecast_ns(state, job, now_ns)`."""
+        foretell: Callable[[State, str, int], int | None] | None = getattr(core, "forecast_ns", None)
+        return foretell(self.state, job, now_ns) if foretell else None
 
     def _note(self, event: e.Event) -> None:
         match event:

@@ -18,6 +18,7 @@ from forebay.cloud.replay.world import History
 from forebay.units import NS_PER_S
 
 UNFAIR = 1.05
+LEAST_WAIT_NS = 600 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,10 @@ class Figures:
     unfair: float | None = None  # share of the jobs whose ratio is over UNFAIR
     static_worst: float | None = None  # the same, as Shockwave reckons
     static_unfair: float | None = None
+    foretold: int = 0  # jobs that waited, and of which it was said when they would start
+    foretold_error_p50: float | None = None  # over the true wait, or over 10 minutes where that is less; of these jobs
+    foretold_error_p90: float | None = None
+    foretold_error_all_p50: float | None = None  # the same of all jobs, where one that started at once has no error
     facts: int
     decisions: int
     cpu_s: float
@@ -65,6 +70,8 @@ def figures(
     ratios = [life.jct_ns / NS_PER_S / fair_s[life.traced.id] for life in ended] if fair_s is not None else []
     crowd = max(1.0, len(history.lives) / max(1, sum(history.cards.values())))
     static = [life.jct_ns / NS_PER_S / (crowd * life.traced.alone_s) for life in ended]
+    errors = _errors(history)
+    at_once = sum(life.first_start_ns == life.arrival_ns for life in history.lives)
     begin_ns = min((life.arrival_ns for life in history.lives), default=EPOCH_NS)
     end_ns = max((life.end_ns for life in ended), default=begin_ns)
     cards = sum(history.cards.values())
@@ -97,10 +104,23 @@ def figures(
         unfair=sum(ratio > UNFAIR for ratio in ratios) / len(ratios) if ratios else None,
         static_worst=max(static) if static else None,
         static_unfair=sum(ratio > UNFAIR for ratio in static) / len(static) if static else None,
+        foretold=len(errors),
+        foretold_error_p50=quantile(errors, 0.5) if errors else None,
+        foretold_error_p90=quantile(errors, 0.9) if errors else None,
+        foretold_error_all_p50=quantile([0.0] * at_once + errors, 0.5) if errors else None,
         facts=history.facts,
         decisions=history.decisions,
         cpu_s=cpu_s,
         jobs_per_cpu_s=len(history.lives) / cpu_s if cpu_s else 0.0,
+    )
+
+
+def _errors(history: History) -> list[float]:
+    """How wrong it was said when waiting jobs would start, in order of size."""
+    return sorted(
+        abs(life.foretold_ns - life.first_start_ns) / max(life.first_start_ns - life.arrival_ns, LEAST_WAIT_NS)
+        for life in history.lives
+        if life.foretold_ns >= 0 and life.first_start_ns >= 0
     )
 
 

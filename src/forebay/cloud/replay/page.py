@@ -20,7 +20,7 @@ WIDTH, HEIGHT, MARGIN = 860, 320, 48
 STRIP = 120  # height of one policy's cards in use
 COLOURS = ("#1f6fb4", "#d1495b", "#2a9d8f", "#b8860b", "#7a5195", "#5f6b73")
 BINS = 400
-TICKS_S = (1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000)
+TICKS_S = (1, 10, 60, 300, 1800, 2 * 3600, 6 * 3600, 24 * 3600, 96 * 3600, 384 * 3600, 1536 * 3600)
 
 COLUMNS = (
     "policy", "JCT average", "p50", "p90", "p99", "waiting", "makespan", "utilisation", "while some wait", "goodput",
@@ -58,10 +58,11 @@ def page(title: str, notes: Sequence[str], outcomes: Sequence[Outcome]) -> str:
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Replay: {html.escape(title)}</title>
 <style>
- body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #1b2733;
+ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em; color: #1b2733;
  background: #fff }}
  table {{ border-collapse: collapse; width: 100%; font-size: 13px }}
- td, th {{ text-align: left; padding: .25em .5em; border-bottom: 1px solid #dde3e8; vertical-align: top }}
+ td, th {{ text-align: left; padding: .25em .4em; border-bottom: 1px solid #dde3e8; vertical-align: top }}
+ td {{ white-space: nowrap }}
  .n {{ text-align: right; font-variant-numeric: tabular-nums }} svg {{ width: 100%; height: auto }}
  .c {{ display: inline-block; width: .8em; height: .8em; margin-right: .4em }}
 </style>

@@ -95,6 +95,7 @@ class Settings:
     restart_s: float = 60.0  # what a start after a stop costs before work goes on
     elastic: bool = True  # False: every job is held at the size that its owner asked for
     spread: bool | None = None  # whether spread cards are slower; None: as the trace says
+    forecasts: bool = False  # ask the policy, as each job comes, when it will start
     tenants: bool = True  # False: all jobs are one organisation's
 
 

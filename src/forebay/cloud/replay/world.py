@@ -38,6 +38,7 @@ class Life:
     resumable: bool
     done: float = 0.0  # share of the work that is kept
     first_start_ns: int = -1
+    foretold_ns: int = -1  # when it was to start, as was said when it came; -1: nobody said
     end_ns: int = -1
     phase: str = ""
     launches: int = 0
@@ -128,6 +129,7 @@ class World:
         jobs, settings, known, lives = self._jobs, self._settings, self._known, self._lives
         ends, running, due = self._ends, self._running, self._decider.due_ns
         tell, history = self._tell, self._history
+        foretell = getattr(self._decider, "forecast_ns", None) if settings.forecasts else None
         number, many, restless = 0, len(jobs), 0
         arrival_ns = _arrival_ns(jobs[0]) if jobs else None
         while True:
@@ -152,6 +154,8 @@ class World:
                 lives[traced.id] = Life(traced, can_resume(traced, settings))
                 self._waiting += 1
                 tell(e.Submitted(at_ns=now_ns, by="replay", job=job_of(traced, settings, known, EPOCH_NS)))
+                if foretell:
+                    self._foretell(lives[traced.id], now_ns, foretell)
                 number += 1
                 arrival_ns = _arrival_ns(jobs[number]) if number < many else None
                 if progress and number % 500 == 0:
@@ -205,6 +209,13 @@ class World:
                     case _:
                         pass
         queue.clear()
+
+    def _foretell(self, life: Life, now_ns: int, foretell: Callable[[str, int], int | None]) -> None:
+        """A job that has started already needs no forecast, and none is asked that would have been right for nothing."""
+        if life.first_start_ns >= 0:
+            return
+        said_ns = foretell(life.traced.id, now_ns)
+        life.foretold_ns = -1 if said_ns is None else said_ns
 
     def _start(self, launched: e.Launched) -> None:
         now_ns, allocation = launched.at_ns, launched.allocation
