@@ -16,6 +16,7 @@ from forebay.cloud.core.dues import due
 from forebay.cloud.core.job import Phase, Run
 from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
 from forebay.cloud.core.state import State
+from forebay.cloud.core.why import start_of
 from forebay.cloud.core.yields import FAR_NS
 from forebay.units import NS_PER_S, show_seconds
 
@@ -76,6 +77,12 @@ def due_ns(state: State) -> int | None:
     for window in state.t.windows.values():
         found += [at for at in (window.from_ns, window.to_ns) if at > state.t.last_at_ns]
     return min(found, default=None)
+
+
+def forecast_ns(state: State, job: str, now_ns: int) -> int | None:
+    """When a job is likely to start; None: nobody can say (`why.py`)."""
+    start = start_of(state, state.t.jobs[job], now_ns)
+    return None if start is None else now_ns + int(start.likely_s * NS_PER_S)
 
 
 TAKES_ROOM = (e.NodesSeen, e.NodeStatesSeen, e.Drained, e.CentreAway, e.CentreRevoked, e.MaintenanceSet)

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 
 def fold(state: State, event: e.Event) -> None:
+    state.troubled = True  # until it is known
+    _fold(state, event)
+    _look(state)
+
+
+def _look(state: State) -> None:
+    t = state.t
+    state.troubled = bool(t.marks or t.node_states) or any(centre.revoked or centre.away for centre in t.centres.values())
+
+
+def _fold(state: State, event: e.Event) -> None:
     t = state.t
     match event:
         case e.NodesSeen(centre=name, nodes=nodes):
@@ -94,6 +105,7 @@ def index(state: State) -> None:
             state.bad_cards.setdefault((mark.centre, mark.node), {})[mark.card] = mark
     for name in state.t.centres:
         _index_rooms(state, name)
+    _look(state)
 
 
 def _new_token(state: State, name: str, token: str, expires_at_ns: int | None) -> None:

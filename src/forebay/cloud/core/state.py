@@ -56,6 +56,7 @@ class State:
         self.rights = Rights(self.t, self.held)
         self.rooms = Rooms()
         self.bad_cards: dict[tuple[str, str], dict[int, Mark]] = {}  # (centre, node) -> its cards that are out of use
+        self.troubled = True  # whether anything at all of the pool is out of use
         self.ends = Ends()
         self.unsent: dict[str, dict[str, None]] = {}  # centre -> ended runs that left something the cloud doesn't keep whole
         self.accounts = Accounts()
@@ -129,12 +130,6 @@ class State:
         """Whether a centre's agent is heard of."""
         known = self.t.centres.get(centre)
         return known is not None and not known.away and not known.revoked
-
-    @property
-    def troubled(self) -> bool:
-        """Whether anything at all of the pool is out of use."""
-        t = self.t
-        return bool(t.marks or t.node_states) or any(centre.revoked or centre.away for centre in t.centres.values())
 
     def why_out(self, centre: str, node: Node) -> str:
         """Why a node gets no new runs at all; empty: it may. Single cards of it may be out all the same."""
