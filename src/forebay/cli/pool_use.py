@@ -21,7 +21,8 @@ def use(
     """Show what the cards of the pool did: down, idle, held, active, productive.
 
     Down, idle and used are shares of the time that the cards were there. Held is as engines measured it, and billed. Active is
-    what the vendors' monitors saw, as a share of what they could measure ("of" how much that was). Productive is covered by steps that count.
+    what the vendors' monitors saw, as a share of what they could measure ("of" how much that was). Productive is covered by
+    steps that count.
     """
     with reach.client() as cloud:
         told = cloud.pool_use(since_ns=moments.past_ns(since, time.time_ns()) if since else 0)
