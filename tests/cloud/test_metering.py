@@ -20,6 +20,11 @@ from .people import piped
 S = 10**9
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 @pytest.fixture(scope="module")
 def acme(cloud: Cloud) -> str:
     return cloud.tenant("acme")
@@ -148,7 +153,8 @@ def test_an_idle_holder_is_warned_then_stopped_and_told_why(cloud, acme, member,
     report(agent, f"{job}-1", use=use)
     assert until(lambda: member.job(job)["runs"][0]["idle"], 30) == "its cards have been idle for 1 h 10 m"
     assert "idle for 1 h 10 m" in piped(cloud, acme, "show", job).stdout.decode()
-    assert "running (idle)" in piped(cloud, acme, "jobs").stdout.decode()
+    (row,) = [line for line in piped(cloud, acme, "jobs").stdout.decode().splitlines() if line.startswith(job)]
+    assert " idle " in row
     (warned,) = [event["text"] for event in member.story(job) if event["kind"] == "IdleWarned"]
     assert warned == "warning: its cards have been idle for 1 h 10 m"
     assert member.job(job)["phase"] == "running"

@@ -36,7 +36,7 @@ def jobs(
                 job["id"],
                 job["name"],
                 f"{job['organisation']}/{job['project']}",
-                job["phase"] + (" (idle)" if job["phase"] == "running" and job["reason"] else ""),
+                "idle" if job["phase"] == "running" and job["reason"] else job["phase"],
                 job["cards"],
                 job["chip"] + (" (pretend)" if job["pretend"] else ""),
                 job["attempts"],

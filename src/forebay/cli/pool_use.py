@@ -21,14 +21,15 @@ def use(
     """Show what the cards of the pool did: down, idle, held, active, productive.
 
     Down, idle and used are shares of the time that the cards were there. Held is as engines measured it, and billed. Active is
-    what the vendors' monitors saw, as a share of what they could measure. Productive is covered by steps that count.
+    what the vendors' monitors saw, as a share of what they could measure ("of" how much that was). Productive is covered by
+    steps that count.
     """
     with reach.client() as cloud:
         told = cloud.pool_use(since_ns=moments.past_ns(since, time.time_ns()) if since else 0)
     if as_json:
         out.as_json(told)
         return
-    columns = ["", "cards", "card-hours", "down", "idle", "used", "held h", "active", "measured", "productive"]
+    columns = ["", "cards", "card-h", "down", "idle", "used", "held h", "active", "productive"]
     out.table(columns, [_row(line) for line in told["lines"]], right=columns[1:])
     if told["compute"]:
         out.console.print("\nIn effective compute, in card-hours of the reference chip:")
@@ -51,8 +52,7 @@ def _row(line: dict[str, Any]) -> list[str]:
         _share(line["idle_ns"], line["elapsed_ns"]) if ours else "",
         _share(line["used_ns"], line["elapsed_ns"]) if ours else "",
         _hours(line["held_ns"]),
-        _share(line["active_ns"], line["measured_ns"]) or "not measured",
-        _share(line["measured_ns"], line["held_ns"]),
+        _active(line),
         _share(line["productive_ns"], line["held_ns"]),
     ]
 
@@ -62,7 +62,15 @@ def _hours(ns: int) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole > 0 else ""
+    return f"{100 * part / whole:.1f}%" if whole > 0 else ""
+
+
+def _active(line: dict[str, Any]) -> str:
+    """With the share of what was held that anybody measured, where that isn't all of it."""
+    if not line["measured_ns"]:
+        return "not measured" if line["held_ns"] else ""
+    measured = _share(line["measured_ns"], line["held_ns"])
+    return _share(line["active_ns"], line["measured_ns"]) + (f" of {measured}" if measured not in ("", "100.0%") else "")
 
 
 def idle(

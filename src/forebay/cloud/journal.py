@@ -270,6 +270,8 @@ def _job_of(event: e.Event, state: State) -> str:
             | e.Requeued(job=job_id)
             | e.Finished(job=job_id)
             | e.OutputKept(job=job_id)
+            | e.Reserved(job=job_id)
+            | e.Released(job=job_id)
         ):
             return job_id
         case (
@@ -283,6 +285,7 @@ def _job_of(event: e.Event, state: State) -> str:
             | e.CheckpointSeen(run=run)
             | e.Credited(run=run)
             | e.IdleWarned(run=run)
+            | e.Reckoned(run=run)
         ):
             return state.t.runs[run].job if run else ""
         case _:
