@@ -218,7 +218,13 @@ def play(steps: list) -> tuple[State, list[e.Event]]:
 def _check(state: State) -> None:
     for chip in CHIPS:
         held = sum(state.t.runs[run].allocation.cards for run in state.live if state.t.runs[run].allocation.chip == chip)
-        assert held + state.free_cards(chip) == 4, "cards are neither made nor lost"
+        reserved = sum(
+            state.holder(*card) is None
+            for reservation in state.t.reservations.values()
+            if reservation.allocation.chip == chip
+            for card in reservation.allocation.each()
+        )
+        assert held + reserved + state.free_cards(chip) == 4, "cards are neither made nor lost"
     waiting = len(list(state.queue.jobs())) + len(state.t.reservations)
     assert waiting == state.waiting == sum(s.phase is Phase.WAITING for s in state.t.jobs.values())
     for standing in state.t.jobs.values():

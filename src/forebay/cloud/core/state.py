@@ -339,6 +339,9 @@ class State:
             self.t.reservations[reservation.job] = changed(reservation, runs=left)
 
     def _keep(self, event: e.OutputKept) -> None:
+        before = self.t.runs[event.run].kept
+        if before and before.whole and not event.whole:
+            return  # what was looked at before the run had ended arrives late
         kept = Kept(version=event.version, size_bytes=event.size_bytes, files=event.files, at_ns=event.at_ns, whole=event.whole)
         run = self.t.runs[event.run] = changed(self.t.runs[event.run], kept=kept)
         if event.whole:
