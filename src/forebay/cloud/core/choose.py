@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forebay.cloud.core import foresee, money
-from forebay.cloud.core.adapt import share_of
+from forebay.cloud.core.adapt import asked_for
 from forebay.cloud.core.budget import over_budget
 from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.job import Job, Option, Standing
@@ -60,8 +60,8 @@ def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Cho
     if job.budget_micro is not None:
         left_micro = job.budget_micro - sum(money.cost_micro(state.t.runs[run], now_ns) for run in standing.runs)
         allowed = [o for o in allowed if left_micro > 0 and _cost(state, standing, o) <= left_micro]
-    if job.elastic:
-        allowed = [o for o in allowed if o.cards <= share_of(state, job, o.chip)]
+    if job.elastic and state.queue.count > 1:  # others wait too
+        allowed = [o for o in allowed if o.cards <= asked_for(job, o.chip)]
     prefer = home(state, standing) if standing.runs else ""
     barred = _barred(state, job, now_ns)
     timed = any(option.expected_s is not None for option in job.menu)
