@@ -372,6 +372,7 @@ class State:
     def _index(self) -> None:
         self.keys_by_hash = {key.secret_sha256: key.id for key in self.t.keys.values()}
         fold_pool.index(self)
+        self._take_up_older()
         for standing in self.t.jobs.values():
             if standing.phase is Phase.WAITING and standing.job.id not in self.t.reservations:
                 self._wait(standing, self.t.last_at_ns)
@@ -383,6 +384,16 @@ class State:
             else:
                 self._note_unsent(run)
         fold_use.index(self)
+
+    def _take_up_older(self) -> None:
+        """A snapshot from before shares were kept: its open jobs come in as if they did now, in their order."""
+        missing = [s for s in self.t.jobs.values() if not s.phase.over and s.job.id not in self.t.entered]
+        if missing or not self.shares.is_sized:
+            self.measure()
+        for standing in sorted(missing, key=lambda standing: standing.order):
+            job = standing.job
+            self.t.entered[job.id] = self.shares.enter(job.organisation, job.project, self.t.last_at_ns)
+            self.t.sizes[job.id] = size_of(self, standing)
 
     def _hold(self, run: Run) -> None:
         self.live[run.id] = None
