@@ -39,6 +39,7 @@ ANSWERS_KEPT_S = 7 * 24 * 3600.0
 _LINES = sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body).order_by(EVENTS.c.seq).execution_options(yield_per=5_000)
 
 _Row = dict[str, Any]
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 __all__ = ["SCHEMA", "Answer", "Journal"]
 
@@ -257,7 +258,7 @@ class Journal:
 
 
 def _dumps(body: Any) -> str:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return _JSON.encode(body)
 
 
 def _job_of(event: e.Event, state: State) -> str:
@@ -280,6 +281,7 @@ def _job_of(event: e.Event, state: State) -> str:
             | e.Started(run=run)
             | e.Ended(run=run)
             | e.StopAsked(run=run)
+            | e.Reckoned(run=run)
             | e.CheckSeen(run=run)
             | e.Quarantined(run=run)
             | e.CheckpointSeen(run=run)
