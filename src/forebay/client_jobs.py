@@ -65,8 +65,8 @@ class Jobs:
 
     def submit_many(self, jobs: Sequence[Mapping[str, Any]], *, project: str | None = None, said: Said = silent) -> list[Body]:
         """Submit jobs, each with the API's fields (`asked` makes them; `send_code` makes "bundle" and "entry"), a thousand a
-        request; returns {"id", "name"} of each. A request is taken as a whole or not at all: when one is refused, those before it were
-        taken, and the error says how many.
+        request; returns {"id", "name"} of each. A request is taken as a whole or not at all: when one is refused, those before
+        it were taken, and the error says how many.
         """
         home, taken = _home(project), list[Body]()
         for first in range(0, len(jobs), MOST_AT_ONCE):
