@@ -17,7 +17,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,10 +40,11 @@ AWAY_S = 60.0  # an agent's request for news hangs at most 20 s, and it asks aga
 MOST_IN_A_BATCH = 512
 
 Body = dict[str, Any]
-Make = Callable[[State, int], tuple["e.Event | None", Body]]
+Make = Callable[[State, int], tuple["e.Event | Sequence[e.Event] | None", Body]]
 """Checks a request against the state and gives the fact with its time, and the answer.
 
-No fact: nothing changes. Raises ForebayError.
+No fact: nothing changes. Several: all of them happen, in order and in one transaction; they are checked before the first of them
+is folded. Raises ForebayError.
 """
 
 
@@ -66,6 +67,7 @@ class _Ask:
     request: Request | None
     answer: asyncio.Future[Body]
     origin: str  # the id of the HTTP request that asks, for the log
+    size: int  # how many facts, about
 
 
 class Loop:
@@ -117,10 +119,10 @@ class Loop:
     def inbox_size(self) -> int:
         return self._inbox.qsize()
 
-    async def tell(self, make: Make, request: Request | None = None) -> Body:
-        """Put a fact to the core; returns its answer when fact and decisions are safe on disk."""
+    async def tell(self, make: Make, request: Request | None = None, size: int = 1) -> Body:
+        """Put a fact, or `size` facts, to the core; returns its answer when facts and decisions are safe on disk."""
         answer: asyncio.Future[Body] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Ask(make, request, answer, logs.REQUEST.get()))
+        self._inbox.put_nowait(_Ask(make, request, answer, logs.REQUEST.get(), size))
         return await answer
 
     @property
@@ -145,8 +147,10 @@ class Loop:
         try:
             while True:
                 batch = [await self._inbox.get()]
-                while not self._inbox.empty() and len(batch) < MOST_IN_A_BATCH:
+                size = batch[0].size
+                while not self._inbox.empty() and size < MOST_IN_A_BATCH:
                     batch.append(self._inbox.get_nowait())
+                    size += batch[-1].size
                 await self._take(batch)
                 self.counts.turned()
         finally:
@@ -184,20 +188,23 @@ class Loop:
             for ask in batch:
                 try:
                     body = _repeated(ask, answers, known)
+                    facts: Sequence[e.Event] = ()
                     if body is None:
-                        fact, body = ask.make(self.state, self.clock.now_ns())
-                        if fact is not None:
-                            with self.counts.deciding():
-                                decisions = decide(self.state, fact)
-                            lines += decisions if isinstance(fact, e.Tick) else [fact, *decisions]
-                            origins += [ask.origin] * (len(lines) - len(origins))
+                        made, body = ask.make(self.state, self.clock.now_ns())
+                        facts = () if made is None else (made,) if isinstance(made, e.Event) else made
                         if ask.request:
                             answers[ask.request.id] = Answer(
                                 request=ask.request.id, fingerprint=ask.request.fingerprint, body=body
                             )
-                    good.append((ask, body))
                 except ForebayError as error:
                     _give(ask, error)
+                    continue
+                for fact in facts:
+                    with self.counts.deciding():
+                        decisions = decide(self.state, fact)
+                    lines += decisions if isinstance(fact, e.Tick) else [fact, *decisions]
+                origins += [ask.origin] * (len(lines) - len(origins))
+                good.append((ask, body))
             # A shared database is asked even if there is nothing to write: is it still ours? The tick's batch comes every second.
             if lines or answers or self.journal.is_shared:
                 with self.counts.writing(len(lines)):

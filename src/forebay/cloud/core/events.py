@@ -393,6 +393,7 @@ class StopAsked(Event):
     reason: str
     grace_s: float
     requeue: bool = False  # its job is to be tried again, without using up a retry
+    for_job: str = ""  # which goes first; told to those only who see that job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

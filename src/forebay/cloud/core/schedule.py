@@ -251,7 +251,13 @@ def _reserve(state: State, standing: Standing, way: Way, now_ns: int) -> list[e.
         grace_s = state.t.jobs[state.t.runs[run_id].job].job.grace_s
         grace_s = grace_s if way.grace_s is None else min(grace_s, way.grace_s)
         stop = e.StopAsked(
-            at_ns=now_ns, by="forebay", run=run_id, reason=f"makes way: {way.reason}", grace_s=grace_s, requeue=True
+            at_ns=now_ns,
+            by="forebay",
+            run=run_id,
+            reason=f"makes way: {way.reason}",
+            grace_s=grace_s,
+            requeue=True,
+            for_job=job.id,
         )
         decisions.append(_made(state, stop))
     return decisions

@@ -175,8 +175,8 @@ class State:
                 t.runs[run_id] = changed(t.runs[run_id], running_at_ns=event.at_ns, carrier=carrier, bound=bound)
                 self._stand_if(t.runs[run_id].job, (Phase.STARTING,), phase=Phase.RUNNING)
                 self._expect(t.runs[run_id])
-            case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue):
-                t.runs[run_id] = changed(t.runs[run_id], stop=reason, grace_s=grace_s, requeue=requeue)
+            case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue, for_job=for_job):
+                t.runs[run_id] = changed(t.runs[run_id], stop=reason, stop_for=for_job, grace_s=grace_s, requeue=requeue)
                 self._stand(t.runs[run_id].job, phase=Phase.STOPPING, reason=reason)
             case e.Ended():
                 self._end(event)
