@@ -244,7 +244,7 @@ class Agent:
                 known.generation,
             )
         except Stale:
-            self._ask_anew()
+            self._ask_anew(known)
             raise
         if states_are_news:
             self._states, self._states_told_s = states, time.monotonic()
@@ -264,10 +264,11 @@ class Agent:
                 self._stopping.add(run)
                 self._engine.stop(handles[run], 0.0)
 
-    def _ask_anew(self) -> None:
+    def _ask_anew(self, stale: News) -> None:
         """The cloud took us for away: do nothing until it has said what it wants now, then tell all that is true. Runs go on."""
         with self._guard:
-            self._news = None
+            if self._news is not None and self._news.generation == stale.generation:  # else it has said so meanwhile
+                self._news = None
         self._states = None
         self._reported.clear()
         self._progress.clear()

@@ -371,7 +371,13 @@ def test_a_poison_job_that_takes_its_nodes_down_is_stopped_after_three():
     replay(state, submitted(0, program("poison", retries=20)))
     for i in range(3):
         run = state.t.jobs["poison"].runs[-1]
-        replay(state, started(1000 * i + 1, run), down(1000 * i + 10, node_of(state, run)), tick(1000 * i + 400), tick(1000 * i + 900))
+        replay(
+            state,
+            started(1000 * i + 1, run),
+            down(1000 * i + 10, node_of(state, run)),
+            tick(1000 * i + 400),
+            tick(1000 * i + 900),
+        )
     assert state.t.jobs["poison"].phase is Phase.FAILED
     assert state.free_cards("cpu") == 2
 

@@ -64,7 +64,7 @@ def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Cho
     if job.elastic:
         allowed = [o for o in allowed if o.cards <= share_of(state, job, o.chip)]
     prefer = home(state, standing) if standing.runs else ""
-    shun = shunned(state, standing) if standing.runs else frozenset()
+    shun = shunned(state, standing) if standing.runs and state.t.suspects else frozenset()
     barred = _barred(state, job, now_ns)
     timed = any(option.expected_s is not None for option in job.menu)
     found = [

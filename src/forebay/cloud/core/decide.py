@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from forebay.cloud.core import events as e
 from forebay.cloud.core.dues import due
-from forebay.cloud.core.evidence import NODES, failed_on, verdicts
+from forebay.cloud.core.evidence import NODES, failed_on, speaks, verdicts
 from forebay.cloud.core.job import Phase, Run
 from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
 from forebay.cloud.core.silence import lost, next_ns
@@ -122,7 +122,7 @@ def _after(state: State, ended: e.Ended) -> list[e.Event]:
         return [_over(state, ended, run.job, Phase.SUCCEEDED)]
     if run.stop and not run.requeue:
         return [_over(state, ended, run.job, Phase.CANCELLED if run.stop.startswith("cancelled") else Phase.FAILED, run.stop)]
-    nodes = failed_on(state, standing)
+    nodes = failed_on(state, standing) if speaks(run) else 0
     forgiven = run.requeue or (_is_forgiven(run, ended) and standing.forgiven < MOST_FORGIVEN)
     tries = run.attempt - standing.forgiven  # that count
     left = standing.job.retries - (tries - 1)

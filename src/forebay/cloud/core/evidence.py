@@ -96,7 +96,7 @@ def verdicts(state: State, run: Run) -> Iterator[Verdict]:
     """The places that the end of a run convicts: those where it failed, or, if it went well, where its job had failed before."""
     if speaks(run):
         places = _nodes(run)
-    elif run.outcome == "succeeded" and run.attempt > 1:
+    elif state.t.suspects and run.outcome == "succeeded" and run.attempt > 1:
         failed = [state.t.runs[name] for name in state.t.jobs[run.job].runs]
         places = {where for other in failed if speaks(other) for where in _nodes(other)} - _nodes(run)
     else:
