@@ -182,10 +182,12 @@ class State:
                 self._end(event)
             case e.OutputKept():
                 self._keep(event)
-            case e.Requeued(job=job_id, not_before_ns=not_before_ns, reason=reason, forgiven=forgiven):
+            case e.Requeued(job=job_id, run=run_id, not_before_ns=not_before_ns, reason=reason, forgiven=forgiven):
                 before = t.jobs[job_id].forgiven
                 self._stand(job_id, phase=Phase.WAITING, not_before_ns=not_before_ns, reason=reason, forgiven=before + forgiven)
                 t.sizes[job_id] = size_of(self, t.jobs[job_id])
+                if t.runs[run_id].outcome == "lost" and len(t.runs[run_id].allocation.parts) > 1:
+                    t.entered[job_id] -= t.sizes[job_id]  # a gang that lost a node goes first, as if it were small
                 self._wait(t.jobs[job_id], event.at_ns)
             case e.Finished(job=job_id, phase=phase, reason=reason):
                 if t.jobs[job_id].phase is Phase.WAITING:
