@@ -65,7 +65,9 @@ def shared() -> Iterator[Cloud]:
 
 
 class Customer(threading.Thread):
-    """One organisation's: submits a few jobs, waits until they are over, and rests, so that the other borrows its cards."""
+    """One organisation's: submits a few jobs, waits until they are over or were hit, and rests, so that the other borrows its
+    cards.
+    """
 
     def __init__(self, cloud: Cloud, organisation: str, script: Path, seed: str, most_steps: int) -> None:
         super().__init__(name=organisation, daemon=True)
@@ -86,11 +88,16 @@ class Customer(threading.Thread):
                     job = self._client.run(self._script, [str(steps)], cards=cards, retries=100, grace_s=1.0)
                     self.acknowledged[job["id"]] = cards, steps
                     jobs.append(job["id"])
-                while not self._enough.is_set() and any(self._client.job(job)["ended_at_ns"] == 0 for job in jobs):
+                while not self._enough.is_set() and any(map(self._is_untried, jobs)):
                     self._enough.wait(0.3)
                 self._enough.wait(self._dice.uniform(0, 2))
         except BaseException as problem:
             self.problem = problem
+
+    def _is_untried(self, job: str) -> bool:
+        """Whether a job's first run is still to come, or goes on."""
+        runs = self._client.job(job)["runs"]
+        return not runs or (len(runs) == 1 and not runs[0]["outcome"])
 
     def enough(self) -> None:
         self._enough.set()
@@ -118,9 +125,10 @@ class Killer:
             else:
                 self._cloud.start_agent()
         else:
-            pid = until(self._supervisor if what == "supervisor" else self._rank, 20)
-            if not pid:
-                return  # nothing runs just now
+            pid = until(self._supervisor if what == "supervisor" else self._rank, 2)
+            if not pid:  # nothing runs just now
+                self.strike("agent")
+                return
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.killed[what] += 1
@@ -205,7 +213,7 @@ def kill_and_check(cloud: Cloud, folder: Path, *, kills: int, pause_s: float, mo
         journal.close()
     pushed = sum(isinstance(event, e.StopAsked) and event.requeue for event in events)
     print(f"{dict(killer.killed)} killed in the life of {len(found)} jobs; {pushed} runs made way")
-    assert sum(killer.killed.values()) >= kills * 0.9
+    assert sum(killer.killed.values()) == kills
 
     # No acknowledged job is lost.
     assert {job: body["phase"] for job, body in found.items()} == dict.fromkeys(acknowledged, "succeeded")
@@ -268,4 +276,4 @@ def test_a_few_kills_of_everything_lose_and_double_nothing(shared, tmp_path):
 def test_two_hundred_kills_of_everything_lose_and_double_nothing(shared, tmp_path):
     seed = int(os.environ.get("FOREBAY_TESTS_SEED") or random.SystemRandom().randrange(10**6))
     print(f"again with: FOREBAY_TESTS_SEED={seed}")  # shown when it fails
-    kill_and_check(shared, tmp_path, kills=200, pause_s=0.8, most_steps=12, seed=seed)
+    kill_and_check(shared, tmp_path, kills=200, pause_s=0.6, most_steps=10, seed=seed)
