@@ -94,6 +94,7 @@ class Loop:
         self._first_version = journal.seq
         self._heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
         self._began = time.monotonic()
+        self._began_ns = self.clock.now_ns()
         self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
         self._changed = asyncio.Event()
         journal.drop_old_answers(self.clock.now_ns())
@@ -165,7 +166,7 @@ class Loop:
             try:
                 for centre in self._silent():
                     await self.tell(partial(_gone_silent, centre, self.heard_s_ago(centre) or time.monotonic() - self._began))
-                await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay"), {}))
+                await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay", began_ns=self._began_ns), {}))
             except ForebayError as error:  # what was due can't be journaled now; the next tick decides it again
                 log.warning("%s", str(error).replace("\n", " "))
 

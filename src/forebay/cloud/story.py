@@ -49,7 +49,8 @@ def tell(event: e.Event, state: State) -> str:
         case e.CheckSeen():
             return _check(event)
         case e.Quarantined():
-            return f"card {event.card} of {event.centre}/{event.node} was taken out of use: {event.reason}"
+            what = f"card {event.card} of " if event.card is not None else ""
+            return f"{what}{event.centre}/{event.node} was taken out of use: {event.reason}"
         case e.OutputKept():
             so_far = "" if event.whole else " so far"
             files = f"{event.files} file{'s' if event.files != 1 else ''}"

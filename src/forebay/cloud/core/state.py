@@ -16,7 +16,7 @@ from operator import attrgetter
 
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
-from forebay.cloud.core import fold_pool, fold_tenants, fold_use
+from forebay.cloud.core import evidence, fold_pool, fold_tenants, fold_use
 from forebay.cloud.core import money as amounts
 from forebay.cloud.core.accounts import Accounts
 from forebay.cloud.core.changed import changed
@@ -141,7 +141,7 @@ class State:
         if known.away:
             return "its centre is away"
         if mark:
-            return f"drained{_because(mark.reason)}"
+            return f"{'quarantined' if mark.quarantine else 'drained'}{_because(mark.reason)}"
         if stands and stands.condition is not Condition.UP:
             who = "drained by the centre" if stands.condition is Condition.DRAINED else stands.condition.value
             return f"{who}{_because(stands.reason)}"
@@ -182,10 +182,12 @@ class State:
                 self._end(event)
             case e.OutputKept():
                 self._keep(event)
-            case e.Requeued(job=job_id, not_before_ns=not_before_ns, reason=reason, forgiven=forgiven):
+            case e.Requeued(job=job_id, run=run_id, not_before_ns=not_before_ns, reason=reason, forgiven=forgiven):
                 before = t.jobs[job_id].forgiven
                 self._stand(job_id, phase=Phase.WAITING, not_before_ns=not_before_ns, reason=reason, forgiven=before + forgiven)
                 t.sizes[job_id] = size_of(self, t.jobs[job_id])
+                if t.runs[run_id].outcome == "lost" and len(t.runs[run_id].allocation.parts) > 1:
+                    t.entered[job_id] -= t.sizes[job_id]  # a gang that lost a node goes first, as if it were small
                 self._wait(t.jobs[job_id], event.at_ns)
             case e.Finished(job=job_id, phase=phase, reason=reason):
                 if t.jobs[job_id].phase is Phase.WAITING:
@@ -311,6 +313,7 @@ class State:
             artefacts=event.artefacts,
             artefact_bytes=event.artefact_bytes,
             queue_reason="",
+            checkpoint_at_ns=self.t.runs[event.run].checkpoint_at_ns or (event.at_ns if event.checkpointed else 0),
         )
         allocation = run.allocation
         self._count(run, event.at_ns)
@@ -323,6 +326,7 @@ class State:
         self._give_back(allocation, self.t.jobs[run.job].job.organisation)
         if event.outcome in ("failed", "lost"):
             self._doubt(run)
+        evidence.note(self, run)
         self._note_unsent(run)
 
     def _count(self, run: Run, now_ns: int) -> None:
