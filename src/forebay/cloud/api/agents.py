@@ -8,7 +8,6 @@ nothing. Fields that only the other side knows are passed over, so that an agent
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -126,9 +125,9 @@ async def wanted(
     """What should run at this centre, whole, and what else is asked of it. Waits up to `wait_s` while nothing has changed since
     version `after`.
     """
-    until = time.monotonic() + wait_s
+    until = desk.loop.clock.monotonic_s() + wait_s
     while desk.loop.version(centre) == after and (asks := desk.asks(centre)) == desk.told.get(centre, asks):
-        left = until - time.monotonic()
+        left = until - desk.loop.clock.monotonic_s()
         if left <= 0:
             break
         await desk.loop.changed(left)
