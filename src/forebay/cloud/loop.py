@@ -97,18 +97,22 @@ class Loop:
                 "the machine's clock stands %.0f s before the journal's last line; time goes on from that line",
                 self.clock.behind_ns / 1e9,
             )
-        self._wanted: dict[str, dict[str, Run]] = {}  # centre -> what should run there
-        for run in self.state.live:
-            self._want(self.state.t.runs[run])
-        # The journal's line of the last change of a centre's list: its agent waits for a newer one. A line, and not a count from
-        # zero, so that it only grows over restarts too, and an agent can tell an answer that has been overtaken.
-        self._versions: dict[str, int] = {}
-        self._first_version = journal.seq
+        self._list_wanted()
         self._heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
         self._began = self.clock.monotonic_s()
         self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
         self._changed = asyncio.Event()
         journal.drop_old_answers(self.clock.now_ns())
+
+    def _list_wanted(self) -> None:
+        """Make anew what should run at the centres, from a state that was just read."""
+        self._wanted: dict[str, dict[str, Run]] = {}  # by centre
+        for run in self.state.live:
+            self._want(self.state.t.runs[run])
+        # The journal's line of the last change of a centre's list: its agent waits for a newer one. A line, and not a count from
+        # zero, so that it only grows over restarts too, and an agent can tell an answer that has been overtaken.
+        self._versions: dict[str, int] = {}
+        self._first_version = self.journal.seq
 
     # What is wanted at a centre, as far as it is safe in the journal.
 
@@ -241,6 +245,8 @@ class Loop:
         while True:
             try:
                 self.state = await self._aside(self.journal.load)
+                self._list_wanted()  # a disk that said no may have written all the same
+                self.wake()
                 return
             except Conflict as error:
                 why = error
