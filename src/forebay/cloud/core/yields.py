@@ -18,8 +18,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from forebay.cloud.core.adapt import left_s
+from forebay.cloud.core.choose import barred_for
 from forebay.cloud.core.job import Job, Option, Run, Standing
-from forebay.cloud.core.place import parts_over
+from forebay.cloud.core.place import Barred, parts_over
 from forebay.cloud.core.pool import Allocation, Room
 from forebay.cloud.core.queue import Lane
 from forebay.cloud.core.rooms import Island, IslandKey
@@ -85,7 +86,12 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
     owed = state.rights.is_owed(job.organisation, chip, option.cards) and state.rights.any_borrowed(chip)
     if not owed and not _anyone(state, job, chip, now_ns):
         return None
-    islands = {key: island for key, island in state.rooms.islands.get(chip, {}).items() if island.total >= option.cards}
+    barred = barred_for(state, job, now_ns)
+    islands = {
+        key: island
+        for key, island in state.rooms.islands.get(chip, {}).items()
+        if island.total >= option.cards and (key[1], "") not in barred
+    }
     free = {key: island.free for key, island in islands.items()}
     going: dict[IslandKey, list[Run]] = defaultdict(list)
     for run in _candidates(state, job, chip, owed, now_ns):
@@ -94,9 +100,11 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
         key = (node.pretend, centre, node.island) if node else None
         if node is None or key is None or key not in islands or (state.troubled and _is_out(state, run)):
             continue
+        if barred and any((centre, part.node) in barred for part in run.allocation.parts):
+            continue
         going[key].append(run)
         free[key] += run.allocation.cards
-        if free[key] >= option.cards and (plan := _plan(islands[key], option, going[key])):
+        if free[key] >= option.cards and (plan := _plan(islands[key], option, going[key], barred)):
             quota = state.rights.quota(job.organisation, chip) if owed else None
             allocation, runs = plan
             return Way(allocation=allocation, runs=runs, grace_s=quota.reclaim_s if quota else None, reason=_why(job, owed))
@@ -199,14 +207,14 @@ def _price_s(state: State, run: Run, rate: float, now_ns: int) -> float:
     return width * (job.restart_s + since_s) / rate
 
 
-def _plan(island: Island, option: Option, going: list[Run]) -> tuple[Allocation, tuple[str, ...]] | None:
+def _plan(island: Island, option: Option, going: list[Run], barred: Barred) -> tuple[Allocation, tuple[str, ...]] | None:
     """Cards on an island out of what is free and what the runs leave, and which of the runs it takes."""
     pretend, centre, _ = island.key
     more: dict[str, set[int]] = defaultdict(set)
     for run in going:
         for part in run.allocation.parts:
             more[part.node] |= set(part.cards)
-    rooms = [room for room in island.with_free_cards() if room.node.name not in more]
+    rooms = [room for room in island.with_free_cards(frozenset(node for where, node in barred if where == centre)) if room.node.name not in more]
     rooms += [
         Room(centre=centre, node=room.node, free=tuple(sorted({*room.free, *cards})))
         for name, cards in more.items()
