@@ -14,7 +14,7 @@ from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
 from forebay.cloud.core.job import Job
 from forebay.cloud.core.pool import Allocation, Window
-from forebay.cloud.core.tenant import COMPUTE
+from forebay.cloud.core.tenant import COMPUTE, Budget
 
 NS = 10**9
 Card = tuple[str, str, int]
@@ -76,6 +76,7 @@ class Audit:
         self.cost: dict[str, int] = {}  # run -> micro, of ended ones
         self.used_ns: Counter[Card] = Counter()  # by the cloud's clock: from launch to end
         self.given_up: set[str] = set()
+        self.budgets: dict[str, tuple[Budget, list[int]]] = {}  # "organisation/project" -> with what was surely spent of it
 
     def see(self, event: e.Event) -> None:
         must(event.at_ns >= self.at_ns, "time never goes back")
@@ -101,6 +102,22 @@ class Audit:
 
     def _IndexSet(self, event: e.IndexSet) -> None:
         self.indexes[event.chip] = event.compute
+
+    def _BudgetSet(self, event: e.BudgetSet) -> None:
+        self.budgets[event.budget.name] = (event.budget, [0])
+
+    def _BudgetLifted(self, event: e.BudgetLifted) -> None:
+        self.budgets.pop(f"{event.organisation}/{event.project}", None)
+
+    def _Credited(self, event: e.Credited) -> None:
+        self._spend(self.jobs[event.run.rpartition("-")[0]].job, -event.micro, 0)
+
+    def _spend(self, job: Job, micro: int, launched_ns: int) -> None:
+        for name in (f"{job.organisation}/", f"{job.organisation}/{job.project}"):
+            if name in self.budgets:
+                budget, spent = self.budgets[name]
+                if micro < 0 or launched_ns >= budget.from_ns:
+                    spent[0] += micro
 
     # The pool.
 
@@ -201,6 +218,10 @@ class Audit:
             must(card not in self.kept, f"{card} is kept for {self.kept.get(card)} and was given to {event.run}")
             self.holder[card] = event.run
         self._placed(known.job, allocation, event.at_ns)
+        for name in (f"{known.job.organisation}/", f"{known.job.organisation}/{known.job.project}"):
+            if not reserved and name in self.budgets:
+                budget, spent = self.budgets[name]
+                must(spent[0] < budget.limit_micro, f"{name} has spent {spent[0]} of {budget.limit_micro}")
         must(event.price_micro_per_card_s == self.prices.get(allocation.chip, 0), "a run has the price of its launch")
         self._count(known.job, allocation, 1)
         self.going[event.run] = Going(event.job, allocation, event.at_ns, event.price_micro_per_card_s)
@@ -243,7 +264,8 @@ class Audit:
         if event.by == "forebay":
             self.given_up.add(event.run)
         card_ns = going.allocation.cards * event.held_ns
-        self.cost[event.run] = (card_ns * going.price + NS // 2) // NS
+        self.cost[event.run] = cost = (card_ns * going.price + NS // 2) // NS
+        self._spend(known.job, cost, going.at_ns)
 
     def _Requeued(self, event: e.Requeued) -> None:
         known = self.jobs[event.job]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -60,7 +61,7 @@ def jobs(state: State, audit: Audit) -> None:
 def shares(state: State) -> None:
     """The accounts of fair share have as many jobs as there are."""
     open_jobs = [s.job for s in state.t.jobs.values() if not s.phase.over]
-    for name, account in state.t.accounts.items():
+    for name, account in state.t.shares.items():
         organisation, _, project = name.partition("/")
         mine = [j for j in open_jobs if not name or (j.organisation == organisation and project in ("", j.project))]
         must(account.jobs == len(mine), f"account {name!r} has {len(mine)} jobs, not {account.jobs}")
@@ -78,7 +79,7 @@ def listing(state: State, journal: Journal) -> None:
 
 
 def connection(journal: Journal) -> Any:
-    return journal._engine.connect()
+    return journal._db.reader.connect()
 
 
 def money(state: State, audit: Audit, held_truly: dict[str, int], now_ns: int) -> None:
@@ -89,24 +90,26 @@ def money(state: State, audit: Audit, held_truly: dict[str, int], now_ns: int) -
     for run, line in ended.items():
         if run not in audit.given_up:
             must(line.held_ns == held_truly.get(run), f"{run} held {held_truly.get(run)} ns and was billed {line.held_ns}")
+    must(whole.cost_micro - whole.credited_micro - whole.earned_micro == whole.billed_micro, "a bill adds up")
     parts = [bill(state, now_ns, organisation=name) for name in state.t.organisations]
     must(sum(part.cost_micro for part in parts) == whole.cost_micro, "the bills of all organisations are the whole bill")
     must(sum(part.card_ns for part in parts) == whole.card_ns, "and so is what they held")
 
 
 def elapsed(state: State, audit: Audit, now_ns: int) -> None:
-    """For every card: what runs held by the cloud's clock is what their launches and ends say, and never more than has elapsed."""
-    used: Counter[Any] = Counter()
-    since: dict[Any, int] = {}
-    for run in sorted(state.t.runs.values(), key=lambda run: run.launched_at_ns):
-        until = run.ended_at_ns if run.outcome else now_ns
-        for card in run.allocation.each():
-            must(run.launched_at_ns >= since.get(card, 0), f"{card} has one run at a time")
-            since[card] = until
-            used[card] += until - run.launched_at_ns
-    for card, going in audit.holder.items():
-        used[card] -= now_ns - audit.going[going].at_ns
-    must(+used == +audit.used_ns, "used card time is conserved")
+    """For every card used + idle + down = elapsed, and used is what the launches and ends say, to the nanosecond."""
+    used: Counter[Any] = Counter(audit.used_ns)
+    for card, run in audit.holder.items():
+        used[card] += now_ns - audit.going[run].at_ns
+    for centre, nodes in state.t.lives.items():
+        for node, lives in nodes.items():
+            for index, life in lives.items():
+                now = replace(life)
+                now.settle(now_ns, life.kind)
+                whole = now.used_ns + now.idle_ns + now.down_ns + now.gone_ns
+                must(whole == now_ns - now.joined_ns, f"{centre}/{node}/{index} is used, idle, down or gone all the time")
+                mine = used[(centre, node, int(index))]
+                must(now.used_ns == mine, f"{centre}/{node}/{index} was used for {mine} ns, and {now.used_ns} are told")
 
 
 def decided_again(state: State, now_ns: int) -> None:

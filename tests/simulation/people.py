@@ -26,7 +26,7 @@ from .plan import CHIPS, ORGANISATIONS, PROJECTS
 if TYPE_CHECKING:
     from .world import World
 
-OPERATOR = Who(Key(id="k-operator", secret_sha256="x", role=Role.OPERATOR))
+OPERATOR = Who(Key(id="k-operator", secret_sha256="x", role=Role.OPERATOR), Role.OPERATOR)
 NS = 10**9
 
 
@@ -252,9 +252,11 @@ class Operators:
                     e.MaintenanceLifted(at_ns=t, by="op", window=next(iter(s.t.windows))) if s.t.windows else None
                 )
             case "budget":
-                budget = Budget(organisation=organisation, limit_micro=10**15)
+                limit = int(roll2 * 40 * world.plan.mean_job_s * 1000)
                 if roll < 0.5:
-                    return lambda s, t: e.BudgetSet(at_ns=t, by="op", budget=budget)
+                    return lambda s, t: e.BudgetSet(
+                        at_ns=t, by="op", budget=Budget(organisation=organisation, limit_micro=limit, from_ns=t)
+                    )
                 return lambda s, t: e.BudgetLifted(at_ns=t, by="op", organisation=organisation)
             case "member":
                 if roll < 0.6:

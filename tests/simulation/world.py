@@ -428,6 +428,11 @@ class World:
             await self.operators.tell(
                 lambda s, t, window=window: e.MaintenanceLifted(at_ns=t, by="op", window=window), until_heard=True
             )
+        for budget, _ in list(self.audit.budgets.values()):
+            await self.operators.tell(
+                lambda s, t, b=budget: e.BudgetLifted(at_ns=t, by="op", organisation=b.organisation, project=b.project),
+                until_heard=True,
+            )
         if self.dice("calm").random() < 0.5:
             for organisation, chip in sorted(self.audit.quotas):
                 await self.operators.tell(
