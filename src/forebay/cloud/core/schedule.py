@@ -170,8 +170,12 @@ def _fits(chip: str, cards: int, allocation: Allocation) -> bool:
 
 def _broken(state: State, reservation: Reservation, now_ns: int) -> str:
     centre = reservation.allocation.centre
+    job, chip = state.t.jobs[reservation.job].job, reservation.allocation.chip
+    quota = state.rights.quota(job.organisation, chip)
+    if quota and quota.borrow is not None and state.rights.borrows(job.organisation, chip) > quota.borrow:
+        return f"{job.organisation} may hold {quota.cards + quota.borrow} {chip} now"
     if state.t.windows:
-        barred = barred_for(state, state.t.jobs[reservation.job].job, now_ns)
+        barred = barred_for(state, job, now_ns)
         if barred & {(centre, ""), *((centre, part.node) for part in reservation.allocation.parts)}:
             return f"maintenance of {centre} begins before it would have ended"
     for part in reservation.allocation.parts:
