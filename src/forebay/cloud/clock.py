@@ -27,6 +27,10 @@ class Clock:
     def now_ns(self) -> int:
         return self._start + time.monotonic_ns() - self._monotonic
 
+    def monotonic_s(self) -> float:
+        """Seconds since some moment, for spans that no journal line tells of."""
+        return time.monotonic()
+
     def complaint(self) -> str:
         """A sentence when the wall clock has moved away from ours since the last complaint; else empty."""
         apart_s = (time.time_ns() - self.now_ns()) / NS_PER_S

@@ -16,8 +16,7 @@ import contextlib
 import hashlib
 import json
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,6 +39,8 @@ AWAY_S = 60.0  # an agent's request for news hangs at most 20 s, and it asks aga
 MOST_IN_A_BATCH = 512
 
 Body = dict[str, Any]
+Aside = Callable[..., Awaitable[Any]]
+"""Calls a function that waits for the disk, and waits for it without holding up others."""
 Make = Callable[[State, int], tuple["e.Event | Sequence[e.Event] | None", Body]]
 """Checks a request against the state and gives the fact with its time, and the answer.
 
@@ -73,31 +74,48 @@ class _Ask:
 class Loop:
     """The one writer of the state. `tell` is its only door."""
 
-    def __init__(self, journal: Journal, *, away_s: float = AWAY_S) -> None:
-        """`away_s`: after how long without a word a centre is taken for away."""
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        away_s: float = AWAY_S,
+        tick_s: float = TICK_S,
+        clock: Callable[[int], Clock] = Clock,
+        aside: Aside = asyncio.to_thread,
+    ) -> None:
+        """`away_s`: after how long without a word a centre is taken for away. `clock`: makes one that doesn't stand before a time.
+
+        With a clock and an `aside` of its own a loop lives in simulated time (tests/simulation).
+        """
         self.journal = journal
         self.counts = Counts()
         self._away_s = away_s
+        self._tick_s = tick_s
+        self._aside = aside
         self.state = journal.load()
-        self.clock = Clock(self.state.t.last_at_ns)
+        self.clock = clock(self.state.t.last_at_ns)
         if self.clock.behind_ns:
             log.warning(
                 "the machine's clock stands %.0f s before the journal's last line; time goes on from that line",
                 self.clock.behind_ns / 1e9,
             )
-        self._wanted: dict[str, dict[str, Run]] = {}  # centre -> what should run there
+        self._list_wanted()
+        self._heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
+        self._began = self.clock.monotonic_s()
+        self._began_ns = self.clock.now_ns()
+        self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
+        self._changed = asyncio.Event()
+        journal.drop_old_answers(self.clock.now_ns())
+
+    def _list_wanted(self) -> None:
+        """Make anew what should run at the centres, from a state that was just read."""
+        self._wanted: dict[str, dict[str, Run]] = {}  # by centre
         for run in self.state.live:
             self._want(self.state.t.runs[run])
         # The journal's line of the last change of a centre's list: its agent waits for a newer one. A line, and not a count from
         # zero, so that it only grows over restarts too, and an agent can tell an answer that has been overtaken.
         self._versions: dict[str, int] = {}
-        self._first_version = journal.seq
-        self._heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
-        self._began = time.monotonic()
-        self._began_ns = self.clock.now_ns()
-        self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
-        self._changed = asyncio.Event()
-        journal.drop_old_answers(self.clock.now_ns())
+        self._first_version = self.journal.seq
 
     # What is wanted at a centre, as far as it is safe in the journal.
 
@@ -110,11 +128,11 @@ class Loop:
     # Whom we have heard of.
 
     def hear(self, centre: str) -> None:
-        self._heard[centre] = time.monotonic()
+        self._heard[centre] = self.clock.monotonic_s()
 
     def heard_s_ago(self, centre: str) -> float | None:
         heard = self._heard.get(centre)
-        return None if heard is None else time.monotonic() - heard
+        return None if heard is None else self.clock.monotonic_s() - heard
 
     @property
     def inbox_size(self) -> int:
@@ -159,20 +177,21 @@ class Loop:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._tick_s)
             complaint = self.clock.complaint()
             if complaint:
                 log.warning(complaint)
             try:
                 for centre in self._silent():
-                    await self.tell(partial(_gone_silent, centre, self.heard_s_ago(centre) or time.monotonic() - self._began))
+                    silent_s = self.heard_s_ago(centre) or self.clock.monotonic_s() - self._began
+                    await self.tell(partial(_gone_silent, centre, silent_s))
                 await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay", began_ns=self._began_ns), {}))
             except ForebayError as error:  # what was due can't be journaled now; the next tick decides it again
                 log.warning("%s", str(error).replace("\n", " "))
 
     def _silent(self) -> list[str]:
         """The centres of which nothing was heard for too long, and that aren't known to be away."""
-        before = time.monotonic() - self._away_s
+        before = self.clock.monotonic_s() - self._away_s
         return [
             centre.name
             for centre in self.state.t.centres.values()
@@ -209,7 +228,7 @@ class Loop:
             # A shared database is asked even if there is nothing to write: is it still ours? The tick's batch comes every second.
             if lines or answers or self.journal.is_shared:
                 with self.counts.writing(len(lines)):
-                    await asyncio.to_thread(self.journal.append, lines, self.state, list(answers.values()))
+                    await self._aside(self.journal.append, lines, self.state, list(answers.values()))
         except Exception as error:
             if not isinstance(error, ForebayError):
                 log.exception("a batch of %d was refused", len(batch))
@@ -233,7 +252,9 @@ class Loop:
         """
         while True:
             try:
-                self.state = await asyncio.to_thread(self.journal.load)
+                self.state = await self._aside(self.journal.load)
+                self._list_wanted()  # a disk that said no may have written all the same
+                self.wake()
                 return
             except Conflict as error:
                 why = error
@@ -256,7 +277,8 @@ class Loop:
         if not requests:
             return {}
         if self.journal.is_shared:
-            return await asyncio.to_thread(self.journal.answered_of, requests)
+            found: dict[str, Answer] = await self._aside(self.journal.answered_of, requests)
+            return found
         return self.journal.answered_of(requests)  # quicker than another thread
 
     def _publish(self, lines: list[e.Event]) -> None:

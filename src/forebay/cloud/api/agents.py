@@ -12,8 +12,8 @@ An agent that says none, being older than this word, is believed as before.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -143,14 +143,14 @@ async def wanted(
     """What should run at this centre, whole, and what else is asked of it. Waits up to `wait_s` while nothing has changed since
     version `after` and the generation is still that which the agent knows.
     """
-    until = time.monotonic() + wait_s
+    until = desk.loop.clock.monotonic_s() + wait_s
     generation = _generation(desk.state, centre) if generation is None else generation
     while (
         desk.loop.version(centre) == after
         and _generation(desk.state, centre) == generation
         and (asks := desk.asks(centre)) == desk.told.get(centre, asks)
     ):
-        left = until - time.monotonic()
+        left = until - desk.loop.clock.monotonic_s()
         if left <= 0:
             break
         await desk.loop.changed(left)
@@ -184,7 +184,9 @@ def _must_be_of(generation: int | None, centre: str, state: State) -> None:
         )
 
 
-def _fenced(generation: int | None, centre: str, make: Make, state: State, now_ns: int) -> tuple[e.Event | None, Body]:
+def _fenced(
+    generation: int | None, centre: str, make: Make, state: State, now_ns: int
+) -> tuple[e.Event | Sequence[e.Event] | None, Body]:
     """The same request, refused if the generation has grown by the time it is its turn."""
     _must_be_of(generation, centre, state)
     return make(state, now_ns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
@@ -29,7 +28,7 @@ class Desk:
         self.loop = loop
         self.store = store
         self.reader = Reader(store.empty_folder("reading"))
-        self.tunnels = Tunnels(time.monotonic, loop.wake)
+        self.tunnels = Tunnels(loop.clock.monotonic_s, loop.wake)
         self.sending = Sending()
         self.sealed = Sealed(store)
         self.told: dict[str, Body] = {}  # centre -> what it was last asked for besides runs

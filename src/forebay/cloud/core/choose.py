@@ -65,7 +65,7 @@ def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Cho
         allowed = [o for o in allowed if o.cards <= asked_for(job, o.chip)]
     prefer = home(state, standing) if standing.runs else ""
     shun = shunned(state, standing) if standing.runs and state.t.suspects else frozenset()
-    barred = _barred(state, job, now_ns)
+    barred = barred_for(state, job, now_ns)
     timed = any(option.expected_s is not None for option in job.menu)
     found = [
         _place(state, o, prefer, barred, shun)
@@ -170,7 +170,7 @@ def _place(state: State, option: Option, prefer: str, barred: Barred, shun: Barr
     return other if is_as_good else found
 
 
-def _barred(state: State, job: Job, now_ns: int) -> Barred:
+def barred_for(state: State, job: Job, now_ns: int) -> Barred:
     """Where maintenance is, or begins before a run of this job would surely have ended."""
     lasts_ns = int((job.time_limit_s + job.grace_s) * NS_PER_S) if job.time_limit_s is not None else 0
     return frozenset(

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 from forebay.cloud.core import events as e
 from forebay.cloud.core.adapt import better, wider
-from forebay.cloud.core.choose import Blocks, Choice, choose
+from forebay.cloud.core.choose import Blocks, Choice, barred_for, choose
 from forebay.cloud.core.job import Job, Run, Standing
 from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.queue import Lane, lane_of
@@ -157,7 +157,7 @@ def given_back(state: State, now_ns: int) -> list[e.Event]:
     """Launch the jobs whose reserved cards are all free now, and give up reservations that can't be kept."""
     decisions: list[e.Event] = []
     for reservation in list(state.t.reservations.values()):
-        broken = _broken(state, reservation)
+        broken = _broken(state, reservation, now_ns)
         if broken:
             decisions.append(_made(state, e.Released(at_ns=now_ns, by="forebay", job=reservation.job, reason=broken)))
         elif not reservation.runs:
@@ -172,8 +172,16 @@ def _fits(chip: str, cards: int, allocation: Allocation) -> bool:
     return (chip, cards) == (allocation.chip, allocation.cards)
 
 
-def _broken(state: State, reservation: Reservation) -> str:
+def _broken(state: State, reservation: Reservation, now_ns: int) -> str:
     centre = reservation.allocation.centre
+    job, chip = state.t.jobs[reservation.job].job, reservation.allocation.chip
+    quota = state.rights.quota(job.organisation, chip)
+    if quota and quota.borrow is not None and state.rights.borrows(job.organisation, chip) > quota.borrow:
+        return f"{job.organisation} may hold {quota.cards + quota.borrow} {chip} now"
+    if state.t.windows:
+        barred = barred_for(state, job, now_ns)
+        if barred & {(centre, ""), *((centre, part.node) for part in reservation.allocation.parts)}:
+            return f"maintenance of {centre} begins before it would have ended"
     for part in reservation.allocation.parts:
         node = state.node(centre, part.node)
         if node is None:

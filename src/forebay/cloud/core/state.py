@@ -447,6 +447,13 @@ class State:
         out = self.bad_cards.get((centre, node.name), {})
         return tuple(index for index in idle if index not in out and index not in stands.busy)
 
+    def out_of(self, centre: str, node: Node) -> set[int]:
+        """The cards of a node that are nobody's when a run leaves them: out of use, or others'."""
+        if not self.troubled or node.counted:
+            return set()
+        stands = self.t.node_states.get(centre, {}).get(node.name)
+        return {*self.bad_cards.get((centre, node.name), ()), *(stands.busy if stands else ())}
+
     def expect_again(self, centre: str) -> None:
         """The nodes of a centre changed, and maybe their islands: say anew where its runs are expected to end."""
         for run_id in self.live_at.get(centre, {}):

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from forebay.cloud.core.adapt import left_s
+from forebay.cloud.core.choose import barred_for
 from forebay.cloud.core.job import Job, Option, Run, Standing
-from forebay.cloud.core.place import parts_over
+from forebay.cloud.core.place import Barred, parts_over
 from forebay.cloud.core.pool import Allocation, Room
 from forebay.cloud.core.queue import Lane
 from forebay.cloud.core.rooms import Island, IslandKey
@@ -31,6 +32,8 @@ FAR_S = 1e9
 FAR_NS = 2**62
 OWED = "the organisation to which these cards are guaranteed takes them back"
 EARLIER = "a job that is due earlier goes first"
+PREPARES_S = 300.0  # a run that hasn't begun by then may be stopped all the same
+LEAST_S = 1.0
 BEARABLE = 0.04  # of the time that a job takes under exact sharing
 
 
@@ -87,7 +90,12 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
     owed = state.rights.is_owed(job.organisation, chip, option.cards) and state.rights.any_borrowed(chip)
     if not owed and not _anyone(state, job, chip, now_ns):
         return None
-    islands = {key: island for key, island in state.rooms.islands.get(chip, {}).items() if island.total >= option.cards}
+    barred = barred_for(state, job, now_ns)
+    islands = {
+        key: island
+        for key, island in state.rooms.islands.get(chip, {}).items()
+        if island.total >= option.cards and (key[1], "") not in barred
+    }
     free = {key: island.free for key, island in islands.items()}
     going: dict[IslandKey, list[Run]] = defaultdict(list)
     for run in _candidates(state, job, chip, owed, now_ns):
@@ -96,9 +104,11 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
         key = (node.pretend, centre, node.island) if node else None
         if node is None or key is None or key not in islands or (state.troubled and _is_out(state, run)):
             continue
+        if barred and any((centre, part.node) in barred for part in run.allocation.parts):
+            continue
         going[key].append(run)
         free[key] += run.allocation.cards
-        if free[key] >= option.cards and (plan := _plan(islands[key], option, going[key])):
+        if free[key] >= option.cards and (plan := _plan(state, islands[key], option, going[key], barred)):
             quota = state.rights.quota(job.organisation, chip) if owed else None
             allocation, runs = plan
             return Way(
@@ -158,6 +168,9 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
             goes = soft and is_due_later and borrowed >= cards
         if not goes and not owed and minus_lower >= 0 and -minus_late <= mine:
             return  # all that follow are due earlier still
+        if goes and not owed and (until_ns := _spared_until_ns(state, run)) > now_ns:
+            state.look_ns = min(state.look_ns, until_ns)
+            continue
         if goes and not run.stop and not run.queue_reason:
             taken[account.organisation] += cards
             yield run
@@ -181,6 +194,16 @@ def _entry(job: Job, lines: list[tuple[int, float, str]], at: int, account: _Acc
     return -lower, -(tag - account.clock) / account.rate, at, account
 
 
+def _spared_until_ns(state: State, run: Run) -> int:
+    """Until then a run goes on whoever is due earlier: it has just begun, and is to work at least as long as beginning cost.
+
+    Without it three jobs, each of which goes before the next by another rule, stop each other for ever.
+    """
+    restart_s = state.t.jobs[run.job].job.restart_s
+    since_ns = run.running_at_ns or run.launched_at_ns + int(PREPARES_S * NS_PER_S)
+    return since_ns + int(max(restart_s, LEAST_S) * NS_PER_S)
+
+
 def _is_tight(state: State, run: Run, due_s: float, for_s: float, now_ns: int) -> bool:
     """Whether a run that is stopped for so long would end later than exact sharing ends it, by more than can be borne."""
     if run.expected_s is None:
@@ -199,16 +222,22 @@ def _price_s(state: State, run: Run, rate: float, now_ns: int) -> float:
     return width * (job.restart_s + since_s) / rate
 
 
-def _plan(island: Island, option: Option, going: list[Run]) -> tuple[Allocation, tuple[str, ...]] | None:
+def _plan(
+    state: State, island: Island, option: Option, going: list[Run], barred: Barred
+) -> tuple[Allocation, tuple[str, ...]] | None:
     """Cards on an island out of what is free and what the runs leave, and which of the runs it takes."""
     pretend, centre, _ = island.key
     more: dict[str, set[int]] = defaultdict(set)
     for run in going:
         for part in run.allocation.parts:
             more[part.node] |= set(part.cards)
-    rooms = [room for room in island.with_free_cards() if room.node.name not in more]
+    rooms = [
+        room
+        for room in island.with_free_cards(frozenset(node for where, node in barred if where == centre))
+        if room.node.name not in more
+    ]
     rooms += [
-        Room(centre=centre, node=room.node, free=tuple(sorted({*room.free, *cards})))
+        Room(centre=centre, node=room.node, free=tuple(sorted({*room.free, *(cards - state.out_of(centre, room.node))})))
         for name, cards in more.items()
         if (room := island.rooms.get(name))
     ]
