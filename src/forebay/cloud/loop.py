@@ -83,7 +83,7 @@ class Loop:
         clock: Callable[[int], Clock] = Clock,
         aside: Aside = asyncio.to_thread,
     ) -> None:
-        """`away_s`: after how long without a word a centre is taken for away. `clock`: makes one that doesn't stand before a time.
+        """`away_s`: after how long without a word a centre is away. `clock`: makes one that doesn't stand before a time.
 
         With a clock and an `aside` of its own a loop lives in simulated time (tests/simulation).
         """

@@ -104,7 +104,8 @@ def _in_time(state: State, standing: Standing, choice: Choice, now_ns: int) -> W
     due_s, left = urgency(state, standing.job, now_ns), 1.0 - standing.done
     asked = standing.job.menu[0]
     is_late = choice.option.expected_s * left > due_s
-    is_starved = standing.job.elastic and choice.option.expected_s > STARVED * (asked.expected_s or choice.option.expected_s)
+    is_narrow = standing.job.elastic and choice.option.chip == asked.chip
+    is_starved = is_narrow and choice.option.expected_s > STARVED * (asked.expected_s or choice.option.expected_s)
     if not is_late and not is_starved:
         return None
     for option in standing.job.menu if is_late else (asked,):
