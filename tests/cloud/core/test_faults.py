@@ -282,7 +282,7 @@ def test_jobs_that_fail_elsewhere_too_convict_nothing():
     assert quarantined(decisions) == []
 
 
-def test_a_success_on_the_node_takes_away_the_weight_of_failures_that_nothing_else_proves():
+def test_a_success_on_the_node_takes_away_the_weight_of_the_failures_before_it():
     state = three_nodes()
     fail_on(state, "a", "bad", 0, program("a", retries=0))
     fail_on(state, "b", "bad", 10, program("b", retries=0))

@@ -4,9 +4,9 @@
     failed_on(state, standing)                  # on how many different nodes in a row a job failed without getting further
 
 Asked:  a run was killed by a signal, lost, or found unfit cards. Is the machine bad, or the program?
-Answer: a place is bad when runs of three jobs failed there within an hour and none of these jobs failed elsewhere. A job counts
-        for sure if it succeeded elsewhere. Else it counts only if nothing succeeded at that place since, and jobs of one program
-        (organisation, project, entry) count as one: somebody who sends the same crash again and again convicts no machine.
+Answer: a place is bad when runs of three jobs failed there within an hour, nothing succeeded there in between, and none of these
+        jobs failed elsewhere. Of those that didn't succeed elsewhere either, jobs of one program (organisation, project, entry)
+        count as one: somebody who sends the same crash again and again convicts no machine.
         A card is marked if it alone explains the failures, else its node. A job that failed on three different nodes in a row and
         made no checkpoint is the one to blame: it isn't tried again.
 Care:   a program that exits by itself says nothing of a machine. Runs that are lost within a minute are one incident. Where
@@ -140,7 +140,7 @@ def _against(state: State, runs: list[Run], suspect: Suspect, centre: str, node:
     wells = suspect.well.values() if card is None else [suspect.well.get(str(card), 0)]
     well_ns = max(wells, default=0)
     for run in runs:
-        if run.job in jobs or not _touches(run, centre, node, card):
+        if run.job in jobs or run.ended_at_ns <= well_ns or not _touches(run, centre, node, card):
             continue
         standing = state.t.jobs[run.job]
         elsewhere = [r for r in map(state.t.runs.__getitem__, standing.runs) if not _touches(r, centre, node, card)]
@@ -148,7 +148,7 @@ def _against(state: State, runs: list[Run], suspect: Suspect, centre: str, node:
             continue
         if not any(other.outcome == "succeeded" for other in elsewhere):
             program = _program(standing.job)
-            if run.ended_at_ns <= well_ns or program in programs:
+            if program in programs:
                 continue
             programs.add(program)
         jobs.add(run.job)
