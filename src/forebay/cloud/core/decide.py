@@ -29,8 +29,35 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
     """Fold a fact, and return the decisions that it leads to, folded too."""
     if not isinstance(fact, e.Tick):
         state.fold(fact)
+    woken = state.wake(fact.at_ns)
+    decisions = _follow(state, fact, woken)
+    # Whatever the fact was about: where a job's pause is over, where cards are kept for nobody any more, and where a job that
+    # held others back has gone to another chip, is worth a look now. Nobody would look again.
+    freed = set() if isinstance(fact, e.Tick) else woken
+    fresh = decisions
+    while freed := freed | _left_behind(state, fact, fresh):
+        fresh = schedule(state, fact.at_ns, freed)
+        decisions += fresh
+        freed = set()
+    return decisions
+
+
+def _left_behind(state: State, fact: e.Event, decisions: list[e.Event]) -> set[str]:
+    """The chips on which a job held others back that it holds back no more."""
+    chips: set[str] = set()
+    for decision in decisions:
+        match decision:
+            case e.Released(job=job_id):
+                chips |= {option.chip for option in state.t.jobs[job_id].job.menu}
+            case e.Launched(job=job_id, allocation=allocation) | e.Reserved(job=job_id, allocation=allocation):
+                job = state.t.jobs[job_id].job
+                if len(job.menu) > 1 and not (isinstance(fact, e.Submitted) and fact.job.id == job_id):
+                    chips |= {option.chip for option in job.menu} - {allocation.chip}
+    return chips
+
+
+def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
     now_ns = fact.at_ns
-    woken = state.wake(now_ns)
     match fact:
         case e.Submitted(job=job):
             return start(state, job, now_ns)
