@@ -167,7 +167,9 @@ class Engine:
         held_ns = _ns(now) - _ns(work.at_s) if work.at_s < math.inf else 0
         work.over = True
         work.turn += 1
-        artefacts = (Artefact(path="out", size_bytes=10, modified_ns=_ns(now)),) if ran_s > 0 and self.dice.random() < 0.05 else ()
+        artefacts = (
+            (Artefact(path="out", size_bytes=10, modified_ns=_ns(now)),) if ran_s > 0 and self.dice.random() < 0.05 else ()
+        )
         work.seen = Seen(
             name=work.spec.name,
             phase=Phase.ENDED,

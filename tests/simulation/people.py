@@ -56,8 +56,9 @@ class Tenants:
         world, dice = self.world, self.world.dice("tenants")
         while not world.calm:
             burst = dice.random() < 0.03
-            for _ in range(dice.randint(5, 30) if burst else 1):
-                world.spawn(self.submit())
+            if world.cloud is None or world.cloud.loop.state.waiting < world.plan.longest_queue:
+                for _ in range(dice.randint(5, 30) if burst else 1):
+                    world.spawn(self.submit())
             await asyncio.sleep(dice.expovariate(world.plan.arrivals_per_s) * (10 if burst else 1))
 
     async def submit(self) -> None:
@@ -216,9 +217,7 @@ class Operators:
                 )
             case "organisation":
                 cohort, weight = dice.choice(("", "x", "y")), dice.choice((0.5, 1.0, 3.0))
-                return lambda s, t: e.OrganisationSet(
-                    at_ns=t, by="op", organisation=organisation, cohort=cohort, weight=weight
-                )
+                return lambda s, t: e.OrganisationSet(at_ns=t, by="op", organisation=organisation, cohort=cohort, weight=weight)
             case "project":
                 return lambda s, t: e.ProjectSet(at_ns=t, by="op", organisation=organisation, project="p", weight=0.5 + roll)
             case "price":
@@ -248,9 +247,7 @@ class Operators:
                     ),
                 )
             case "lift":
-                return lambda s, t: (
-                    e.MaintenanceLifted(at_ns=t, by="op", window=next(iter(s.t.windows))) if s.t.windows else None
-                )
+                return lambda s, t: e.MaintenanceLifted(at_ns=t, by="op", window=next(iter(s.t.windows))) if s.t.windows else None
             case "budget":
                 limit = int(roll2 * 40 * world.plan.mean_job_s * 1000)
                 if roll < 0.5:
