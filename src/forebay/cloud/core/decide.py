@@ -16,6 +16,7 @@ from forebay.cloud.core.dues import due
 from forebay.cloud.core.job import Phase, Run
 from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
 from forebay.cloud.core.state import State
+from forebay.cloud.core.tenant import COMPUTE
 from forebay.cloud.core.why import start_of
 from forebay.cloud.core.yields import FAR_NS
 from forebay.units import NS_PER_S, show_seconds
@@ -42,6 +43,14 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
     return decisions
 
 
+def _let_go(state: State, run: str) -> set[str]:
+    """The chips on which others of its organisation may have waited for the end of a run: of limits that go over all chips."""
+    organisation = state.t.jobs[state.t.runs[run].job].job.organisation
+    if not state.t.budgets and state.rights.quota(organisation, COMPUTE) is None:
+        return set()
+    return {chip for lane in state.queue.of(organisation) for chip, _ in lane[4]}
+
+
 def _left_behind(state: State, fact: e.Event, decisions: list[e.Event]) -> set[str]:
     """The chips on which a job held others back that it holds back no more."""
     chips: set[str] = set()
@@ -62,7 +71,7 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
         case e.Submitted(job=job):
             return start(state, job, now_ns)
         case e.Ended(run=run):
-            chips = {state.t.runs[run].allocation.chip}
+            chips = {state.t.runs[run].allocation.chip} | _let_go(state, run)
             return [*due(state, fact), *_after(state, fact), *given_back(state, now_ns), *schedule(state, now_ns, chips)]
         case e.Cancelled(job=job_id):
             return [*_cancel(state, fact, job_id), *schedule(state, now_ns)]
