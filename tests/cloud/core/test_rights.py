@@ -12,9 +12,7 @@ from forebay.cloud.core.tenant import COMPUTE
 
 
 def quota(organisation: str, cards: int, borrow: int | None = 0, *, chip: str = "cpu", reclaim_s: float = 60.0) -> e.QuotaSet:
-    return e.QuotaSet(
-        at_ns=0, by="op", organisation=organisation, chip=chip, cards=cards, borrow=borrow, reclaim_s=reclaim_s
-    )
+    return e.QuotaSet(at_ns=0, by="op", organisation=organisation, chip=chip, cards=cards, borrow=borrow, reclaim_s=reclaim_s)
 
 
 def organisations(state: State, **cohorts: str) -> State:
