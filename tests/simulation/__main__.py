@@ -15,6 +15,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000, help="of each life: how often its journal is changed")
     parser.add_argument("--lives", type=int, default=1, help="seeds, from the given one on")
     parser.add_argument("--kinds", action="store_true", help="count the lines of each kind")
+    parser.add_argument("--until-found", action="store_true", help="end at the first life in which a promise is broken")
     asked = parser.parse_args()
     bad = 0
     for seed in range(asked.seed, asked.seed + asked.lives):
@@ -24,11 +25,14 @@ def main() -> None:
         except Failed as failed:
             bad += 1
             print(failed, flush=True)
+            if asked.until_found:
+                break
             continue
         took = time.process_time() - began
         print(
             f"seed {seed}: {life.steps} steps, {life.lines} lines, {life.jobs} jobs, {life.runs} runs, {life.crashes} crashes, "
-            f"{life.virtual_s:.0f} virtual s, {took:.1f} s ({1e6 * took / life.steps:.0f} us a step), {life.digest[:12]}",
+            f"{life.virtual_s:.0f} virtual s, {took:.1f} s ({1e6 * took / life.steps:.0f} us a step), overdue {life.most_overdue:.1f}, "
+            f"{life.digest[:12]}",
             flush=True,
         )
         if asked.kinds:

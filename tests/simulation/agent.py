@@ -63,7 +63,7 @@ class Agent:
                     await self._ask(agents.hello, version=None, engine="simulated", nodes=encode(self.engine.nodes))
                     self._states, self._met = None, True
                     self._awake.set()
-                news = await self._ask(agents.wanted, after=version, wait_s=20.0)
+                news = await self._ask(agents.wanted, after=version, wait_s=40.0)
                 version, pause_s = news["version"], 0.2
                 if version >= self._told_version:
                     self._news = news

@@ -41,6 +41,7 @@ class Known:
     cancelled: bool = False
     ended: e.Ended | None = None  # the last run's
     waits_since_ns: int = 0
+    served_ns: int = 0  # in effective compute
 
 
 @dataclass(slots=True)
@@ -76,6 +77,10 @@ class Audit:
         self.cost: dict[str, int] = {}  # run -> micro, of ended ones
         self.used_ns: Counter[Card] = Counter()  # by the cloud's clock: from launch to end
         self.given_up: set[str] = set()
+        self.now_s = 0.0  # as the world says
+        self.last_got: dict[tuple[str, str], float] = {}  # (organisation, chip) -> when it last got cards, or had some reserved
+        self.reserved_at_s: dict[str, float] = {}
+        self.rights_changed_s = 0.0
         self.budgets: dict[str, tuple[Budget, list[int]]] = {}  # "organisation/project" -> with what was surely spent of it
 
     def see(self, event: e.Event) -> None:
@@ -89,6 +94,7 @@ class Audit:
     # Tenants.
 
     def _QuotaSet(self, event: e.QuotaSet) -> None:
+        self.rights_changed_s = self.now_s
         if event.cards is None:
             self.quotas.pop((event.organisation, event.chip), None)
         else:
@@ -96,6 +102,7 @@ class Audit:
 
     def _OrganisationSet(self, event: e.OrganisationSet) -> None:
         self.cohorts[event.organisation] = event.cohort
+        self.rights_changed_s = self.now_s
 
     def _PriceSet(self, event: e.PriceSet) -> None:
         self.prices[event.chip] = event.micro_per_card_s
@@ -182,6 +189,8 @@ class Audit:
         self._placed(known.job, event.allocation, event.at_ns)
         self._count(known.job, event.allocation, 1)
         self.reserved[event.job] = event
+        self.reserved_at_s[event.job] = self.now_s
+        self.last_got[(known.job.organisation, event.allocation.chip)] = self.now_s
         known.where = "reserved"
 
     def _Released(self, event: e.Released) -> None:
@@ -226,6 +235,7 @@ class Audit:
         self._count(known.job, allocation, 1)
         self.going[event.run] = Going(event.job, allocation, event.at_ns, event.price_micro_per_card_s)
         known.runs.append(event.run)
+        self.last_got[(known.job.organisation, allocation.chip)] = self.now_s
         known.where = "live"
 
     def _Started(self, event: e.Started) -> None:
@@ -261,6 +271,8 @@ class Audit:
             self.used_ns[card] += event.at_ns - going.at_ns
         self._count(known.job, going.allocation, -1)
         known.where, known.ended = "between", event
+        compute = self.indexes.get(going.allocation.chip, 1.0)
+        known.served_ns += int(going.allocation.cards * compute * event.held_ns / NS * NS)
         if event.by == "forebay":
             self.given_up.add(event.run)
         card_ns = going.allocation.cards * event.held_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from dataclasses import replace
@@ -52,6 +53,7 @@ def jobs(state: State, audit: Audit) -> None:
         where = audit.jobs[name].where
         must(where in WHERE.get(standing.phase, ("live",)), f"{name} is {standing.phase.value}, and its lines say it {where}")
         must((name in waiting) == (where == "waits"), f"{name}, which {where}, stands in the queue as it should")
+        must(abs(standing.served_ns - audit.jobs[name].served_ns) <= 16, f"what {name} was served is what its runs held")
         must(going[name] == (where == "live"), f"{name} runs {going[name]} times")
         must(
             (name in state.t.entered) == (where != "over") == (name in state.t.sizes),
@@ -137,6 +139,15 @@ def from_the_beginning(journal: Journal) -> State:
     for _, event in journal.events():
         state.fold(event)
     return state
+
+
+def digest(journal: Journal) -> str:
+    """A fingerprint of all lines, to tell whether two lives were the same."""
+    told = hashlib.sha256()
+    with connection(journal) as db:
+        for row in db.execute(sa.select(journals.EVENTS.c.kind, journals.EVENTS.c.body).order_by(journals.EVENTS.c.seq)):
+            told.update(f"{row.kind} {row.body}\n".encode())
+    return told.hexdigest()
 
 
 def same(found: State, state: State, what: str) -> None:

@@ -56,8 +56,9 @@ class Tenants:
         world, dice = self.world, self.world.dice("tenants")
         while not world.calm:
             burst = dice.random() < 0.03
-            for _ in range(dice.randint(5, 30) if burst else 1):
-                world.spawn(self.submit())
+            if world.cloud is None or world.cloud.loop.state.waiting < world.plan.longest_queue:
+                for _ in range(dice.randint(5, 30) if burst else 1):
+                    world.spawn(self.submit())
             await asyncio.sleep(dice.expovariate(world.plan.arrivals_per_s) * (10 if burst else 1))
 
     async def submit(self) -> None:

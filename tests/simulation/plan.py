@@ -33,6 +33,7 @@ class Plan:
     resumable: float
     elastic: float
     widest: int
+    longest_queue: int  # above it nobody submits
     quotas: bool
     tick_s: float
     snapshot_every: int
@@ -54,10 +55,10 @@ def draw(seed: int) -> Plan:
     queued = frozenset(name for name in centres if dice.random() < 0.25)
     for name in queued:
         centres[name] = tuple(node(n.name, n.chip, len(n.cards), n.island, n.leaf, counted=True) for n in centres[name])
-    mean_job_s = dice.choice((40.0, 100.0, 400.0, 2000.0))
+    mean_job_s = dice.choice((15.0, 30.0, 30.0, 60.0, 60.0, 300.0))
     widest = max(sum(len(n.cards) for n in nodes if n.chip == chip) for nodes in centres.values() for chip in CHIPS)
     calm = dice.random() < 0.25
-    load = dice.choice((0.5, 0.8, 1.0, 1.4))
+    load = dice.choice((0.6, 1.0, 1.5, 2.0))
     return Plan(
         centres=centres,
         queued_centres=queued,
@@ -76,8 +77,9 @@ def draw(seed: int) -> Plan:
         resumable=dice.choice((0.0, 0.4, 0.8)),
         elastic=dice.choice((0.0, 0.2)),
         widest=widest,
+        longest_queue=dice.choice((10, 20, 40)),
         quotas=dice.random() < 0.7,
-        tick_s=max(1.0, mean_job_s / 40),
+        tick_s=max(1.0, mean_job_s / 15),
         snapshot_every=dice.choice((700, 2000, 20_000)),
     )
 

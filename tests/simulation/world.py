@@ -11,8 +11,6 @@ Repeat: all dice are made of the seed and a name, so the same seed and steps giv
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import os
 import random
@@ -43,6 +41,7 @@ from .engine import Engine
 from .network import Network
 from .people import Operators, Tenants, Truth, secret_hash
 from .plan import CHIPS, ORGANISATIONS, PROJECTS, draw
+from .promises import Promises
 from .time import EPOCH_NS, VirtualClock, VirtualLoop
 
 NS = 10**9
@@ -66,6 +65,7 @@ class Life:
     crashes: int
     virtual_s: float
     kinds: dict[str, int]
+    most_overdue: float  # of a job that waited, in mean lengths of a job
     digest: str  # of all journal lines
 
 
@@ -132,11 +132,12 @@ class World:
         self.cloud: Cloud | None = None
         self.audit = Audit()
         self.truths: dict[str, Truth] = {}
+        self.submitted: dict[str, str] = {}  # idempotency key -> job
         self.held_truly: dict[str, int] = {}
         self.begun: dict[str, str] = {}  # run -> centre
-        self.last: deque[str] = deque(maxlen=30)
+        self.last: deque[tuple[float, int, e.Event | str]] = deque(maxlen=30)
         self.kinds: dict[str, int] = {}
-        self.digest = hashlib.sha256()
+        self.digest = ""
         self.over: asyncio.Future[None] = self.loop.create_future()
         self._dice: dict[str, random.Random] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -148,7 +149,7 @@ class World:
             name: Engine(self, name, nodes, name in self.plan.queued_centres) for name, nodes in self.plan.centres.items()
         }
         self.agents: dict[str, Agent | None] = {}
-        self.waits: dict[tuple[str, str], float] = {}  # (organisation, chip) -> since when what is guaranteed to it is owed
+        self.promises = Promises(self)
 
     # What the parts ask of the world.
 
@@ -181,7 +182,7 @@ class World:
             self.fail(f"a part of the simulation failed: {error!r}", error)
 
     def note(self, what: str) -> None:
-        self.last.append(f"{self.now_s:12.3f}  -- {what}")
+        self.last.append((self.now_s, 0, what))
 
     def must(self, holds: object, promise: str) -> None:
         if not holds:
@@ -196,14 +197,17 @@ class World:
 
     def committed(self, events: Sequence[e.Event], state: State, seq: int) -> None:
         """A batch is safe."""
-        facts = 0
+        facts, self.audit.now_s = 0, self.now_s
         try:
             for event in events:
                 seq += 1
                 name = type(event).__name__
-                self.last.append(f"{self.now_s:12.3f} {seq:7} {name} {_shown(event)}")
+                self.last.append((self.now_s, seq, event))
                 self.kinds[name] = self.kinds.get(name, 0) + 1
-                self.digest.update(json.dumps([name, e.to_json(event)]).encode())
+                if isinstance(event, e.Submitted):
+                    key = event.job.id.partition("x")[0]
+                    must(key not in self.submitted, f"the same idempotency key made {self.submitted.get(key)} and {event.job.id}")
+                    self.submitted[key] = event.job.id
                 facts += not isinstance(event, DECISIONS)
                 self.audit.see(event)
             self.steps += facts or 1
@@ -365,7 +369,8 @@ class World:
             crashes=self.crashes,
             virtual_s=self.now_s,
             kinds=dict(sorted(self.kinds.items())),
-            digest=self.digest.hexdigest(),
+            most_overdue=self.promises.most_overdue,
+            digest=self.digest,
         )
 
     async def _main(self) -> None:
@@ -376,6 +381,7 @@ class World:
         self.spawn(self.tenants.arrive())
         self.spawn(self.operators.work())
         self.spawn(self._accidents())
+        self.spawn(self._keep_promises())
         await self.over
 
     def _begin(self) -> None:
@@ -401,6 +407,14 @@ class World:
         journal.append(facts, state)
         self.calm = calm
         journal.close()
+
+    async def _keep_promises(self) -> None:
+        while True:
+            await asyncio.sleep(max(5.0, self.plan.mean_job_s / 3))
+            try:
+                self.promises.look()
+            except Broken as broken:
+                self.fail(f"broken: {broken}", broken)
 
     async def _calm_down(self) -> None:
         """No more arrivals and accidents: all is mended, and every job that can run is to end."""
@@ -485,9 +499,8 @@ class World:
             laws.elapsed(state, audit, now_ns)
             laws.same(laws.from_the_beginning(cloud.journal), state, "the journal from its beginning")
             laws.same(Disk.load(cloud.journal), state, "the newest snapshot and the lines after it")
+            self.digest = laws.digest(cloud.journal)
             self._acknowledged(state)
-            by_key = [known.job.name for known in audit.jobs.values()]
-            must(len(by_key) <= self.tenants.made, "a key that was used again made no second job")
         except Broken as broken:
             return self.fail(f"at the end: {broken}", broken)
         if not self.over.done():
@@ -507,7 +520,7 @@ class World:
         self.loop.close()
 
     def _told(self, why: str) -> str:
-        events = "\n".join(self.last)
+        events = "\n".join(f"{at_s:12.3f} {seq or '':7} {_shown(what)}" for at_s, seq, what in self.last)
         return (
             f"seed {self.seed}, step {self.steps}, after {self.now_s:.1f} virtual seconds: {why}\n"
             f"the last {len(self.last)} events:\n{events}\n"
@@ -534,8 +547,12 @@ def live(seed: int, steps: int) -> Life:
         return World(seed, steps, Path(folder)).live()
 
 
-def _shown(event: e.Event) -> str:
+def _shown(event: e.Event | str) -> str:
+    if isinstance(event, str):
+        return f"-- {event}"
     body = e.to_json(event)
     for name in ("at_ns", "outlooks"):
         body.pop(name, None)
-    return " ".join(f"{name}={value!r:.90}" for name, value in body.items() if value not in ("", None, {}, [], False, 0))
+    return f"{type(event).__name__} " + " ".join(
+        f"{name}={value!r:.90}" for name, value in body.items() if value not in ("", None, {}, [], False, 0)
+    )

@@ -253,3 +253,18 @@ def test_folding_the_journal_again_ends_in_the_same_state_and_so_does_a_snapshot
     assert (restored.rooms.by_node, restored.waiting, restored.live) == (state.rooms.by_node, state.waiting, state.live)
     assert {k: n for k, n in restored.held.items() if n} == {k: n for k, n in state.held.items() if n}
     assert replay(restored, e.Tick(at_ns=10**15, by="x")) == replay(state, e.Tick(at_ns=10**15, by="x"))
+
+
+def test_a_job_whose_pause_ends_is_looked_at_whatever_event_ends_it():
+    state = pool(node("n", "cpu", 1), node("g", "h100-sxm", 1))
+    replay(state, submitted(0, job("a", ("cpu", 1))), submitted(0, job("b", ("h100-sxm", 1))))
+    replay(state, ended(10, "a-1", "failed", exit_code=-9), ended(20, "a-2", "failed", exit_code=-9))  # until 25
+    assert launches(replay(state, ended(30, "b-1"))) == ["a-3"]
+
+
+def test_who_was_held_back_by_a_job_that_went_to_another_chip_is_looked_at_at_once():
+    state = pool(node("n", "cpu", 1), node("g", "h100-sxm", 4))
+    replay(state, submitted(0, job("y", ("cpu", 1))), submitted(0, job("x", ("h100-sxm", 2))))
+    replay(state, submitted(1, job("wide", ("h100-sxm", 4), ("cpu", 1))))
+    assert launches(replay(state, submitted(20_000, job("small", ("h100-sxm", 1))))) == []
+    assert launches(replay(state, ended(20_001, "y-1"))) == ["wide-1", "small-1"]

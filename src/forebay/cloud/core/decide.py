@@ -18,6 +18,7 @@ from forebay.cloud.core.job import Phase, Run
 from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
 from forebay.cloud.core.silence import lost, next_ns
 from forebay.cloud.core.state import State
+from forebay.cloud.core.tenant import COMPUTE
 from forebay.cloud.core.why import start_of
 from forebay.cloud.core.yields import FAR_NS
 from forebay.units import NS_PER_S, show_seconds
@@ -31,13 +32,48 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
     """Fold a fact, and return the decisions that it leads to, folded too."""
     if not isinstance(fact, e.Tick):
         state.fold(fact)
+    woken = state.wake(fact.at_ns)
+    decisions = _follow(state, fact, woken)
+    # Whatever the fact was about: where a job's pause is over, where cards are kept for nobody any more, and where a job that
+    # held others back has gone to another chip, is worth a look now. Nobody would look again.
+    freed = set() if isinstance(fact, e.Tick) else woken
+    fresh = decisions
+    while freed := freed | _left_behind(state, fact, fresh):
+        fresh = schedule(state, fact.at_ns, freed)
+        decisions += fresh
+        freed = set()
+    return decisions
+
+
+def _let_go(state: State, run: str) -> set[str]:
+    """The chips on which others of its organisation may have waited for the end of a run: of limits that go over all chips."""
+    organisation = state.t.jobs[state.t.runs[run].job].job.organisation
+    if not state.t.budgets and state.rights.quota(organisation, COMPUTE) is None:
+        return set()
+    return {chip for lane in state.queue.of(organisation) for chip, _ in lane[4]}
+
+
+def _left_behind(state: State, fact: e.Event, decisions: list[e.Event]) -> set[str]:
+    """The chips on which a job held others back that it holds back no more."""
+    chips: set[str] = set()
+    for decision in decisions:
+        match decision:
+            case e.Released(job=job_id):
+                chips |= {option.chip for option in state.t.jobs[job_id].job.menu}
+            case e.Launched(job=job_id, allocation=allocation) | e.Reserved(job=job_id, allocation=allocation):
+                job = state.t.jobs[job_id].job
+                if len(job.menu) > 1 and not (isinstance(fact, e.Submitted) and fact.job.id == job_id):
+                    chips |= {option.chip for option in job.menu} - {allocation.chip}
+    return chips
+
+
+def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
     now_ns = fact.at_ns
-    woken = state.wake(now_ns)
     match fact:
         case e.Submitted(job=job):
             return start(state, job, now_ns)
         case e.Ended(run=run):
-            chips = {state.t.runs[run].allocation.chip}
+            chips = {state.t.runs[run].allocation.chip} | _let_go(state, run)
             ended = [*due(state, fact), *_after(state, fact), *_convict(state, fact)]
             return [*ended, *given_back(state, now_ns), *schedule(state, now_ns, chips)]
         case e.Cancelled(job=job_id):
