@@ -4,7 +4,7 @@ Asked:  how long may something last before a promise is broken?
 Answer: while nothing of the pool is out of order, an organisation that waits for what is guaranteed to it, and could have it from
         those that borrowed, has cards reserved within a few ticks, and has them after `reclaim_s` and the way of the messages. And
         a job that exact sharing would have ended long ago has started, however many come after it.
-Limits: what is disturbed (a drain, a window, a silent centre, a cloud that is down) starts these clocks anew.
+Limits: what is disturbed (a window, a silent centre, a cloud that is down) starts these clocks anew.
 """
 
 from __future__ import annotations
@@ -34,23 +34,29 @@ class Promises:
 
     def look(self) -> None:
         world, now = self._world, self._world.now_s
-        if self._disturbed():
+        if world.cloud is None:
             self._calm_since_s = now
             self._owed.clear()
             return
-        assert world.cloud
         state = world.cloud.loop.state
-        self._lenders(state, world.audit, now)
-        self._overdue(state, world.audit, now)
+        if any(window.to_ns >= state.t.last_at_ns for window in world.audit.windows.values()):
+            self._owed.clear()
+        else:
+            self._lenders(state, world.audit, now)
+        if self._disturbed(state):
+            self._calm_since_s = now
+        else:
+            self._given_back(world.audit, now)
+            self._overdue(state, world.audit, now)
 
-    def _disturbed(self) -> bool:
+    def _disturbed(self, state: State) -> bool:
         world, audit = self._world, self._world.audit
         return (
-            world.cloud is None
-            or bool(world.network.broken or audit.away or audit.revoked or audit.marks or audit.windows)
+            bool(world.network.broken or audit.away or audit.revoked)
             or any(engine.down for engine in world.engines.values())
             or any(agent is None for agent in world.agents.values())
             or any(state.condition.value != "up" for state in audit.states.values())
+            or any(window.to_ns >= state.t.last_at_ns for window in audit.windows.values())
         )
 
     def _slack_s(self) -> float:
@@ -85,6 +91,8 @@ class Promises:
                     f"{key[0]} waits for {key[1]} that are guaranteed to it and lent, for {now - at_s:.0f} s",
                 )
         self._owed = since
+
+    def _given_back(self, audit: Audit, now: float) -> None:
         for name, reserved in audit.reserved.items():
             if "takes back" in reserved.reason:
                 organisation = audit.jobs[name].job.organisation
@@ -101,6 +109,10 @@ class Promises:
             known = state.t.runs[run]
             owner = state.t.jobs[known.job].job.organisation
             node = state.node(known.allocation.centre, known.allocation.parts[0].node)
+            out = {centre_node for centre_node in state.bad_cards if centre_node[0] == known.allocation.centre}
+            parts = [(known.allocation.centre, part.node) for part in known.allocation.parts]
+            if any(part in out or (found := state.node(*part)) is None or state.why_out(part[0], found) for part in parts):
+                continue
             if known.allocation.chip == chip and owner != organisation and node and not known.stop and not known.queue_reason:
                 on[((node.pretend, known.allocation.centre, node.island), owner)] += known.allocation.cards
         for island_key, island in state.rooms.islands.get(chip, {}).items():

@@ -92,14 +92,14 @@ class Cloud:
             aside=self._aside,
         )
         self.desk = Desk(self.loop, Store(world.folder))
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order in which they began
         self._main = self.serve(lambda _: self.loop.run())
         self._main.add_done_callback(self._over)
 
     def serve(self, ask: Callable[[Cloud], Awaitable[Any]]) -> asyncio.Task[Any]:
         task = self.world.loop.create_task(ask(self))  # type: ignore[arg-type]
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda task: self._tasks.pop(task, None))
         return task
 
     async def _aside(self, call: Callable[..., Any], *given: Any) -> Any:
@@ -211,7 +211,8 @@ class World:
                 facts += not isinstance(event, DECISIONS)
                 self.audit.see(event)
             self.steps += facts or 1
-            if self.steps - self._looked_at >= LOOK_EVERY:
+            rare = any(isinstance(event, e.Released) for event in events)
+            if rare or self.steps - self._looked_at >= LOOK_EVERY:
                 self._looked_at = self.steps
                 self.look(state)
         except (Broken, KeyError) as broken:
