@@ -232,7 +232,7 @@ def test_a_journal_that_cannot_be_written_is_not_ready_until_it_can():
                 answer = caller.get("/readyz")
                 assert answer.status_code == 503 and "the journal can't be written" in answer.json()["reason"]
                 held.execute("ROLLBACK")
-                assert until(lambda: _is_made(operator, "free"), 30)  # what came while it was locked is refused, for a moment more
+                assert until(lambda: _is_made(operator, "free"), 30)  # what came while it was locked is refused
                 assert caller.get("/readyz").status_code == 200
                 text = caller.get("/metrics", headers={"Authorization": f"Bearer {cloud.operator_key}"}).text
                 assert value(text, "forebay_journal_failures_total") >= 1

@@ -1,1 +1,0 @@
-"""A deterministic simulation of the whole cloud: see docs/simulation.md."""
