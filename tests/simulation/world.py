@@ -16,7 +16,7 @@ import os
 import random
 import tempfile
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -464,6 +464,12 @@ class World:
 
     def _could_run(self, organisation: str, chip: str, cards: int) -> bool:
         """Whether an organisation may have so many cards while nobody else has any."""
+        islands: Counter[tuple[str, str]] = Counter()
+        for centre, nodes in self.audit.nodes.items():
+            for node in nodes.values():
+                islands[(centre, node.island)] += len(node.cards) if node.chip == chip else 0
+        if cards > max(islands.values()):
+            return False
         quota = self.audit.quotas.get((organisation, chip))
         own = self.audit.guaranteed(organisation, chip)
         if quota is not None and cards > own:
