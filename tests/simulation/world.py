@@ -234,6 +234,8 @@ class World:
         truth = self.truths[spec.job]
         self.must(spec.name not in self.begun, f"{spec.name} was started at {self.begun.get(spec.name)} and again at {centre}")
         self.begun[spec.name] = centre
+        if spec.name in self.audit.given_up:
+            return truth  # an operator gave it up while the order to start it was on its way
         going_on = truth.active and truth.active not in self.audit.given_up
         self.must(not going_on, f"{spec.name} is started while {truth.active} goes on")
         truth.active = spec.name
