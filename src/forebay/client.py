@@ -18,7 +18,6 @@ import hashlib
 import json
 import secrets
 import ssl
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,17 +29,17 @@ from urllib.parse import unquote
 import httpx
 
 from forebay import __version__
+from forebay.client_jobs import CODE_LIMIT_BYTES, Jobs, Said, asked
+from forebay.client_jobs import silent as _silent
 from forebay.client_tenants import Tenants, quoted, split_project
 from forebay.codec import encode
-from forebay.data.bundle import pack
 from forebay.data.dataset import pieces, scan
 from forebay.data.fetch import fetch_output
 from forebay.data.manifest import Manifest
 from forebay.data.store import pack_chunks
 from forebay.errors import BadInput, ForebayError, TooMany, Unavailable, from_json
-from forebay.units import MIB, parse_bytes, parse_seconds
+from forebay.units import MIB, parse_seconds
 
-CODE_LIMIT_BYTES = 256 * MIB
 MESSAGE_BYTES = 8 * MIB  # of chunks in one request, about
 SILENCE_S = 30.0  # of a stream, whose cloud says every 15 s that it is still there
 OUTPUT_S = 600.0  # for an output that is brought from its centre
@@ -48,15 +47,10 @@ CROWDED_S = 60.0  # with a cloud that says to come back later
 PATIENCE_S = 20.0  # for a cloud that doesn't answer: it may be starting again
 
 Body = dict[str, Any]
-Said = Callable[[str, int, int], None]
-"""Told of long work: what, how much is done, how much there is."""
+__all__ = ["CODE_LIMIT_BYTES", "Client", "asked", "split_place"]
 
 
-def _silent(what: str, done: int, of: int) -> None:
-    pass
-
-
-class Client(Tenants):
+class Client(Jobs, Tenants):
     """A connection to a cloud, as the holder of one key. Use it as a context manager, or `close()` it."""
 
     def __init__(self, url: str, key: str = "", *, patience_s: float = PATIENCE_S) -> None:
@@ -153,80 +147,6 @@ class Client(Tenants):
         return self._write("PUT", f"/data/sets/{quoted(name)}", body, where)
 
     # Jobs.
-
-    def run(
-        self,
-        code: Path | str,
-        argv: Sequence[str] = (),
-        *,
-        entry: str | None = None,
-        cards: int | Sequence[int] = 1,
-        chips: Sequence[str] = (),
-        name: str = "",
-        env: Mapping[str, str] | None = None,
-        data: Mapping[str, str] | None = None,
-        inputs: Mapping[str, str] | None = None,
-        output: str = "out",
-        requirements: str | None = None,
-        takes: Mapping[str, float] | None = None,
-        time_limit: str | float | None = None,
-        retries: int = 3,
-        grace_s: float = 10.0,
-        project: str | None = None,
-        limit: str | int = CODE_LIMIT_BYTES,
-        along: Mapping[str, Path] | None = None,
-        said: Said = _silent,
-    ) -> Body:
-        """Submit a script, or a folder of code with `entry`. Returns as soon as the job is safe in the journal. `along`: files
-        to pack beside the code, by the names that they get.
-
-        `data` maps a data set (or a version of one) to the folder where the script finds it; `inputs` maps an earlier job to
-        the folder where the script finds what that job left. `takes` says how many seconds the job takes on a chip
-        ("h100-sxm"), or on so many cards of it ("h100-sxm:8"): then it goes where it ends first.
-        """
-        source = Path(code)
-        where = _organisation(project)
-        with tempfile.TemporaryDirectory(prefix="forebay-") as folder:
-            archive = Path(folder) / "code.tar.gz"
-            most = parse_bytes(limit) if isinstance(limit, str) else limit
-            bundle = pack(source, entry, limit_bytes=most, to=archive, along=along)
-            if not self._has_bundle(bundle.sha256, where):
-                said("sending code", 0, bundle.size_bytes)
-                self._send(f"/bundles/{bundle.sha256}", archive.read_bytes(), where)
-                said("sending code", bundle.size_bytes, bundle.size_bytes)
-        organisation, own = split_project(project) if project else (None, None)
-        body = {
-            "bundle": bundle.sha256,
-            "entry": entry or source.name,
-            "argv": list(argv),
-            "env": dict(env or {}),
-            "mounts": [{"kind": "data", "source": s, "at": at} for s, at in (data or {}).items()]
-            + [{"kind": "output", "source": s, "at": at} for s, at in (inputs or {}).items()],
-            "output": output,
-            "requirements": requirements,
-            "name": name,
-            "cards": [cards] if isinstance(cards, int) else list(cards),
-            "chips": list(chips),
-            "takes": dict(takes or {}),
-            "time_limit_s": parse_seconds(time_limit) if isinstance(time_limit, str) else time_limit,
-            "retries": retries,
-            "grace_s": grace_s,
-            "organisation": organisation,
-            "project": own,
-        }
-        return self._write("POST", "/jobs", body)
-
-    def jobs(self, *, phase: str = "", project: str = "", before: int = 0, most: int = 100) -> list[Body]:
-        return self._list("/jobs", "jobs", phase=phase, before=before, most=most, **_filtered("", project))
-
-    def job(self, job: str) -> Body:
-        return self._get(f"/jobs/{quoted(job)}")
-
-    def cancel(self, job: str) -> Body:
-        return self._write("POST", f"/jobs/{quoted(job)}/cancel", {})
-
-    def story(self, job: str) -> list[Body]:
-        return self._list(f"/jobs/{quoted(job)}/story", "events")
 
     def wait(self, job: str, timeout_s: float = float("inf")) -> Body:
         """The job once it is over. Unavailable when `timeout_s` passes first."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -21,22 +22,31 @@ from forebay.errors import BadInput
 
 T = TypeVar("T")
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})  # of most fields: they go as they are
+
 
 def encode(value: Any) -> Any:
     """Plain JSON data for a noun, or for a tuple or mapping of nouns."""
-    if value is None or isinstance(value, (bool, int, float)):
+    cls = type(value)
+    if cls in _PLAIN:
         return value
+    names = _names(typing.cast(Any, cls))
+    if names:
+        return {
+            name: item if type(item) in _PLAIN else encode(item)
+            for name, item in zip(names, _fields_of(typing.cast(Any, cls))(value), strict=True)
+        }
     if isinstance(value, enum.Enum):
         return value.value
-    if isinstance(value, str):
+    if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {str(key): item if type(item) in _PLAIN else encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [encode(item) for item in value]
+        return [item if type(item) in _PLAIN else encode(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: encode(getattr(value, name)) for name in _names(type(value))}
-    raise TypeError(f"{type(value).__name__} has no place in a noun")
+        return {}  # one without fields
+    raise TypeError(f"{cls.__name__} has no place in a noun")
 
 
 def decode(cls: type[T], data: Any, *, at: str = "", strict: bool = True) -> T:
@@ -46,7 +56,17 @@ def decode(cls: type[T], data: Any, *, at: str = "", strict: bool = True) -> T:
 
 @cache
 def _names(cls: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(cls))
+    """The fields of a noun; none of anything else."""
+    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
+
+
+@cache
+def _fields_of(cls: type) -> Callable[[Any], tuple[Any, ...]]:
+    """Takes all fields of a noun at once."""
+    names = _names(cls)
+    if len(names) == 1:
+        return lambda value: (getattr(value, names[0]),)
+    return operator.attrgetter(*names)
 
 
 def _wrong(at: str, wanted: str, found: Any) -> BadInput:

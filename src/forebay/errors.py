@@ -12,6 +12,7 @@
     ├── Refused              exit 4    HTTP 403    understood, and not allowed
     │   └── BadKey                     HTTP 401    the key is missing, wrong, expired or revoked
     ├── Conflict             exit 5    HTTP 409    something with that name, port or folder is there already
+    │   └── Stale                                  said by an agent that doesn't know what happened meanwhile: it is to ask anew
     ├── Unavailable          exit 6    HTTP 503    the cloud, a disk or a centre can't be reached just now
     │   └── TooMany                    HTTP 429    too many requests, or too much at a time; the answer says how long to wait
     └── RunFailed            exit 1    HTTP 200    the tenant's own program ended badly; the cloud is fine
@@ -101,6 +102,10 @@ class BadKey(Refused):
 class Conflict(ForebayError):
     exit_code = 5
     http_status = 409
+
+
+class Stale(Conflict):
+    pass
 
 
 class Unavailable(ForebayError):

@@ -149,6 +149,38 @@ def test_a_folder_runs_with_its_entry_data_and_variables(forebay, here, monkeypa
     assert "of the shell" not in forebay("show", job, "--json").out  # values may be secrets
 
 
+def test_many_jobs_come_out_of_a_file_and_what_a_line_leaves_out_is_as_said(forebay):
+    lines = [{"argv": ["--lr", str(i)], "name": f"lr-{i}"} for i in range(3)] + [{"cards": [2], "priority": -5}]
+    Path("jobs.jsonl").write_text("\n\n".join(json.dumps(line) for line in lines))
+    done = forebay("run", "--name", "rest", "--priority", 5, "--many", "jobs.jsonl", "train.py", "--json", "--", "--quick")
+    assert done.exit == 0, done
+    assert [job["name"] for job in done.json] == ["lr-0", "lr-1", "lr-2", "rest"]
+    shown = [forebay("show", job["id"], "--json").json for job in done.json]
+    assert [job["script"]["argv"] for job in shown] == [["--lr", "0"], ["--lr", "1"], ["--lr", "2"], ["--quick"]]
+    assert [(job["menu"][0]["cards"], job["priority"]) for job in shown] == [(1, 5), (1, 5), (1, 5), (2, -5)]
+    to_people = forebay("run", "--many", "jobs.jsonl", "train.py")
+    assert re.search(r"^4 jobs: j\w+ … j\w+$", to_people.out, re.M)
+    for job in jobs(forebay):
+        forebay("cancel", job)
+
+
+def test_a_job_that_waits_is_shown_with_its_reason_and_its_likely_start(forebay):
+    Path("hold.py").write_text("import time\ntime.sleep(600)\n")
+    held = forebay("run", "--detach", "--json", "--cards", 2, "--takes", "cpu=20m", "--resumable", "hold.py").json["id"]
+    wanted = ["--cards", 2, "--takes", "cpu=20m", "--deadline", "3h", "--budget", "12.50", "--prefer", "fastest"]
+    waits = forebay("run", "--detach", "--json", *wanted, "hold.py").json["id"]
+    try:
+        shown = forebay("show", waits)
+        assert "waits: it wants 2 x cpu; 0 of 2 are free" in shown.out and "likely to start" in shown.out
+        assert "fastest first, to end by 2" in shown.out and "for at most 12.500000" in shown.out
+        listed = forebay("jobs").out
+        assert "waits for" in listed and "busy" in listed
+        assert "2 of 2" in forebay("pool").out
+    finally:
+        for job in (waits, held):
+            forebay("cancel", job)
+
+
 def test_detached_and_json_return_at_once_and_cancel_ends_it(forebay):
     Path("long.py").write_text("import time\ntime.sleep(300)\n")
     made = forebay("run", "--json", "long.py")
@@ -186,6 +218,13 @@ def _nothing() -> None:
     pass
 
 
+def _lines(*lines: str) -> Callable[[], None]:
+    def write() -> None:
+        Path("jobs.jsonl").write_text("\n".join(lines))
+
+    return write
+
+
 @pytest.mark.parametrize(
     "prepare, words, code, kind, told",
     [
@@ -209,6 +248,32 @@ def _nothing() -> None:
         (_nothing, ["train.py", "--env", "RANK=1"], 2, "BadInput", "RANK"),
         (_nothing, ["train.py", "--time-limit", "soon"], 2, "BadInput", "'soon'"),
         (_nothing, ["train.py", "--limit", "big"], 2, "BadInput", "'big'"),
+        (_nothing, ["train.py", "--prefer", "cheap"], 2, "BadInput", "cheapest"),
+        (_nothing, ["train.py", "--deadline", "soon"], 2, "BadInput", "That is no deadline."),
+        (_nothing, ["train.py", "--deadline", "2020-01-01"], 2, "BadInput", "The deadline has passed already."),
+        (_nothing, ["train.py", "--budget", "lots"], 2, "BadInput", "'lots'"),
+        (_nothing, ["train.py", "--restart-cost", "dear"], 2, "BadInput", "'dear'"),
+        (_nothing, ["train.py", "--elastic"], 2, "BadInput", "several counts of cards"),
+        (
+            _nothing,
+            ["train.py", "--elastic", "--not-resumable", "--cards", "2,1", "--takes", "cpu=9"],
+            2,
+            "BadInput",
+            "resumable",
+        ),
+        (_nothing, ["train.py", "--many", "none.jsonl"], 2, "BadInput", "none.jsonl"),
+        (_lines("", " "), ["train.py", "--many", "jobs.jsonl"], 2, "BadInput", "no job in that file"),
+        (
+            _lines('{"cards": [1]}', "", "{cards}"),
+            ["train.py", "--many", "jobs.jsonl"],
+            2,
+            "BadInput",
+            "jobs.jsonl, line 3: that is no",
+        ),
+        (_lines('{"cards": [1]}', "[]"), ["train.py", "--many", "jobs.jsonl"], 2, "BadInput", "jobs.jsonl, line 2: not a job"),
+        (_lines('{"carts": [1]}'), ["train.py", "--many", "jobs.jsonl"], 2, "BadInput", "try:   cards"),
+        (_lines("{}", "", '{"cards": [3]}'), ["train.py", "--many", "jobs.jsonl"], 2, "DoesNotFit", "line 3: No centre can ever"),
+        (_lines("{}", "", '{"cards": ["x"]}'), ["train.py", "--many", "jobs.jsonl"], 2, "BadInput", "line 3, cards.0: "),
         (_nothing, ["train.py", "--data", "nothing"], 3, "Unknown", "nothing"),
         (_nothing, ["train.py", "--input", "j2222222"], 3, "Unknown", "j2222222"),
         (_nothing, ["train.py", "--output", "../up"], 2, "BadInput", "output"),

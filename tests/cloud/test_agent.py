@@ -7,17 +7,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from forebay.centre.agent import Agent, Link, Wanted
+from forebay.centre.agent import Agent
+from forebay.centre.link import Link, News
 from forebay.centre.local import Local
 from forebay.chips.node import Node
 from forebay.client import Client
 from forebay.codec import decode
-from forebay.errors import Unavailable
+from forebay.errors import Stale, Unavailable
 
 from .clouds import Cloud, until
 
@@ -236,8 +238,8 @@ class LateNews(Link):
         self.arrives = threading.Event()
         self.arrives.set()
 
-    def wanted(self, after: int) -> tuple[int, dict[str, Wanted]]:
-        answer = super().wanted(after)
+    def wanted(self, after: int, generation: int | None = None) -> News:
+        answer = super().wanted(after, generation)
         self.arrives.wait()
         return answer
 
@@ -261,6 +263,48 @@ def test_news_that_was_overtaken_by_the_end_of_a_run_does_not_start_it_again(poo
         assert member.wait(second, timeout_s=30)["phase"] == "succeeded"
         assert len(starts(pool, first)) == 1
         assert "is not wanted by the cloud" not in caplog.text  # nor was it begun and stopped
+    finally:
+        agent.stop()
+        working.join(10)
+        pool.start_agent()
+
+
+class NewsFromBefore(Link):
+    """A link whose agent was cut off after it had been told what is wanted, and is heard of again in the next generation."""
+
+    def __init__(self, cloud: str, token: str) -> None:
+        super().__init__(cloud, token)
+        self.told: list[str] = []
+
+    def wanted(self, after: int, generation: int | None = None) -> News:
+        news = super().wanted(after, generation)
+        assert news.generation is not None
+        return news if generation is not None else replace(news, generation=news.generation - 1)
+
+    def report(self, *said: Any) -> tuple[int, list[str]]:
+        try:
+            answer = super().report(*said)
+        except Stale:
+            self.told.append("stale")
+            raise
+        self.told.append("taken down")
+        return answer
+
+
+def test_an_agent_whose_report_is_stale_asks_anew_and_its_runs_go_on(pool, member, tmp_path):
+    job = submit(member, tmp_path, COUNT, "40")
+    until_printed(member, job, "0: line 1")
+    pool.kill("agent")
+    home = pool.data / "centre"
+    nodes = tuple(decode(Node, node) for node in json.loads((home / "nodes.json").read_text()))
+    link = NewsFromBefore(pool.url, (pool.data / "centre.token").read_text().strip())
+    agent = Agent(home, Local(home, nodes=nodes, base=pool.bases, standby=False), link)
+    working = threading.Thread(target=agent.run, daemon=True)
+    working.start()
+    try:
+        assert member.wait(job, timeout_s=60)["phase"] == "succeeded"
+        assert len(starts(pool, job)) == 1
+        assert link.told[0] == "stale" and set(link.told[link.told.index("taken down") :]) == {"taken down"}
     finally:
         agent.stop()
         working.join(10)

@@ -206,6 +206,61 @@ def test_an_agent_too_far_away_is_refused_with_both_versions_and_what_to_do(clou
     assert error(join(cloud, token, "fa_far", versions(2)))["kind"] == "Refused"
 
 
+# Generations.
+
+
+def report(agent: httpx.Client, generation: int | None, *states: dict[str, Any]) -> httpx.Response:
+    body: dict[str, Any] = {"seen": [], "progress": {}, "states": list(states)}
+    return agent.post("/agent/report", json=body if generation is None else body | {"generation": generation})
+
+
+DOWN = {"name": "h1", "condition": "down", "reason": "no answer", "busy": []}
+
+
+def test_a_report_of_an_older_generation_is_stale_and_changes_nothing(cloud, operator):
+    with centre(cloud, operator) as (name, agent):
+        first = wanted(agent)["generation"]
+        assert report(agent, first).status_code == 200
+        (_, token), key = operator.make_token(name), "fa_" + secrets.token_urlsafe(24)
+        join(cloud, token, key).raise_for_status()
+        with cloud.http(key) as anew:
+            told = report(anew, first, DOWN)
+            assert (told.status_code, error(told)["kind"]) == (409, "Stale")
+            assert f"generation {first}" in error(told)["asked"] and f"generation {first + 1}" in error(told)["found"]
+            assert shown(operator, name)["nodes"][0]["condition"] == "up"
+            before = time.monotonic()
+            news = anew.get("/agent/wanted", params={"after": wanted(anew)["version"], "wait_s": 20, "generation": first}).json()
+            assert time.monotonic() - before < 15  # who knows of an older one is answered at once
+            assert report(anew, news["generation"], DOWN).status_code == 200
+            assert shown(operator, name)["nodes"][0]["condition"] == "down"
+            assert report(anew, None).status_code == 200  # an agent that is older than this word is believed
+            assert shown(operator, name)["nodes"][0]["condition"] == "up"
+            assert error(report(anew, "one"))["kind"] == "BadInput"  # type: ignore[arg-type]
+
+
+def test_a_centre_that_was_away_is_back_with_a_question_and_not_with_a_report_from_before(cloud, operator):
+    with centre(cloud, operator) as (name, agent):
+        old = wanted(agent)["generation"]
+        cloud.kill("cloud")
+        journal = Journal.open(cloud.data)  # an hour of silence, written down instead of waited for
+        state = journal.load()
+        away = e.CentreAway(at_ns=state.t.last_at_ns, by="forebay", centre=name, silent_s=3600)
+        decide(state, away)
+        journal.append([away], state)
+        journal.close()
+        cloud.serve()
+        assert error(until(lambda: _stale(agent, old), 30))["kind"] == "Stale"
+        assert shown(operator, name)["state"] == "away"
+        assert wanted(agent)["generation"] == old + 1
+        assert shown(operator, name)["state"] == "here"
+
+
+def _stale(agent: httpx.Client, generation: int) -> httpx.Response | None:
+    with contextlib.suppress(httpx.TransportError):
+        return report(agent, generation)
+    return None
+
+
 # Nodes.
 
 
@@ -253,7 +308,7 @@ def test_each_centre_is_told_of_its_own_runs_only(cloud, operator, member, scrip
         before = wanted(south)["version"]
         job = member.run(script, chips=["h100-sxm"])["id"]
         assert [run["spec"]["name"] for run in wanted(north)["runs"]] == [f"{job}-1"]
-        assert wanted(south) == {"version": before, "runs": [], "send": [], "tunnels": {}}
+        assert wanted(south) == {"version": before, "generation": 1, "runs": [], "send": [], "tunnels": {}}
         member.cancel(job)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from hypothesis import strategies as st  # noqa: E402
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EXAMPLES = int(os.environ.get("FOREBAY_FUZZ_EXAMPLES", "3"))  # of a route, a role and a kind of input
+FULL_S = 60.0  # of an asker; after that, on a machine that is busy, one of each
 THEIRS = "zebrano"  # the organisation whose things nobody of acme may see; the word stands in all of its texts
 ASKERS = [*(role.value for role in Role if role is not Role.OPERATOR), "scoped", "centre", "nobody", "operator"]
 
@@ -104,15 +106,15 @@ def theirs(town: Town) -> Any:
 
 @pytest.mark.parametrize("asker", ASKERS)
 def test_no_answer_fails_or_shows_what_is_anothers(town, operations, asker):
-    before, problems = theirs(town), []
+    before, problems, began = theirs(town), [], time.monotonic()
     for operation in operations:
         agents_route = operation.path.startswith("/api/v1/agent/")
-        if agents_route != (asker == "centre") and asker not in ("nobody", "member"):
+        if agents_route != (asker == "centre") and asker != "nobody":
             continue
         for mode in schemathesis.GenerationMode:
             try:
                 strategy = operation.as_strategy(generation_mode=mode)
-                fuzz(town, asker, strategy, problems)
+                fuzz(town, asker, strategy, problems, EXAMPLES if time.monotonic() - began < FULL_S else 1)
             except hypothesis.errors.Unsatisfiable:
                 continue  # nothing about this route can be said wrongly
     assert problems == []
@@ -120,9 +122,9 @@ def test_no_answer_fails_or_shows_what_is_anothers(town, operations, asker):
         assert theirs(town) == before
 
 
-def fuzz(town: Town, asker: str, strategy: Any, problems: list[str]) -> None:
+def fuzz(town: Town, asker: str, strategy: Any, problems: list[str], examples: int) -> None:
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         phases=[Phase.generate],
         derandomize=True,
         database=None,

@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from forebay.centre.tunnels import Tunnels
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.codec import encode
 from forebay.data.remote import Remote
-from forebay.errors import Conflict, ForebayError, Unavailable
+from forebay.errors import Conflict, ForebayError, Stale, Unavailable
 
 log = logging.getLogger("forebay.agent")
 
@@ -108,21 +109,22 @@ class Agent:
     def _listen(self) -> None:
         """Keep `_news` true. Says hello first, and again whenever the link was broken."""
         version, pause_s = -1, 0.2
+        generation: int | None = None
         while not self._over.is_set():
             try:
                 if not self._met:
                     with self._guard:
                         self._told_version = -1  # it may be another cloud, whose journal is younger
                     self._introduce()
-                news = self._link.wanted(version)
-                version, pause_s = news.version, 0.2
+                news = self._link.wanted(version, generation)
+                version, generation, pause_s = news.version, news.generation, 0.2
                 with self._guard:
                     if version >= self._told_version:
                         self._news = news
                 self._awake.set()
             except ForebayError as error:
                 log.warning("%s", str(error).replace("\n", " "))
-                version, self._met = -1, False
+                version, generation, self._met = -1, None, False
                 self._over.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -151,7 +153,7 @@ class Agent:
                 self._stopping.add(run)
                 self._engine.stop(handles[run], want.grace_s)
         self._tunnels.serve(news.tunnels, handles)
-        self._tell(handles)
+        self._tell(news, handles)
         for run in news.send:
             self._haul_once(f"send {run}", partial(self._haul.send, run))
         return bool(handles or news.runs or self._hauling)
@@ -215,14 +217,17 @@ class Agent:
 
     # Telling.
 
-    def _tell(self, handles: Mapping[str, Handle]) -> None:
-        """Send logs, then what has changed. An end is told only after the last line that was printed."""
+    def _tell(self, known: News, handles: Mapping[str, Handle]) -> None:
+        """Send logs, then what has changed. An end is told only after the last line that was printed. `known`: what we have acted
+        on.
+        """
         news: dict[str, Seen] = dict(self._never_started)
         progress: dict[str, Any] = {}
         for run, handle in handles.items():
             seen = self._engine.look(handle)
             self._shipper.ship(run, partial(self._engine.read_log, handle), partial(self._link.log, run))
-            if self._reported.get(run) != seen:
+            unwanted = run not in known.runs and seen.phase is not Phase.ENDED and run not in self._stopping
+            if self._reported.get(run) != seen or unwanted:  # of one that it gave up the cloud says so when it hears of it
                 news[run] = seen
             now = self._engine.progress(handle)
             if now is not None and self._progress.get(run) != now:
@@ -231,11 +236,16 @@ class Agent:
         states_are_news = self._states_are_news(states)
         if not news and not progress and not states_are_news:
             return
-        version, gone = self._link.report(
-            list(news.values()),
-            {run: encode(value) for run, value in progress.items()},
-            states if states_are_news else None,
-        )
+        try:
+            version, gone = self._link.report(
+                list(news.values()),
+                {run: encode(value) for run, value in progress.items()},
+                states if states_are_news else None,
+                known.generation,
+            )
+        except Stale:
+            self._ask_anew(known)
+            raise
         if states_are_news:
             self._states, self._states_told_s = states, time.monotonic()
         over = [run for run, seen in news.items() if seen.phase is Phase.ENDED]
@@ -243,7 +253,7 @@ class Agent:
             self._told_version = max(self._told_version, version)
             if self._news is not None:
                 left = {run: want for run, want in self._news.runs.items() if run not in over}
-                self._news = News(self._news.version, left, self._news.send, self._news.tunnels)
+                self._news = replace(self._news, runs=left)
         for run, seen in news.items():
             self._reported[run] = seen
         for run in over:
@@ -253,6 +263,15 @@ class Agent:
                 log.warning("%s is not wanted by the cloud and is stopped", run)
                 self._stopping.add(run)
                 self._engine.stop(handles[run], 0.0)
+
+    def _ask_anew(self, stale: News) -> None:
+        """The cloud took us for away: do nothing until it has said what it wants now, then tell all that is true. Runs go on."""
+        with self._guard:
+            if self._news is not None and self._news.generation == stale.generation:  # else it has said so meanwhile
+                self._news = None
+        self._states = None
+        self._reported.clear()
+        self._progress.clear()
 
     def _states_are_news(self, states: tuple[NodeState, ...]) -> bool:
         """Whether the cloud should hear now how the nodes stand."""

@@ -44,6 +44,7 @@ class News:
     runs: Mapping[str, Wanted]
     send: tuple[str, ...] = ()  # runs of this centre whose output is wanted elsewhere
     tunnels: Mapping[str, str] = field(default_factory=dict)  # people who want to talk to a run: tunnel -> run
+    generation: int | None = None  # to be said with reports; None: the cloud is older than this word
 
 
 def address(cloud: str) -> str:
@@ -96,24 +97,40 @@ class Link:
         self._ask("POST", "/hello", json={"version": __version__, "engine": engine, "nodes": told})
 
     def report(
-        self, seen: Sequence[Seen], progress: Mapping[str, Any], states: tuple[NodeState, ...] | None
+        self,
+        seen: Sequence[Seen],
+        progress: Mapping[str, Any],
+        states: tuple[NodeState, ...] | None,
+        generation: int | None = None,
     ) -> tuple[int, list[str]]:
         """Returns the version of `wanted` that knows of this, and which of our runs the cloud doesn't want.
 
-        `states` None: nothing has changed.
+        `states` None: nothing has changed. `generation`: that of the news which we have. Raises Stale when it is an old one.
         """
         body: dict[str, Any] = {"seen": encode(tuple(seen)), "progress": dict(progress)}
         if states is not None:
             body["states"] = encode(states)
+        if generation is not None:
+            body["generation"] = generation
         answer = self._ask("POST", "/report", json=body)
         return answer["version"], answer["gone"]
 
     # What is wanted here.
 
-    def wanted(self, after: int) -> News:
-        body = self._ask("GET", "/wanted", params={"after": after, "wait_s": WAIT_S if after >= 0 else 0})
+    def wanted(self, after: int, generation: int | None = None) -> News:
+        """`generation`: that of the news which we have; it is answered at once when another has come."""
+        params: dict[str, Any] = {"after": after, "wait_s": WAIT_S if after >= 0 else 0}
+        if generation is not None:
+            params["generation"] = generation
+        body = self._ask("GET", "/wanted", params=params)
         runs = [Wanted(decode(Spec, run["spec"], strict=False), run["stop"], run["grace_s"]) for run in body["runs"]]
-        return News(body["version"], {run.spec.name: run for run in runs}, tuple(body.get("send", ())), body.get("tunnels", {}))
+        return News(
+            body["version"],
+            {run.spec.name: run for run in runs},
+            tuple(body.get("send", ())),
+            body.get("tunnels", {}),
+            body.get("generation"),
+        )
 
     def bundle(self, run: str) -> bytes:
         return self._answer("GET", f"/bundles/{run}").content

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from forebay.cli import out, reach
+from forebay.cli.why_words import short
 from forebay.units import NS_PER_S
 
 app = typer.Typer(add_completion=False)
@@ -29,8 +30,9 @@ def jobs(
     if as_json:
         out.as_json(listed)
         return
+    waits = any(job["why"] for job in listed)
     out.table(
-        ["job", "name", "project", "state", "cards", "chip", "attempts", "submitted"],
+        ["job", "name", "project", "state", "cards", "chip", "attempts", "submitted", *(["waits for"] if waits else [])],
         [
             [
                 job["id"],
@@ -41,6 +43,7 @@ def jobs(
                 job["chip"] + (" (pretend)" if job["pretend"] else ""),
                 job["attempts"],
                 datetime.fromtimestamp(job["submitted_at_ns"] / NS_PER_S).strftime("%m-%d %H:%M:%S"),
+                *([short(job["why"]) if job["why"] else ""] if waits else []),
             ]
             for job in listed
         ],

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from forebay.cli import reach
-from forebay.cli.run import print_line
+from forebay.cli.run_follow import print_line
 
 app = typer.Typer(add_completion=False)
 

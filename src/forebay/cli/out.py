@@ -57,6 +57,17 @@ def bytes_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of or None)
 
 
+@contextlib.contextmanager
+def count_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """As `bytes_bar`, for things that are counted."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of or None)
+
+
 def error(problem: ForebayError) -> None:
     """Print an error on stderr; as JSON too, where the caller asked for JSON."""
     ours = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv  # after that they are a script's own

@@ -50,7 +50,7 @@ def pool(
     queue = pool_table.queue_rows(whole)
     if queue:
         out.console.print()
-        out.table(pool_table.QUEUE_COLUMNS, queue, right=["jobs", "oldest waits"])
+        out.table(pool_table.QUEUE_COLUMNS, queue, right=pool_table.QUEUE_NUMBERS)
     out.console.print(f"{whole['waiting']} job{'s' if whole['waiting'] != 1 else ''} waiting")
 
 

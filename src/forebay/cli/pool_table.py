@@ -18,7 +18,8 @@ NODE_COLUMNS = ["centre", "nodes", "chip", "cards", "free", "ours", "others", "u
 NODE_NUMBERS = ["cards", "free", "ours", "others", "unfit"]
 CENTRE_COLUMNS = ["centre", "agent", "engine", "version", "nodes", "cards", "free", "queued", "drained"]
 CENTRE_NUMBERS = ["nodes", "cards", "free", "queued"]
-QUEUE_COLUMNS = ["waiting for", "jobs", "oldest waits", "where"]
+QUEUE_COLUMNS = ["waiting for", "jobs", "cards wanted", "cards kept for", "oldest waits", "where"]
+QUEUE_NUMBERS = ["jobs", "cards wanted", "cards kept for", "oldest waits"]
 
 
 def state_of(centre: Mapping[str, Any]) -> str:
@@ -109,6 +110,8 @@ def queue_rows(pool: Mapping[str, Any]) -> list[list[object]]:
         [
             line["chips"],
             line["jobs"],
+            f"{line['cards']} of {line['of']}",
+            f"{line['kept_for']} job{'s' if line['kept_for'] != 1 else ''}" if line["kept_for"] else "",
             show_seconds(line["oldest_s"]),
             f"in the queue of {line['centre']}" if line["centre"] else "here",
         ]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from forebay.cli import out, reach
-from forebay.errors import BadInput, BadScript, ForebayError, RunFailed, nearest
+from forebay.cli.run_follow import follow
+from forebay.errors import BadInput, BadScript, nearest
 
 app = typer.Typer(add_completion=False)
+PREFERENCES = ["fastest", "cheapest", "balanced"]
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -53,6 +53,34 @@ def run(
         int, typer.Option(help="Attempts after the first, if it is killed or fails after a checkpoint.", min=0, max=100)
     ] = 3,
     grace: Annotated[str, typer.Option(help="Time between SIGTERM and SIGKILL when it is stopped.")] = "10s",
+    priority: Annotated[
+        int, typer.Option(help="Before or after other jobs of your organisation; more comes first.", min=-100, max=100)
+    ] = 0,
+    resumable: Annotated[
+        bool | None,
+        typer.Option(
+            "--resumable/--not-resumable",
+            help="Started again, it goes on from a checkpoint of its own in its output folder, so it may be stopped for others "
+            "and start earlier. Default: not.",
+        ),
+    ] = None,
+    elastic: Annotated[
+        bool, typer.Option("--elastic", help="It may go over to another of its --cards while it runs; needs --takes for each.")
+    ] = False,
+    prefer: Annotated[
+        str, typer.Option(help="Which chip and count, if it says how long it takes: fastest, cheapest or balanced.")
+    ] = "balanced",
+    deadline: Annotated[str | None, typer.Option(help="By when it is to end: 2h (from now), or 2026-12-01T08:00.")] = None,
+    budget: Annotated[str | None, typer.Option(help="What all its attempts may cost: 12.50.")] = None,
+    restart_cost: Annotated[
+        str, typer.Option(help="What stopping it and starting it again costs, beside work since its checkpoint.")
+    ] = "60s",
+    many: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of jobs: a line a job, in JSON, with the API's fields. What a line leaves out is as said here."
+        ),
+    ] = None,
     project: Annotated[str | None, typer.Option(help="ORGANISATION/PROJECT; only an operator must say it.")] = None,
     limit: Annotated[str, typer.Option(help="Largest code archive to send.")] = "256MiB",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once instead of following.")] = False,
@@ -65,30 +93,37 @@ def run(
 
     forebay run --cards 2 --data stdlib:data train_gpt.py -- --steps 200
     """
-    words = list(argv or [])
-    _need_dashes(words)
+    arguments = list(argv or [])
+    _need_dashes(arguments)
     source = Path(code)
     entry = _check_code(source, entry)
+    needs: dict[str, Any] = {
+        "argv": arguments,
+        "cards": counts(cards),
+        "chips": [part for part in chip.split(",") if part],
+        "name": name,
+        "env": variables(env or []),
+        "data": dict(mount(item, "data/") for item in data or []),
+        "inputs": dict(mount(item, "input") for item in input_ or []),
+        "output": output,
+        "requirements": requirements,
+        "takes": _takes(takes),
+        "time_limit": time_limit,
+        "retries": retries,
+        "grace_s": _seconds(grace),
+        "priority": priority,
+        "resumable": resumable,
+        "elastic": elastic,
+        "prefer": _preference(prefer),
+        "deadline": deadline,
+        "budget": budget,
+        "restart_cost": restart_cost,
+    }
     with reach.client() as cloud:
-        job = cloud.run(
-            source,
-            words,
-            entry=entry,
-            cards=counts(cards),
-            chips=[part for part in chip.split(",") if part],
-            name=name,
-            env=variables(env or []),
-            data=dict(mount(item, "data/") for item in data or []),
-            inputs=dict(mount(item, "input") for item in input_ or []),
-            output=output,
-            requirements=requirements,
-            takes=_takes(takes),
-            time_limit=time_limit,
-            retries=retries,
-            grace_s=_seconds(grace),
-            project=project,
-            limit=limit,
-        )
+        if many is not None:
+            _run_many(cloud, source, entry, many, needs, project, limit, as_json)
+            return
+        job = cloud.run(source, entry=entry, project=project, limit=limit, **needs)
         if as_json:
             out.as_json(job)
             return
@@ -97,34 +132,26 @@ def run(
             follow(cloud, job["id"])
 
 
-def follow(cloud: Any, job: str) -> None:
-    """Print what happens and what is printed until the job is over. Interrupting leaves the job alone."""
-    try:
-        events = threading.Thread(target=_tell_events, args=(cloud, job), daemon=True)
-        events.start()
-        for line in cloud.logs(job, follow=True):
-            print_line(line)
-        events.join(5.0)
-    except KeyboardInterrupt:
-        out.console.print(f"\nThe job goes on. forebay logs -f {job} follows it, forebay cancel {job} ends it.")
-        raise typer.Exit(130) from None
-    over = cloud.job(job)
-    if over["phase"] != "succeeded":
-        raise RunFailed(
-            f"The job {over['phase']}.", asked=job, found=over["reason"], hint=f"forebay story {job}; forebay logs {job}"
-        )
+def _run_many(
+    cloud: Any,
+    source: Path,
+    entry: str | None,
+    many: Path,
+    needs: dict[str, Any],
+    project: str | None,
+    limit: str,
+    as_json: bool,
+) -> None:
+    from forebay.cli import run_many
+    from forebay.client import asked
 
-
-def print_line(line: dict[str, Any]) -> None:
-    mark = f"[{line['rank']}]" if line["rank"] >= 0 else "[forebay]"
-    out.console.print(f"{mark} {line['text']}", markup=False, soft_wrap=True)
-
-
-def _tell_events(cloud: Any, job: str) -> None:
-    with contextlib.suppress(ForebayError):  # whoever follows the log says that the cloud is gone
-        for kind, event in cloud.events(job, follow=True):
-            if kind == "story":
-                out.console.print(f"· {event['text']}", style="dim", markup=False, soft_wrap=True)
+    common = asked(**needs, project=project)
+    run_many.read(many, [*common, *run_many.OWN])  # what is wrong with the file is said before the code is sent
+    taken = run_many.submit(cloud, many, common | cloud.send_code(source, entry=entry, project=project, limit=limit), project)
+    if as_json:
+        out.as_json(taken)
+    else:
+        out.console.print(f"{len(taken)} job{'s' if len(taken) != 1 else ''}: {taken[0]['id']} … {taken[-1]['id']}")
 
 
 def _need_dashes(words: list[str]) -> None:
@@ -144,6 +171,14 @@ def _need_dashes(words: list[str]) -> None:
             "--takes",
             "--time-limit",
             "--retries",
+            "--priority",
+            "--resumable",
+            "--elastic",
+            "--prefer",
+            "--deadline",
+            "--budget",
+            "--restart-cost",
+            "--many",
             "--project",
         ]
         close = nearest(words[0], ours) if words[0].startswith("-") else []
@@ -199,6 +234,14 @@ def counts(text: str) -> list[int]:
     if not counts or min(counts) < 1:
         raise BadInput("That is no number of cards.", asked=f"--cards {text}", hint="a whole number from 1 on, or several: 8,4")
     return counts
+
+
+def _preference(text: str) -> str:
+    if text not in PREFERENCES:
+        raise BadInput(
+            "That can't be preferred.", asked=f"--prefer {text}", hint=", ".join(nearest(text, PREFERENCES) or PREFERENCES)
+        )
+    return text
 
 
 def _takes(text: str) -> dict[str, float]:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from forebay.cli import out, reach
+from forebay.cli import moments, out, reach
 from forebay.cli.pool_table import folded
-from forebay.units import NS_PER_S, show_bytes, show_seconds
+from forebay.cli.why_words import words
+from forebay.units import NS_PER_S, show_bytes, show_money, show_seconds
 
 app = typer.Typer(add_completion=False)
 
@@ -30,8 +31,10 @@ def show(
         [
             ("job", f"{found['id']}  {found['name']}  ({found['organisation']}/{found['project']})"),
             ("state", found["phase"] + (f": {found['reason']}" if found["reason"] else "")),
+            *([("why", words(found["why"])), ("until", found["why"]["release"])] if found["why"] else []),
             ("script", " ".join([script["entry"], *script["argv"]])),
             ("menu", ", or ".join(_option(option) for option in found["menu"])),
+            *([("wishes", wishes)] if (wishes := _wishes(found)) else []),
             ("data", ", ".join(f"{source} at {at}" for at, source in script["mounts"].items()) or "none"),
             (
                 "submitted",
@@ -48,7 +51,7 @@ def show(
             run["outcome"] or "going on",
             show_seconds(run["held_ns"] / NS_PER_S) if run["outcome"] else "",
             run["carrier"],
-            run["idle"] or run["reason"],
+            run["idle"] or _made_way(run) or run["reason"],
         ]
         for run in found["runs"]
     ]
@@ -59,6 +62,24 @@ def show(
             for file in found["artefacts"]
         ]
         out.table([f"left in {script['output']}/", "size", ""], files, right=["size"])
+
+
+def _wishes(job: dict[str, Any]) -> str:
+    """What its owner said of its order and choice, as far as it isn't what everybody gets."""
+    parts = [f"priority {job['priority']}"] if job["priority"] else []
+    parts += ["elastic"] if job["elastic"] else ["resumable"] if job["resumable"] else []
+    parts += [f"{job['prefer']} first"] if job["prefer"] != "balanced" else []
+    parts += [f"to end by {moments.shown(job['deadline_ns'])}"] if job["deadline_ns"] else []
+    parts += [f"for at most {show_money(job['budget_micro'])}"] if job["budget_micro"] is not None else []
+    return ", ".join(parts)
+
+
+def _made_way(run: dict[str, Any]) -> str:
+    """Why the pool took its cards back, and for which job as far as that is ours to know."""
+    if not run["requeue"]:
+        return ""
+    known = run["stop_for"] not in ("", "another's")
+    return str(run["stop"]) + (f" ({run['stop_for']})" if known else "")
 
 
 def _used(use: dict[str, Any]) -> str:

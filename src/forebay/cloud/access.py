@@ -218,6 +218,8 @@ def _more(what: str, asked: str, found: str) -> Refused:
 
 def _refused(right: str, role: Role) -> Refused:
     reaches = RIGHTS[right]
+    if reaches[Role.MEMBER] is not Reach.NONE and role is Role.VIEWER:
+        return Refused("This key may only read.", found="a viewer's key", hint="a member's key")
     if reaches[Role.OPERATOR] is Reach.NONE:
         return Refused(
             "Only members of the job's own organisation come in.",
@@ -226,10 +228,8 @@ def _refused(right: str, role: Role) -> Refused:
         )
     if reaches[Role.OWNER] is Reach.NONE:
         return Refused("Only an operator may do that.", found=f"this key is {_a(role)}'s", hint="ask the operator of the cloud")
-    if reaches[Role.MEMBER] is Reach.NONE:
-        return Refused(
-            "Only an owner of the organisation may do that.",
-            found=f"this key is {_a(role)}'s",
-            hint="ask an owner of your organisation (`forebay member list`), or the operator of the cloud",
-        )
-    return Refused("This key may only read.", found="a viewer's key", hint="a member's key")
+    return Refused(
+        "Only an owner of the organisation may do that.",
+        found=f"this key is {_a(role)}'s",
+        hint="ask an owner of your organisation (`forebay member list`), or the operator of the cloud",
+    )

@@ -63,7 +63,15 @@ def shown(event: e.Event, state: State, sees: Sees) -> dict[str, Any]:
     body: dict[str, Any] = without_secrets(e.to_json(event))
     if isinstance(event, e.Reserved):
         body["runs"] = [run if sees(state.t.jobs[state.t.runs[run].job].job.organisation) else "another's" for run in event.runs]
+    if isinstance(event, e.StopAsked) and event.for_job:
+        body["for_job"] = seen_job(event.for_job, state, sees)
     return body
+
+
+def seen_job(job: str, state: State, sees: Sees) -> str:
+    """A job's id, for those who see its organisation."""
+    known = state.t.jobs.get(job)
+    return job if known and sees(known.job.organisation) else "another's" if job else ""
 
 
 def without_secrets(body: Any) -> Any:

@@ -34,11 +34,12 @@ from forebay.units import NS_PER_S
 
 log = logging.getLogger("forebay.cloud")
 
-SNAPSHOT_EVERY = 20_000  # events; folding so many takes about a second
+SNAPSHOT_EVERY = 20_000  # events, or half as many as there are jobs; folding so many takes about a second
 ANSWERS_KEPT_S = 7 * 24 * 3600.0
 _LINES = sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body).order_by(EVENTS.c.seq).execution_options(yield_per=5_000)
 
 _Row = dict[str, Any]
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 __all__ = ["SCHEMA", "Answer", "Journal"]
 
@@ -130,7 +131,7 @@ class Journal:
                 changed[job] = None
         listing = [_listed(state, job) for job in changed]
         now_ns = events[-1].at_ns if events else state.t.last_at_ns
-        snapshot_due = self._since_snapshot + len(rows) >= self._snapshot_every
+        snapshot_due = self._since_snapshot + len(rows) >= max(self._snapshot_every, len(state.t.jobs) // 2)
         kept = [{"request": a.request, "fingerprint": a.fingerprint, "body": _dumps(a.body), "at_ns": now_ns} for a in answers]
         snapshot = {"seq": self.seq + len(rows), "body": _dumps(encode(state.t))} if snapshot_due else None
         with self._told("The journal can't be written, so nothing of this was done."):
@@ -257,7 +258,7 @@ class Journal:
 
 
 def _dumps(body: Any) -> str:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return _JSON.encode(body)
 
 
 def _job_of(event: e.Event, state: State) -> str:
@@ -280,6 +281,7 @@ def _job_of(event: e.Event, state: State) -> str:
             | e.Started(run=run)
             | e.Ended(run=run)
             | e.StopAsked(run=run)
+            | e.Reckoned(run=run)
             | e.CheckSeen(run=run)
             | e.Quarantined(run=run)
             | e.CheckpointSeen(run=run)

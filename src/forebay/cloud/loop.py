@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,10 +41,11 @@ MOST_IN_A_BATCH = 512
 Body = dict[str, Any]
 Aside = Callable[..., Awaitable[Any]]
 """Calls a function that waits for the disk, and waits for it without holding up others."""
-Make = Callable[[State, int], tuple["e.Event | None", Body]]
+Make = Callable[[State, int], tuple["e.Event | Sequence[e.Event] | None", Body]]
 """Checks a request against the state and gives the fact with its time, and the answer.
 
-No fact: nothing changes. Raises ForebayError.
+No fact: nothing changes. Several: all of them happen, in order and in one transaction; they are checked before the first of them
+is folded. Raises ForebayError.
 """
 
 
@@ -67,6 +68,7 @@ class _Ask:
     request: Request | None
     answer: asyncio.Future[Body]
     origin: str  # the id of the HTTP request that asks, for the log
+    size: int  # how many facts, about
 
 
 class Loop:
@@ -81,7 +83,7 @@ class Loop:
         clock: Callable[[int], Clock] = Clock,
         aside: Aside = asyncio.to_thread,
     ) -> None:
-        """`away_s`: after how long without a word a centre is taken for away. `clock`: makes one that doesn't stand before a time.
+        """`away_s`: after how long without a word a centre is away. `clock`: makes one that doesn't stand before a time.
 
         With a clock and an `aside` of its own a loop lives in simulated time (tests/simulation).
         """
@@ -100,6 +102,7 @@ class Loop:
         self._list_wanted()
         self._heard: dict[str, float] = {}  # centre -> when its agent last said anything, in monotonic seconds
         self._began = self.clock.monotonic_s()
+        self._began_ns = self.clock.now_ns()
         self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
         self._changed = asyncio.Event()
         journal.drop_old_answers(self.clock.now_ns())
@@ -135,10 +138,10 @@ class Loop:
     def inbox_size(self) -> int:
         return self._inbox.qsize()
 
-    async def tell(self, make: Make, request: Request | None = None) -> Body:
-        """Put a fact to the core; returns its answer when fact and decisions are safe on disk."""
+    async def tell(self, make: Make, request: Request | None = None, size: int = 1) -> Body:
+        """Put a fact, or `size` facts, to the core; returns its answer when facts and decisions are safe on disk."""
         answer: asyncio.Future[Body] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Ask(make, request, answer, logs.REQUEST.get()))
+        self._inbox.put_nowait(_Ask(make, request, answer, logs.REQUEST.get(), size))
         return await answer
 
     @property
@@ -163,8 +166,10 @@ class Loop:
         try:
             while True:
                 batch = [await self._inbox.get()]
-                while not self._inbox.empty() and len(batch) < MOST_IN_A_BATCH:
+                size = batch[0].size
+                while not self._inbox.empty() and size < MOST_IN_A_BATCH:
                     batch.append(self._inbox.get_nowait())
+                    size += batch[-1].size
                 await self._take(batch)
                 self.counts.turned()
         finally:
@@ -180,7 +185,7 @@ class Loop:
                 for centre in self._silent():
                     silent_s = self.heard_s_ago(centre) or self.clock.monotonic_s() - self._began
                     await self.tell(partial(_gone_silent, centre, silent_s))
-                await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay"), {}))
+                await self.tell(lambda state, now_ns: (e.Tick(at_ns=now_ns, by="forebay", began_ns=self._began_ns), {}))
             except ForebayError as error:  # what was due can't be journaled now; the next tick decides it again
                 log.warning("%s", str(error).replace("\n", " "))
 
@@ -203,20 +208,23 @@ class Loop:
             for ask in batch:
                 try:
                     body = _repeated(ask, answers, known)
+                    facts: Sequence[e.Event] = ()
                     if body is None:
-                        fact, body = ask.make(self.state, self.clock.now_ns())
-                        if fact is not None:
-                            with self.counts.deciding():
-                                decisions = decide(self.state, fact)
-                            lines += decisions if isinstance(fact, e.Tick) else [fact, *decisions]
-                            origins += [ask.origin] * (len(lines) - len(origins))
+                        made, body = ask.make(self.state, self.clock.now_ns())
+                        facts = () if made is None else (made,) if isinstance(made, e.Event) else made
                         if ask.request:
                             answers[ask.request.id] = Answer(
                                 request=ask.request.id, fingerprint=ask.request.fingerprint, body=body
                             )
-                    good.append((ask, body))
                 except ForebayError as error:
                     _give(ask, error)
+                    continue
+                for fact in facts:
+                    with self.counts.deciding():
+                        decisions = decide(self.state, fact)
+                    lines += decisions if isinstance(fact, e.Tick) else [fact, *decisions]
+                origins += [ask.origin] * (len(lines) - len(origins))
+                good.append((ask, body))
             # A shared database is asked even if there is nothing to write: is it still ours? The tick's batch comes every second.
             if lines or answers or self.journal.is_shared:
                 with self.counts.writing(len(lines)):
@@ -269,7 +277,8 @@ class Loop:
         if not requests:
             return {}
         if self.journal.is_shared:
-            return await self._aside(self.journal.answered_of, requests)
+            found: dict[str, Answer] = await self._aside(self.journal.answered_of, requests)
+            return found
         return self.journal.answered_of(requests)  # quicker than another thread
 
     def _publish(self, lines: list[e.Event]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from forebay.cloud import story_pool
 from forebay.cloud.core import events as e
-from forebay.cloud.core.foresee import Outlook
+from forebay.cloud.core.foresee import BALANCED, Outlook
+from forebay.cloud.core.job import Job
 from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S, show_bytes, show_money, show_seconds
@@ -19,15 +20,22 @@ def tell(event: e.Event, state: State) -> str:
             menu = ", or ".join(f"{o.cards} x {o.chip}{_takes(o.expected_s)}" for o in job.menu)
             what = " ".join([job.script.entry, *job.script.argv]) if job.script else job.name
             limit = f", at most {show_seconds(job.time_limit_s)}" if job.time_limit_s else ""
-            return f"asked for {menu} to run {what}{limit}; up to {job.retries} retries"
+            return f"asked for {menu} to run {what}{limit}; up to {job.retries} retries{_wishes(job, event.at_ns)}"
         case e.Launched():
             price = show_money(event.price_micro_per_card_s, state.t.currency)
             others = event.waiting - 1
             queue = f"{others} other{'s' if others != 1 else ''} waiting" if others else "nobody else was waiting"
             return (
                 f"attempt {event.attempt} gets {_cards(event.allocation)}, at {price} a card-second "
-                f"({event.free_cards} {event.allocation.chip} were free, {queue}){_forecast(event.outlooks)}"
+                f"({event.free_cards} {event.allocation.chip} were free, {queue}){_forecast(event.outlooks)}{_lasts(event)}"
             )
+        case e.Reserved():
+            return _reserved(event)
+        case e.Released():
+            return f"the cards that were kept for it are free again: {event.reason}"
+        case e.Reckoned():
+            return f"it runs longer than was expected: all in all about {show_seconds(event.lasts_s)}, as it looks now"
+
         case e.Queued():
             return f"waits in its centre's own queue: {event.reason.removeprefix('waiting in the centre: ')}"
         case e.Admitted(run=run):
@@ -41,7 +49,8 @@ def tell(event: e.Event, state: State) -> str:
         case e.CheckSeen():
             return _check(event)
         case e.Quarantined():
-            return f"card {event.card} of {event.centre}/{event.node} was taken out of use: {event.reason}"
+            what = f"card {event.card} of " if event.card is not None else ""
+            return f"{what}{event.centre}/{event.node} was taken out of use: {event.reason}"
         case e.OutputKept():
             so_far = "" if event.whole else " so far"
             files = f"{event.files} file{'s' if event.files != 1 else ''}"
@@ -58,8 +67,8 @@ def tell(event: e.Event, state: State) -> str:
             money = show_money(event.micro, state.t.currency)
             return f"{money} are credited for {event.card_ns / NS_PER_S:,.3f} card-seconds: {event.reason}"
         case e.StopAsked():
-            again = "; it is tried again" if event.requeue else ""
-            return f"asked to stop within {show_seconds(event.grace_s)}: {event.reason}{again}"
+            again = "; its job waits again, which uses up no retry" if event.requeue else ""
+            return f"asked to save its work and stop within {show_seconds(event.grace_s)}: {event.reason}{again}"
         case e.Ended():
             lost = (
                 f", of which {show_seconds(event.lost_ns / NS_PER_S)} after the last checkpoint are lost" if event.lost_ns else ""
@@ -77,6 +86,33 @@ def tell(event: e.Event, state: State) -> str:
             return "asked to cancel the job"
         case _:
             return story_pool.tell(event, state) or type(event).__name__
+
+
+def _wishes(job: Job, at_ns: int) -> str:
+    """What its owner said of its order and choice, as far as it isn't what everybody gets."""
+    said = [f"priority {job.priority}"] if job.priority else []
+    said += ["elastic"] if job.elastic else ["resumable"] if job.resumable else []
+    said += [f"{job.prefer} first"] if job.prefer != BALANCED else []
+    said += [f"to end within {show_seconds((job.deadline_ns - at_ns) / NS_PER_S)}"] if job.deadline_ns else []
+    said += [f"for at most {show_money(job.budget_micro)}"] if job.budget_micro is not None else []
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _lasts(event: e.Launched) -> str:
+    """How long it is expected to last, where that isn't what its owner said."""
+    if not event.lasts_s or event.lasts_s == event.expected_s:
+        return ""
+    return f"; it is expected to last about {show_seconds(event.lasts_s)}"
+
+
+def _reserved(event: e.Reserved) -> str:
+    kept = f"kept for it: {_cards(event.allocation)}"
+    if not event.runs:
+        return kept
+    several = len(event.runs) > 1
+    who = f"{len(event.runs)} runs that hold some of them have" if several else "a run that holds some of them has"
+    why = f" ({event.reason})" if event.reason else ""
+    return f"{kept}; it starts when {who} saved {'their' if several else 'its'} work and left{why}"
 
 
 def _use(event: e.UseSeen) -> str:

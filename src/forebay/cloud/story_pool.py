@@ -73,6 +73,9 @@ def _pool(event: e.Event, state: State) -> str:
         case e.IndexSet():
             source = f", by {event.source}" if event.source else ""
             return f"counts a card of {event.chip} as {event.compute:g} of the reference chip{source}"
+        case e.IdleLimitsSet(limits=limits):
+            back = f", and stopped after {show_seconds(limits.reclaim_s)}" if limits.reclaim_s is not None else ""
+            return f"idle holders of cards are warned after {show_seconds(limits.warn_s)}{back}"
         case e.AgentSeen():
             return f"the agent of {event.centre} has the engine {event.engine}, and is Forebay {event.version}"
         case e.CentreAway():

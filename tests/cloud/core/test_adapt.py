@@ -64,9 +64,9 @@ def test_a_job_that_is_nearly_done_does_not_grow():
     assert stops(replay(state, ended(2400, "other-1"))) == []  # 100 s are left
 
 
-def test_an_elastic_job_shrinks_when_somebody_waits():
+def test_an_elastic_job_goes_back_to_the_first_line_of_its_menu_when_somebody_waits():
     state = pool(node("n", "cpu", 8))
-    replay(state, submitted(0, elastic("a", *WIDTHS)), started(1, "a-1"))
+    replay(state, submitted(0, elastic("a", ("cpu", 4), ("cpu", 8), ("cpu", 1))), started(1, "a-1"))
     assert stops(replay(state, submitted(200, job("other", ("cpu", 4), organisation="other")))) == ["a-1"]
     replay(state, ended(210, "a-1", "stopped", held_s=209))
     assert (cards(state, "a"), cards(state, "other")) == (4, 4)

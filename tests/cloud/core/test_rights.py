@@ -68,7 +68,7 @@ def test_a_lender_takes_back_what_is_guaranteed_to_it_from_a_run_that_cannot_be_
     decisions = replay(state, submitted(10, job("mine", ("cpu", 2), organisation="other")))
     stops = [d for d in decisions if isinstance(d, e.StopAsked)]
     assert len(stops) == 2 and all(stop.requeue and stop.grace_s <= 7.0 for stop in stops)
-    assert "other takes back" in stops[0].reason
+    assert "takes them back" in stops[0].reason
     decisions = replay(state, *(ended(12, stop.run, "stopped") for stop in stops))
     assert launches(decisions) == ["mine-1"]
 

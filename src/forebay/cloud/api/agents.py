@@ -3,12 +3,17 @@
 An agent exchanges its centre's token for a key of its own, says which nodes it has, waits for what should run at its centre,
 fetches code and data by content hash, and reports what it sees. All of it may be said twice: what the cloud knows already changes
 nothing. Fields that only the other side knows are passed over, so that an agent one minor version older or newer works.
+
+With what is wanted an agent is told its centre's generation, and says it with its reports. It grows when the centre is taken for
+away and when its key is exchanged anew: a report of an older one is answered Stale and changes nothing, and the agent asks anew.
+An agent that says none, being older than this word, is believed as before.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -24,12 +29,12 @@ from forebay.cloud.core import events as e
 from forebay.cloud.core.job import Job, Run, Script
 from forebay.cloud.core.state import State
 from forebay.cloud.facts import facts
-from forebay.cloud.loop import Body
+from forebay.cloud.loop import Body, Make
 from forebay.cloud.specs import spec_of
 from forebay.codec import decode, encode
 from forebay.data.manifest import Manifest, is_hash
 from forebay.data.store import ChunkStore, pack_chunks
-from forebay.errors import BadInput, Conflict, Unknown
+from forebay.errors import BadInput, Conflict, Stale, Unknown
 from forebay.units import MIB
 
 router = APIRouter(prefix="/api/v1/agent", tags=["centres"])
@@ -39,15 +44,27 @@ T = TypeVar("T")
 Authorization = Annotated[str | None, Header()]
 
 
-async def _centre(desk: At, authorization: Authorization = None) -> str:
-    name = access.centre(desk.state, authorization)
-    desk.loop.hear(name)
-    if desk.state.t.centres[name].away:
-        await desk.loop.tell(partial(_is_back, name))
+async def _known(desk: At, authorization: Authorization = None) -> str:
+    return access.centre(desk.state, authorization)
+
+
+Known = Annotated[str, Depends(_known)]
+"""The centre whose key it is."""
+
+
+async def _centre(desk: At, name: Known) -> str:
+    await _hear(desk, name)
     return name
 
 
 Centre = Annotated[str, Depends(_centre)]
+"""The same, which is heard of with this."""
+
+
+async def _hear(desk: Desk, centre: str) -> None:
+    desk.loop.hear(centre)
+    if desk.state.t.centres[centre].away:
+        await desk.loop.tell(partial(_is_back, centre))
 
 
 # Who is there.
@@ -120,13 +137,19 @@ async def wanted(
     centre: Centre,
     after: int = -1,
     wait_s: Annotated[float, Query(ge=0, le=60)] = 0.0,
+    generation: int | None = None,
     authorization: Authorization = None,
 ) -> Body:
     """What should run at this centre, whole, and what else is asked of it. Waits up to `wait_s` while nothing has changed since
-    version `after`.
+    version `after` and the generation is still that which the agent knows.
     """
     until = desk.loop.clock.monotonic_s() + wait_s
-    while desk.loop.version(centre) == after and (asks := desk.asks(centre)) == desk.told.get(centre, asks):
+    generation = _generation(desk.state, centre) if generation is None else generation
+    while (
+        desk.loop.version(centre) == after
+        and _generation(desk.state, centre) == generation
+        and (asks := desk.asks(centre)) == desk.told.get(centre, asks)
+    ):
         left = until - desk.loop.clock.monotonic_s()
         if left <= 0:
             break
@@ -142,16 +165,45 @@ async def wanted(
         for run in desk.loop.wanted(centre)
     ]
     desk.told[centre] = asks = desk.asks(centre)
-    return {"version": desk.loop.version(centre), "runs": runs, **asks}
+    return {"version": desk.loop.version(centre), "generation": _generation(state, centre), "runs": runs, **asks}
+
+
+def _generation(state: State, centre: str) -> int:
+    return state.t.centres[centre].generation
+
+
+def _must_be_of(generation: int | None, centre: str, state: State) -> None:
+    """Raise Stale for what an agent says that doesn't know of the newest generation. None: it is too old to say which."""
+    now = _generation(state, centre)
+    if generation is not None and generation != now:
+        raise Stale(
+            "This centre was away or joined anew since, so nothing of this was taken down.",
+            asked=f"a report of generation {generation}",
+            found=f"generation {now}",
+            hint="ask what is wanted, and report again",
+        )
+
+
+def _fenced(
+    generation: int | None, centre: str, make: Make, state: State, now_ns: int
+) -> tuple[e.Event | Sequence[e.Event] | None, Body]:
+    """The same request, refused if the generation has grown by the time it is its turn."""
+    _must_be_of(generation, centre, state)
+    return make(state, now_ns)
 
 
 @router.post("/report")
-async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
+async def report(body: dict[str, Any], desk: At, centre: Known) -> Body:
     """What an agent sees of its runs and nodes.
 
     Answers which of the runs the cloud doesn't want any more, and since which version of `wanted` it knows all this: an older
     answer to `wanted` may still name runs that have ended.
     """
+    generation = body.get("generation")
+    if generation is not None and type(generation) is not int:
+        raise BadInput("generation: a whole number", found=f"{generation!r:.80}")
+    _must_be_of(generation, centre, desk.state)
+    await _hear(desk, centre)
     gone, news = [], []
     for item in _said(body, "seen", list):
         seen = decode(Seen, item, at="seen", strict=False)
@@ -165,11 +217,11 @@ async def report(body: dict[str, Any], desk: At, centre: Centre) -> Body:
         desk.sending.saw(seen, desk.loop.clock.now_ns())
         # As many facts as it tells of are asked for one by one, each against the state that the one before has made.
         new = facts(desk.state, desk.loop.clock.now_ns(), centre, seen)
-        news += [desk.loop.tell(partial(_next_fact, centre, seen)) for _ in new]
+        news += [desk.loop.tell(partial(_fenced, generation, centre, partial(_next_fact, centre, seen))) for _ in new]
     if body.get("states") is not None:
         states = tuple(decode(NodeState, state, at="state", strict=False) for state in _said(body, "states", list))
         if _changed_states(desk.state, centre, states):
-            news.append(desk.loop.tell(partial(_states_seen, centre, states)))
+            news.append(desk.loop.tell(partial(_fenced, generation, centre, partial(_states_seen, centre, states))))
     await asyncio.gather(*news)
     for run, progress in _said(body, "progress", dict).items():
         if is_ours(desk.state, centre, run):

@@ -18,7 +18,22 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from forebay import __version__
-from forebay.cloud.api import agents, audit, centres, data, health, jobs, limits, money, outputs, pool, streams, tenants, tunnels
+from forebay.cloud.api import (
+    agents,
+    audit,
+    centres,
+    data,
+    health,
+    jobs,
+    limits,
+    money,
+    outputs,
+    pool,
+    streams,
+    submit,
+    tenants,
+    tunnels,
+)
 from forebay.cloud.api.desk import Desk, May
 from forebay.cloud.api.front import Front, headers_of
 from forebay.cloud.api.watch import Watch
@@ -56,7 +71,7 @@ def application(loop: Loop, store: Store, rates: Rates | None = None, *, metrics
         redirect_slashes=False,
     )
     app.state.desk = desk
-    parts = (health, money, tenants, limits, audit, data, jobs, outputs, pool, centres, agents, streams)
+    parts = (health, money, tenants, limits, audit, data, submit, jobs, outputs, pool, centres, agents, streams)
     for router in (*(part.router for part in parts), tunnels.visitors, tunnels.carriers):
         _say_rights(router)
         app.include_router(router)

@@ -1,82 +1,35 @@
-"""Jobs: submit, list, show, cancel, and their stories."""
+"""Jobs: list, show, cancel, and their stories. `submit.py` submits them."""
 
 from __future__ import annotations
 
-import secrets
-from pathlib import Path
+import asyncio
+import time
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from forebay.cloud.access import Who
-from forebay.cloud.api import wire
 from forebay.cloud.api.desk import At, Desk, OnceKey, ReadsJobs, WritesJobs, write
-from forebay.cloud.audit import shown
+from forebay.cloud.audit import seen_job, shown
 from forebay.cloud.core import events as e
-from forebay.cloud.core.admit import admit
 from forebay.cloud.core.idle import idle_words
-from forebay.cloud.core.job import Job, Run, Script, Standing
+from forebay.cloud.core.job import Phase, Run, Standing
+from forebay.cloud.core.queue import lane_of
 from forebay.cloud.core.state import State
+from forebay.cloud.core.why import Why, why
 from forebay.cloud.loop import Body
-from forebay.cloud.menu import menu
 from forebay.cloud.story import tell
 from forebay.codec import encode
-from forebay.errors import BadInput, ForebayError, Unknown
 
-RESERVED_VARIABLES = ("FOREBAY_", "TORCHELASTIC_", "MASTER_", "LD_")
-RESERVED_NAMES = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "PYTHONPATH", "PYTHONHOME"})
+MOST_FORECASTS = 50  # of one page
+FORECASTS_S = 0.1  # of the loop's time
 
 router = APIRouter(prefix="/api/v1")
 
 
-@router.post("/jobs", tags=["jobs"], status_code=201)
-async def submit(asked: wire.JobAsked, desk: At, by: WritesJobs, once: OnceKey = None) -> Body:
-    """Ask for a script to be run. Acknowledged means journaled: it will run, whatever crashes."""
-    organisation, project = by.place(desk.state, asked.organisation, asked.project)
-    _refuse_reserved(asked.env)
-    bundles = desk.store.bundles(organisation)
-    if not bundles.has(asked.bundle):
-        raise Unknown("The cloud doesn't have that code archive.", asked=asked.bundle, hint="send it first: PUT /bundles/…")
-    judged = await desk.reader.verdicts(bundles.path(asked.bundle), asked.entry)
-    job_id = "j" + "".join(secrets.choice("23456789abcdefghjkmnpqrstuvwxyz") for _ in range(7))
-
-    def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
-        job = Job(
-            id=job_id,
-            organisation=organisation,
-            project=project,
-            name=asked.name or Path(asked.entry).stem,
-            menu=menu(state, judged, asked.chips, asked.cards, asked.takes),
-            time_limit_s=asked.time_limit_s,
-            retries=asked.retries,
-            grace_s=asked.grace_s,
-            script=Script(
-                bundle=asked.bundle,
-                entry=asked.entry,
-                argv=tuple(asked.argv),
-                env=dict.fromkeys(asked.env, ""),
-                sealed=bool(asked.env),
-                output=asked.output,
-                requirements=asked.requirements,
-                mounts={mount.at: _mount(state, organisation, mount) for mount in asked.mounts},
-            ),
-        )
-        admit(state, job)
-        return e.Submitted(at_ns=now_ns, by=by.key.id, job=job), {"id": job_id, "name": job.name, "menu": encode(job.menu)}
-
-    await desk.sealed.keep(job_id, asked.env)
-    try:
-        answer = await write(desk, by, once, "job", asked.model_dump(), make)
-    except ForebayError:
-        desk.sealed.drop(job_id)
-        raise
-    if answer["id"] != job_id:  # it was asked for before
-        desk.sealed.drop(job_id)
-    return answer
-
-
 @router.get("/jobs", tags=["jobs"])
-def jobs(
+async def jobs(
     desk: At,
     by: ReadsJobs,
     organisation: str = "",
@@ -85,15 +38,21 @@ def jobs(
     before: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     most: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Body:
-    """Jobs, newest first; the next page starts `before` the `place` of the last."""
+    """Jobs, newest first; the next page starts `before` the `place` of the last. Those that wait for cards say `why`, and when
+    they are likely to start where few of a page wait.
+    """
     mine = by.organisation(organisation)
-    return {"jobs": desk.loop.journal.jobs(organisation=mine, project=project, phase=phase, before=before, most=most)}
+    rows = await asyncio.to_thread(
+        desk.loop.journal.jobs, organisation=mine, project=project, phase=phase, before=before, most=most
+    )
+    found = whys(desk.state, [row["id"] for row in rows], desk.loop.clock.now_ns())
+    return {"jobs": [row | {"why": found.get(row["id"])} for row in rows]}
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"])
 async def job(job_id: str, desk: At, by: ReadsJobs) -> Body:
-    standing = by.job(desk.state, job_id)
-    return shown_job(desk, standing)
+    """A job, its runs and what it left; and, while it waits for cards, why, and when it is likely to start."""
+    return shown_job(desk, by, by.job(desk.state, job_id))
 
 
 @router.post("/jobs/{job_id}/cancel", tags=["jobs"])
@@ -125,19 +84,44 @@ def _given_up(state: State, run: Run) -> bool:
     return state.t.centres[run.allocation.centre].revoked
 
 
-def shown_job(desk: Desk, standing: Standing) -> Body:
+def whys(state: State, jobs: Sequence[str], now_ns: int) -> dict[str, Body]:
+    """Why each of these jobs waits, if it does. Starts are foretold for a few jobs only, and while that is quick: the loop stands
+    still meanwhile. Of many jobs that are alike the reason is looked for once.
+    """
+    waiting = [known for job in jobs if (known := state.t.jobs.get(job)) and known.phase is Phase.WAITING]
+    until_s = time.monotonic() + (FORECASTS_S if len(waiting) <= MOST_FORECASTS else 0.0)
+    alike: dict[object, Why | None] = {}
+    found: dict[str, Body] = {}
+    for standing in waiting:
+        if time.monotonic() < until_s:
+            told = why(state, standing, now_ns)
+        elif standing.not_before_ns > now_ns or standing.job.id in state.t.reservations or standing.job.budget_micro is not None:
+            told = why(state, standing, now_ns, forecast=False)
+        else:
+            lane = lane_of(standing.job)
+            if lane not in alike:
+                alike[lane] = why(state, standing, now_ns, forecast=False)
+            told = alike[lane]
+        if told:
+            found[standing.job.id] = encode(told)
+    return found
+
+
+def shown_job(desk: Desk, by: Who, standing: Standing) -> Body:
     """A job as its owner sees it. Of the environment only the names: values may be secrets."""
     state = desk.state
     body: Body = encode(standing.job)
     if body["script"]:
         body["script"]["env"] = sorted(body["script"]["env"])
-    runs = [{**encode(state.t.runs[run]), **_used(state, run)} for run in standing.runs]
+    runs = [{**encode(state.t.runs[run]), **_used(state, run), **_made_way(state, by, run)} for run in standing.runs]
+    told = why(state, standing, desk.loop.clock.now_ns())
     last = standing.runs[-1] if standing.runs else ""
     progress = desk.store.progress.get(last)
     return {
         **body,
         "phase": standing.phase.value,
         "reason": standing.reason,
+        "why": encode(told) if told else None,
         "submitted_at_ns": standing.submitted_at_ns,
         "submitted_by": standing.submitted_by,
         "ended_at_ns": standing.ended_at_ns,
@@ -145,6 +129,11 @@ def shown_job(desk: Desk, standing: Standing) -> Body:
         "progress": encode(progress) if progress else None,
         "artefacts": encode(desk.store.artefacts(last)) if last else [],
     }
+
+
+def _made_way(state: State, by: Who, run: str) -> Body:
+    """For which job it made way, as far as its reader may know."""
+    return {"stop_for": seen_job(state.t.runs[run].stop_for, state, by.sees)}
 
 
 def _used(state: State, run: str) -> Body:
@@ -167,22 +156,3 @@ def shown_event(state: State, by: Who, seq: int, event: e.Event) -> Body:
         "text": tell(event, state),
         "body": shown(event, state, by.sees),
     }
-
-
-def _mount(state: State, organisation: str, mount: wire.MountAsked) -> str:
-    """What a mount means, checked. A data set without a version is its newest."""
-    if mount.kind == "output":
-        standing = state.standing(mount.source)
-        if standing is None or standing.job.organisation != organisation:
-            raise Unknown("There is no such job.", asked=mount.source, hint="`forebay jobs` lists yours")
-        return f"output:{standing.job.id}"
-    versions = [v for v in state.t.versions.values() if v.organisation == organisation and mount.source in (v.version, v.dataset)]
-    if not versions:
-        raise Unknown("There is no such data set or version.", asked=mount.source, hint="`forebay data list`")
-    return f"data:{max(versions, key=lambda v: v.made_at_ns).version}"
-
-
-def _refuse_reserved(env: dict[str, str]) -> None:
-    for name in env:
-        if name in RESERVED_NAMES or name.startswith(RESERVED_VARIABLES):
-            raise BadInput("That variable is set by the launcher.", asked=name, hint="choose another name")

@@ -98,27 +98,48 @@ def _seen(state: State, by: Who, run: str) -> str:
 
 
 def _queue(state: State, now_ns: int) -> list[Body]:
-    """How hot the queue is: by what jobs want, how many wait for cards and how long the oldest has; and the same for runs that
-    have their cards but wait in their centre's own queue.
+    """How hot the queue is: by what jobs want, how many wait for cards, how many cards they want at least (of all that there
+    are), for how many some are kept, and how long the oldest has waited; and the same for runs that have their cards but wait
+    in their centre's own queue.
     """
-    waiting: dict[str, list[int]] = defaultdict(list)
-    counts: dict[str, int] = defaultdict(int)
+    waiting: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    wanted: dict[tuple[str, ...], int] = defaultdict(int)
+    kept: dict[tuple[str, ...], int] = defaultdict(int)
     for job in state.queue.jobs():
         standing = state.t.jobs[job]
-        name = " or ".join(sorted({option.chip for option in standing.job.menu}))
-        counts[name] += 1
-        waiting[name].append(standing.submitted_at_ns)
+        chips = tuple(sorted({option.chip for option in standing.job.menu}))
+        waiting[chips].append(standing.submitted_at_ns)
+        wanted[chips] += min(option.cards for option in standing.job.menu)
+        kept[chips] += job in state.t.reservations
     lines = [
-        {"chips": name, "jobs": counts[name], "oldest_s": round((now_ns - min(since)) / NS_PER_S, 1), "centre": None}
-        for name, since in sorted(waiting.items())
+        {
+            "chips": " or ".join(chips),
+            "jobs": len(since),
+            "cards": wanted[chips],
+            "of": sum(state.total.get(chip, 0) for chip in chips),
+            "kept_for": kept[chips],
+            "oldest_s": round((now_ns - min(since)) / NS_PER_S, 1),
+            "centre": None,
+        }
+        for chips, since in sorted(waiting.items())
     ]
+    cards: dict[tuple[str, str], int] = defaultdict(int)
     inside: dict[tuple[str, str], list[int]] = defaultdict(list)
     for run_id in state.live:
         run = state.t.runs[run_id]
         if run.queue_reason and state.t.jobs[run.job].phase is Phase.QUEUED:
             inside[(run.allocation.chip, run.allocation.centre)].append(run.launched_at_ns)
+            cards[(run.allocation.chip, run.allocation.centre)] += run.allocation.cards
     lines += [
-        {"chips": chip, "jobs": len(since), "oldest_s": round((now_ns - min(since)) / NS_PER_S, 1), "centre": centre}
+        {
+            "chips": chip,
+            "jobs": len(since),
+            "cards": cards[(chip, centre)],
+            "of": state.total.get(chip, 0),
+            "kept_for": 0,
+            "oldest_s": round((now_ns - min(since)) / NS_PER_S, 1),
+            "centre": centre,
+        }
         for (chip, centre), since in sorted(inside.items())
     ]
     return lines

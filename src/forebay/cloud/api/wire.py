@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import combinations
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from forebay.cloud.access import SCOPES
 
+MOST_JOBS = 1_000  # in one batch
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 """Of organisations, projects, data sets and centres: lower case, digits and hyphens, at most 32."""
 ChipName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
@@ -24,6 +26,8 @@ def _no_nul(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     if any(ord(letter) < ord(" ") or 0x7F <= ord(letter) < 0xA0 for letter in text):
         raise ValueError("a line of text, without control characters")
     return text
@@ -36,6 +40,7 @@ Word = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_no_n
 """Of a command line or an environment; the system's own strings end at a zero byte."""
 
 
+@lru_cache(4_096)
 def _inside(path: str) -> str:
     plain = PurePosixPath(path)
     if plain.is_absolute() or not plain.parts or ".." in plain.parts or any(ord(letter) < ord(" ") for letter in path):
@@ -197,26 +202,47 @@ class JobAsked(Asked):
 
     bundle: Sha256
     entry: InsidePath
-    argv: Annotated[list[Word], Field(max_length=1_000)] = []
-    env: Annotated[dict[VariableName, Word], Field(max_length=1_000)] = {}
-    mounts: Annotated[list[MountAsked], Field(max_length=32)] = []
+    argv: Annotated[list[Word], Field(max_length=1_000, default_factory=list)]
+    env: Annotated[dict[VariableName, Word], Field(max_length=1_000, default_factory=dict)]
+    mounts: Annotated[list[MountAsked], Field(max_length=32, default_factory=list)]
     output: InsidePath = "out"
     requirements: InsidePath | None = None
     name: Title = ""
-    cards: Annotated[list[Annotated[int, Field(ge=1, le=10**6)]], Field(min_length=1, max_length=16)] = [1]
-    chips: Annotated[list[ChipName], Field(max_length=32)] = []
-    takes: Annotated[dict[TakesName, Annotated[float, Field(gt=0, le=10**9)]], Field(max_length=64)] = {}
+    cards: Annotated[list[Annotated[int, Field(ge=1, le=10**6)]], Field(min_length=1, max_length=16, default_factory=lambda: [1])]
+    chips: Annotated[list[ChipName], Field(max_length=32, default_factory=list)]
+    takes: Annotated[dict[TakesName, Annotated[float, Field(gt=0, le=10**9)]], Field(max_length=64, default_factory=dict)]
     time_limit_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     retries: Annotated[int, Field(ge=0, le=100)] = 3
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0  # inside the organisation; more comes first
+    resumable: bool | None = None  # it goes on from a checkpoint of its own; null: no, unless it is elastic
+    elastic: bool = False  # it may go over to another line of its menu while it runs
+    restart_s: Annotated[float, Field(ge=0, le=86400)] = 60.0  # what stopping it and starting it again costs
+    prefer: Literal["fastest", "cheapest", "balanced"] = "balanced"
+    deadline_ns: Annotated[int, Field(ge=0, lt=2**63)] = 0  # by when it is to have ended; 0: no matter
+    budget_micro: Annotated[int, Field(gt=0, lt=2**63)] | None = None  # what all of its runs may cost
     organisation: Name | None = None  # for operators; a member's key says it
     project: Name | None = None
 
     @model_validator(mode="after")
+    def _elastic_jobs_resume(self) -> JobAsked:
+        if self.elastic and self.resumable is False:
+            raise ValueError("elastic: such a job goes over to other cards through a checkpoint of its own, so it is resumable")
+        return self
+
+    @model_validator(mode="after")
     def _places_are_apart(self) -> JobAsked:
         """What is mounted, and the output folder, become links: one can't lie inside another."""
+        if not self.mounts:
+            return self
         places = [PurePosixPath(self.output), *(PurePosixPath(mount.at) for mount in self.mounts)]
         for one, other in combinations(places, 2):
             if one.is_relative_to(other) or other.is_relative_to(one):
                 raise ValueError(f"mounts and output: {one} and {other} would lie one inside the other")
         return self
+
+
+class JobsAsked(Asked):
+    """Jobs to be submitted together: all of them, or none."""
+
+    jobs: Annotated[list[JobAsked], Field(min_length=1, max_length=MOST_JOBS)]

@@ -1,19 +1,18 @@
 """Let runs go over to another line of their menus: elastic jobs grow, shrink and move. Pure.
 
     chosen = better(state, chips, now_ns)      # runs that would end earlier on cards that nobody wants
-    chosen = wider(state, option, now_ns)      # runs with more than their share, when somebody waits
+    chosen = wider(state, option, now_ns)      # runs with more than was asked for, when somebody waits
 
 Asked:  cards are idle, or somebody waits while an elastic job holds many. Which runs are asked to start again otherwise?
 Answer: when nobody waits for the idle cards: the run that gains most time by them, if it gains more than stopping and starting it
-        costs, twice over, and a tenth of what is left. When somebody waits: those that hold more than an equal share of the pool,
-        the widest first; started again they take no more than that (`share_of`).
+        costs, twice over, and a tenth of what is left. When somebody waits: those that hold more than the first line of their
+        menu says, the widest first; started again they take no more than that (`asked_for`).
 Limits: only runs whose job says how long it takes on each line. What a checkpoint costs is what `restart_s` says.
 """
 
 from __future__ import annotations
 
 from forebay.cloud.core.job import Job, Option, Run
-from forebay.cloud.core.share import ROOT
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S
 
@@ -21,10 +20,9 @@ WORTH = 2.0  # times what a restart costs
 MOST_LOOKED_AT = 512
 
 
-def share_of(state: State, job: Job, chip: str) -> float:
-    """How many cards of a chip an elastic job may take now: an equal share of the pool, or the fewest that it can work with."""
-    fewest = min((option.cards for option in job.menu if option.chip == chip), default=1)
-    return max(fewest, state.shares.cards / max(1, state.shares.account(ROOT).jobs) / state.compute(chip))
+def asked_for(job: Job, chip: str) -> int:
+    """How many cards of a chip an elastic job takes while others wait: what stands first in its menu."""
+    return next((option.cards for option in job.menu if option.chip == chip), 1)
 
 
 def left_s(state: State, run: Run, now_ns: int) -> float:
@@ -65,7 +63,7 @@ def better(state: State, chips: set[str], now_ns: int) -> list[tuple[Run, Option
 
 
 def wider(state: State, option: Option, now_ns: int) -> list[Run]:
-    """Runs that hold more than their share, enough of them to leave the cards of an option, or none."""
+    """Runs that hold more than was asked for first, enough of them to leave the cards of an option, or none."""
     found: list[tuple[float, Run]] = []
     for run_id in list(state.elastic)[:MOST_LOOKED_AT]:
         run = state.t.runs[run_id]
@@ -73,7 +71,7 @@ def wider(state: State, option: Option, now_ns: int) -> list[Run]:
         if run.allocation.chip != option.chip or run.stop or not run.running_at_ns or not job.resumable:
             continue
         width = run.allocation.cards
-        if width > share_of(state, job, option.chip) and left_s(state, run, now_ns) > WORTH * job.restart_s:
+        if width > asked_for(job, option.chip) and left_s(state, run, now_ns) > WORTH * job.restart_s:
             found.append((width, run))
     found.sort(key=lambda item: (-item[0], item[1].id))
     chosen: list[Run] = []
@@ -87,7 +85,7 @@ def wider(state: State, option: Option, now_ns: int) -> list[Run]:
 
 
 def _narrowest(state: State, run: Run) -> float:
-    """About how many cards its job takes when it starts again."""
+    """How many cards its job takes when it starts again."""
     job = state.t.jobs[run.job].job
     chip = run.allocation.chip
-    return max(option.cards for option in job.menu if option.chip == chip and option.cards <= share_of(state, job, chip))
+    return max(option.cards for option in job.menu if option.chip == chip and option.cards <= asked_for(job, chip))

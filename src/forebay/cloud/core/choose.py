@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forebay.cloud.core import foresee, money
-from forebay.cloud.core.adapt import share_of
+from forebay.cloud.core.adapt import asked_for
 from forebay.cloud.core.budget import over_budget
+from forebay.cloud.core.evidence import shunned
 from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.job import Job, Option, Standing
 from forebay.cloud.core.outputs import home
@@ -60,13 +61,14 @@ def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Cho
     if job.budget_micro is not None:
         left_micro = job.budget_micro - sum(money.cost_micro(state.t.runs[run], now_ns) for run in standing.runs)
         allowed = [o for o in allowed if left_micro > 0 and _cost(state, standing, o) <= left_micro]
-    if job.elastic:
-        allowed = [o for o in allowed if o.cards <= share_of(state, job, o.chip)]
+    if job.elastic and state.queue.count > 1:  # others wait too
+        allowed = [o for o in allowed if o.cards <= asked_for(job, o.chip)]
     prefer = home(state, standing) if standing.runs else ""
+    shun = shunned(state, standing) if standing.runs and state.t.suspects else frozenset()
     barred = barred_for(state, job, now_ns)
     timed = any(option.expected_s is not None for option in job.menu)
     found = [
-        _place(state, o, prefer, barred)
+        _place(state, o, prefer, barred, shun)
         if state.free_cards(o.chip) >= o.cards and _may_pass(state, standing, o, blocks, now_ns)
         else None
         for o in allowed
@@ -174,8 +176,15 @@ def _could(state: State, option: Option) -> bool:
     return state.free_cards(option.chip) >= option.cards and _place(state, option, "", frozenset()) is not None
 
 
-def _place(state: State, option: Option, prefer: str, barred: Barred) -> Allocation | None:
-    return place(state.rooms.islands.get(option.chip, {}), option, prefer=prefer, barred=barred)
+def _place(state: State, option: Option, prefer: str, barred: Barred, shun: Barred = frozenset()) -> Allocation | None:
+    """`shun`: nodes on which it failed, and to which it goes only where it would else wait or leave its centre."""
+    islands = state.rooms.islands.get(option.chip, {})
+    found = place(islands, option, prefer=prefer, barred=barred)
+    if found is None or shun.isdisjoint((found.centre, part.node) for part in found.parts):
+        return found
+    other = place(islands, option, prefer=prefer, barred=barred | shun)
+    is_as_good = other and other.pretend == found.pretend and (not prefer or other.centre == found.centre)
+    return other if is_as_good else found
 
 
 def barred_for(state: State, job: Job, now_ns: int) -> Barred:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from forebay.cloud.core import events as e
 from forebay.cloud.core.dues import due
+from forebay.cloud.core.evidence import NODES, failed_on, speaks, verdicts
 from forebay.cloud.core.job import Phase, Run
 from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
+from forebay.cloud.core.silence import lost, next_ns
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tenant import COMPUTE
 from forebay.cloud.core.why import start_of
@@ -72,7 +74,8 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
             return start(state, job, now_ns)
         case e.Ended(run=run):
             chips = {state.t.runs[run].allocation.chip} | _let_go(state, run)
-            return [*due(state, fact), *_after(state, fact), *given_back(state, now_ns), *schedule(state, now_ns, chips)]
+            ended = [*due(state, fact), *_after(state, fact), *_convict(state, fact)]
+            return [*ended, *given_back(state, now_ns), *schedule(state, now_ns, chips)]
         case e.Cancelled(job=job_id):
             return [*_cancel(state, fact, job_id), *schedule(state, now_ns)]
         case e.CentreRevoked(centre=centre, give_up=True):
@@ -83,15 +86,19 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
             return [*_quarantine(state, fact), *given_back(state, now_ns)]
         case e.Tick():
             reckoned = reckon(state, now_ns) if state.queue.count else []  # while nobody waits, no forecast matters
+            stranded = _strand(state, fact)
             overdue = [
                 *due(state, fact),
+                *stranded,
                 *_overdue(state, now_ns),
                 *_maintain(state, now_ns),
                 *reckoned,
                 *given_back(state, now_ns),
             ]
             everywhere = state.look_ns <= now_ns or bool(state.t.windows)
-            return [*overdue, *schedule(state, now_ns, None if everywhere else woken | chips_of(state, reckoned))]
+            freed = {state.t.runs[line.run].allocation.chip for line in stranded if isinstance(line, e.Ended)}
+            chips = woken | freed | chips_of(state, reckoned)
+            return [*overdue, *schedule(state, now_ns, None if everywhere else chips)]
         case _ if isinstance(fact, TAKES_ROOM):
             return [*given_back(state, now_ns), *schedule(state, now_ns)]
         case _:
@@ -110,6 +117,7 @@ def due_ns(state: State) -> int | None:
         limit_s = state.t.jobs[run.job].job.time_limit_s
         if run.running_at_ns and limit_s is not None and not run.stop:
             found.append(run.running_at_ns + int(limit_s * NS_PER_S) + 1)
+    found += next_ns(state)
     for window in state.t.windows.values():
         found += [at for at in (window.from_ns, window.to_ns) if at > state.t.last_at_ns]
     return min(found, default=None)
@@ -150,10 +158,12 @@ def _after(state: State, ended: e.Ended) -> list[e.Event]:
         return [_over(state, ended, run.job, Phase.SUCCEEDED)]
     if run.stop and not run.requeue:
         return [_over(state, ended, run.job, Phase.CANCELLED if run.stop.startswith("cancelled") else Phase.FAILED, run.stop)]
+    nodes = failed_on(state, standing) if speaks(run) else 0
     forgiven = run.requeue or (_is_forgiven(run, ended) and standing.forgiven < MOST_FORGIVEN)
     tries = run.attempt - standing.forgiven  # that count
     left = standing.job.retries - (tries - 1)
-    why_not = "" if forgiven else _not_again(ended, left)
+    poison = f"failed on {nodes} different nodes without getting further, so it is not tried again" if nodes >= NODES else ""
+    why_not = poison or ("" if forgiven else _not_again(ended, left))
     if why_not:
         return [_over(state, ended, run.job, Phase.FAILED, f"{ended.reason.rstrip('.')}; {why_not}")]
     again = e.Requeued(
@@ -227,7 +237,16 @@ def _give_up(state: State, run: str, now_ns: int) -> list[e.Event]:
     """Take a run for lost of which nobody will ever tell. What it held wasn't measured, so it isn't billed."""
     reason = "the key of its centre was revoked, so nobody can tell what became of it"
     ended = e.Ended(at_ns=now_ns, by="forebay", run=run, outcome="lost", held_ns=0, reason=reason)
+    return _end(state, ended)
+
+
+def _end(state: State, ended: e.Ended) -> list[e.Event]:
     return [_made(state, ended), *due(state, ended), *_after(state, ended)]
+
+
+def _strand(state: State, tick: e.Tick) -> list[e.Event]:
+    """Give up the runs of which a node has been down for long. What they held elsewhere is free again."""
+    return [line for ended in lost(state, tick) for line in [*_end(state, ended), *_convict(state, ended)]]
 
 
 def _overdue(state: State, now_ns: int) -> list[e.Event]:
@@ -262,6 +281,23 @@ def _maintain(state: State, now_ns: int) -> list[e.Event]:
             grace_s = state.t.jobs[run.job].job.grace_s
             stop = e.StopAsked(at_ns=now_ns, by="forebay", run=run.id, reason=reason, grace_s=grace_s, requeue=True)
             decisions.append(_made(state, stop))
+    return decisions
+
+
+def _convict(state: State, ended: e.Ended) -> list[e.Event]:
+    """Take the places out of use against which enough speaks now."""
+    decisions: list[e.Event] = []
+    for found in verdicts(state, state.t.runs[ended.run]):
+        decision = e.Quarantined(
+            at_ns=ended.at_ns,
+            by="forebay",
+            centre=found.centre,
+            node=found.node,
+            card=found.card,
+            reason=found.reason,
+            runs=found.runs,
+        )
+        decisions.append(_made(state, decision))
     return decisions
 
 

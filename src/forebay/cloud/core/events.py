@@ -393,6 +393,7 @@ class StopAsked(Event):
     reason: str
     grace_s: float
     requeue: bool = False  # its job is to be tried again, without using up a retry
+    for_job: str = ""  # which goes first; told to those only who see that job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -465,13 +466,14 @@ class Requeued(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined(Event):
-    """A card failed a check, and gets no runs until an operator undrains it."""
+    """A card failed a check, or runs of several jobs failed on a card or node: it gets no runs until an operator undrains it."""
 
     centre: str
     node: str
-    card: int
+    card: int | None  # None: the whole node
     reason: str
     run: str = ""  # whose check it was
+    runs: tuple[str, ...] = ()  # that failed there, one of each job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,7 +490,7 @@ class Finished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick(Event):
-    pass
+    began_ns: int = 0  # since when the shell has listened: what centres couldn't tell before isn't held against their runs
 
 
 KINDS: Mapping[str, type[Event]] = {

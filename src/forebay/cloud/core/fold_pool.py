@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forebay.chips.node import NodeState
+from forebay.chips.node import Condition, NodeState
 from forebay.cloud.core import events as e
+from forebay.cloud.core import evidence
 from forebay.cloud.core.pool import Centre, Mark, place_name
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def _fold(state: State, event: e.Event) -> None:
                     known.pop(stands.name, None)
                 else:
                     known[stands.name] = stands
+                _note_down(state, name, stands, event.at_ns)
                 state.refresh(name, stands.name)
             if not known:
                 del t.node_states[name]
@@ -54,7 +56,13 @@ def _fold(state: State, event: e.Event) -> None:
             centre = t.centres[name]
             state.centres_by_key.pop(centre.key_sha256, None)
             t.centres[name] = replace(
-                centre, key_sha256=key, token_key_sha256=key, version=version or centre.version, revoked=False
+                centre,
+                key_sha256=key,
+                token_key_sha256=key,
+                version=version or centre.version,
+                revoked=False,
+                generation=centre.generation + 1,
+                back_at_ns=event.at_ns,
             )
             state.centres_by_key[key] = name
             if centre.revoked:
@@ -69,8 +77,11 @@ def _fold(state: State, event: e.Event) -> None:
             state.measure()
         case e.AgentSeen(centre=name, engine=engine, version=version):
             t.centres[name] = replace(t.centres[name], engine=engine, version=version)
-        case e.CentreAway(centre=name) | e.CentreBack(centre=name):
-            t.centres[name] = replace(t.centres[name], away=isinstance(event, e.CentreAway))
+        case e.CentreAway(centre=name):
+            t.centres[name] = replace(t.centres[name], away=True, generation=t.centres[name].generation + 1)
+            _refresh_all(state, name)
+        case e.CentreBack(centre=name):
+            t.centres[name] = replace(t.centres[name], away=False, back_at_ns=event.at_ns)
             _refresh_all(state, name)
         case e.CentreOwned(centre=name, organisation=organisation, share=share):
             t.centres[name] = replace(t.centres[name], owner=organisation, owner_share=share if organisation else 0.0)
@@ -79,8 +90,13 @@ def _fold(state: State, event: e.Event) -> None:
         case e.Quarantined(centre=name, node=node, card=card, reason=reason):
             mark = Mark(centre=name, node=node, card=card, reason=reason, by=event.by, at_ns=event.at_ns, quarantine=True)
             _mark(state, mark)
+            if card is None:
+                _doubt_all(state, name, node)
+            if event.runs:
+                evidence.clear(state, name, node)
         case e.Undrained(centre=name, node=node, card=card):
             _unmark(state, name, node, card)
+            evidence.clear(state, name, node)
         case e.MaintenanceSet(window=window):
             for old in [w.id for w in t.windows.values() if w.to_ns < event.at_ns]:
                 del t.windows[old]
@@ -106,6 +122,23 @@ def index(state: State) -> None:
     for name in state.t.centres:
         _index_rooms(state, name)
     _look(state)
+    for name, known in state.t.node_states.items():  # a snapshot of before it was noted since when a node is down
+        for stands in known.values():
+            _note_down(state, name, stands, state.t.last_at_ns)
+
+
+def _note_down(state: State, centre: str, stands: NodeState, at_ns: int) -> None:
+    if stands.condition is Condition.DOWN:
+        state.t.down.setdefault(place_name(centre, stands.name), at_ns)
+    else:
+        state.t.down.pop(place_name(centre, stands.name), None)
+
+
+def _doubt_all(state: State, centre: str, node: str) -> None:
+    """All cards of a node are to be looked at before the next run on them."""
+    known = state.node(centre, node)
+    for card in known.cards if known else ():
+        state.t.good_checks.pop(place_name(centre, node, card.index), None)
 
 
 def _new_token(state: State, name: str, token: str, expires_at_ns: int | None) -> None:

@@ -128,6 +128,7 @@ class Run:
     running_at_ns: int = 0
     carrier: str = ""
     stop: str = ""  # why it was asked to end; empty: it wasn't
+    stop_for: str = ""  # the job that it makes way for; told to those only who see that job
     grace_s: float = 0.0
     ended_at_ns: int = 0  # when the cloud learned of it
     outcome: str = ""  # the engine's word; empty while it goes on

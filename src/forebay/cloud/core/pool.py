@@ -28,7 +28,8 @@ class Centre:
     version: str = ""  # of the Forebay that its agent is
     revoked: bool = False
     away: bool = False  # nothing was heard of its agent for a while
-    generation: int = 0  # how often it was away; what an older one says is stale
+    generation: int = 0  # how often it went away or joined; what an agent of an older one reports is stale
+    back_at_ns: int = 0  # when it was last heard of again, or joined
     owner: str = ""  # the organisation that brought it, and earns what others pay for its cards
     owner_share: float = 0.0  # of what they pay
 
@@ -106,6 +107,12 @@ class Room:
     centre: str
     node: Node
     free: tuple[int, ...]
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """Centre and node of "north/h3"."""
+    centre, _, node = place.partition("/")
+    return centre, node
 
 
 def place_name(centre: str, node: str = "", card: int | None = None) -> str:

@@ -29,6 +29,7 @@ from forebay.cloud.core.tables import Reservation
 from forebay.cloud.core.yields import FAR_NS, Way, late, make_way, urgency
 from forebay.units import NS_PER_S
 
+STARVED = 1.2  # times what an elastic job takes on the first line of its menu: then room is made for that
 MOST_OF_A_LANE = 64  # jobs of one lane that are looked at after one of it waits by its own choice
 
 
@@ -101,9 +102,13 @@ def _in_time(state: State, standing: Standing, choice: Choice, now_ns: int) -> W
     if choice.allocation is None or choice.option is None or choice.option.expected_s is None or len(standing.job.menu) < 2:
         return None
     due_s, left = urgency(state, standing.job, now_ns), 1.0 - standing.done
-    if choice.option.expected_s * left <= due_s:
+    asked = standing.job.menu[0]
+    is_late = choice.option.expected_s * left > due_s
+    is_narrow = standing.job.elastic and choice.option.chip == asked.chip
+    is_starved = is_narrow and choice.option.expected_s > STARVED * (asked.expected_s or choice.option.expected_s)
+    if not is_late and not is_starved:
         return None
-    for option in standing.job.menu:
+    for option in standing.job.menu if is_late else (asked,):
         if option.expected_s is None or option.expected_s * left + standing.job.restart_s >= choice.option.expected_s * left:
             continue
         way = None if state.why_not(standing.job, option) else make_way(state, standing, option, now_ns)
@@ -255,7 +260,13 @@ def _reserve(state: State, standing: Standing, way: Way, now_ns: int) -> list[e.
         grace_s = state.t.jobs[state.t.runs[run_id].job].job.grace_s
         grace_s = grace_s if way.grace_s is None else min(grace_s, way.grace_s)
         stop = e.StopAsked(
-            at_ns=now_ns, by="forebay", run=run_id, reason=f"makes way: {way.reason}", grace_s=grace_s, requeue=True
+            at_ns=now_ns,
+            by="forebay",
+            run=run_id,
+            reason=f"makes way: {way.reason}",
+            grace_s=grace_s,
+            requeue=True,
+            for_job=job.id,
         )
         decisions.append(_made(state, stop))
     return decisions

@@ -61,6 +61,12 @@ class Shares:
         root = self._t.shares.get(ROOT)
         return root.weight if root and root.weight else 1.0
 
+    @property
+    def is_sized(self) -> bool:
+        """Whether anybody said how many cards there are."""
+        root = self._t.shares.get(ROOT)
+        return root is not None and root.weight > 0.0
+
     def resize(self, cards: float, now_ns: int) -> None:
         """The pool has so many cards from now on, in effective compute."""
         root = self.account(ROOT)

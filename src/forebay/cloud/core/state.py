@@ -16,7 +16,7 @@ from operator import attrgetter
 
 from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud.core import events as e
-from forebay.cloud.core import fold_pool, fold_tenants, fold_use
+from forebay.cloud.core import evidence, fold_pool, fold_tenants, fold_use
 from forebay.cloud.core import money as amounts
 from forebay.cloud.core.accounts import Accounts
 from forebay.cloud.core.changed import changed
@@ -141,7 +141,7 @@ class State:
         if known.away:
             return "its centre is away"
         if mark:
-            return f"drained{_because(mark.reason)}"
+            return f"{'quarantined' if mark.quarantine else 'drained'}{_because(mark.reason)}"
         if stands and stands.condition is not Condition.UP:
             who = "drained by the centre" if stands.condition is Condition.DRAINED else stands.condition.value
             return f"{who}{_because(stands.reason)}"
@@ -175,17 +175,19 @@ class State:
                 t.runs[run_id] = changed(t.runs[run_id], running_at_ns=event.at_ns, carrier=carrier, bound=bound)
                 self._stand_if(t.runs[run_id].job, (Phase.STARTING,), phase=Phase.RUNNING)
                 self._expect(t.runs[run_id])
-            case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue):
-                t.runs[run_id] = changed(t.runs[run_id], stop=reason, grace_s=grace_s, requeue=requeue)
+            case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue, for_job=for_job):
+                t.runs[run_id] = changed(t.runs[run_id], stop=reason, stop_for=for_job, grace_s=grace_s, requeue=requeue)
                 self._stand(t.runs[run_id].job, phase=Phase.STOPPING, reason=reason)
             case e.Ended():
                 self._end(event)
             case e.OutputKept():
                 self._keep(event)
-            case e.Requeued(job=job_id, not_before_ns=not_before_ns, reason=reason, forgiven=forgiven):
+            case e.Requeued(job=job_id, run=run_id, not_before_ns=not_before_ns, reason=reason, forgiven=forgiven):
                 before = t.jobs[job_id].forgiven
                 self._stand(job_id, phase=Phase.WAITING, not_before_ns=not_before_ns, reason=reason, forgiven=before + forgiven)
                 t.sizes[job_id] = size_of(self, t.jobs[job_id])
+                if t.runs[run_id].outcome == "lost" and len(t.runs[run_id].allocation.parts) > 1:
+                    t.entered[job_id] -= t.sizes[job_id]  # a gang that lost a node goes first, as if it were small
                 self._wait(t.jobs[job_id], event.at_ns)
             case e.Finished(job=job_id, phase=phase, reason=reason):
                 if t.jobs[job_id].phase is Phase.WAITING:
@@ -311,6 +313,7 @@ class State:
             artefacts=event.artefacts,
             artefact_bytes=event.artefact_bytes,
             queue_reason="",
+            checkpoint_at_ns=self.t.runs[event.run].checkpoint_at_ns or (event.at_ns if event.checkpointed else 0),
         )
         allocation = run.allocation
         self._count(run, event.at_ns)
@@ -323,6 +326,7 @@ class State:
         self._give_back(allocation, self.t.jobs[run.job].job.organisation)
         if event.outcome in ("failed", "lost"):
             self._doubt(run)
+        evidence.note(self, run)
         self._note_unsent(run)
 
     def _count(self, run: Run, now_ns: int) -> None:
@@ -372,6 +376,7 @@ class State:
     def _index(self) -> None:
         self.keys_by_hash = {key.secret_sha256: key.id for key in self.t.keys.values()}
         fold_pool.index(self)
+        self._take_up_older()
         for standing in self.t.jobs.values():
             if standing.phase is Phase.WAITING and standing.job.id not in self.t.reservations:
                 self._wait(standing, self.t.last_at_ns)
@@ -383,6 +388,16 @@ class State:
             else:
                 self._note_unsent(run)
         fold_use.index(self)
+
+    def _take_up_older(self) -> None:
+        """A snapshot from before shares were kept: its open jobs come in as if they did now, in their order."""
+        missing = [s for s in self.t.jobs.values() if not s.phase.over and s.job.id not in self.t.entered]
+        if missing or not self.shares.is_sized:
+            self.measure()
+        for standing in sorted(missing, key=lambda standing: standing.order):
+            job = standing.job
+            self.t.entered[job.id] = self.shares.enter(job.organisation, job.project, self.t.last_at_ns)
+            self.t.sizes[job.id] = size_of(self, standing)
 
     def _hold(self, run: Run) -> None:
         self.live[run.id] = None

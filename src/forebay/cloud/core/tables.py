@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from forebay.chips.node import NodeState
+from forebay.cloud.core.evidence import Suspect
 from forebay.cloud.core.job import Run, Standing
 from forebay.cloud.core.ledger import Life, Reading, Tally
 from forebay.cloud.core.money import Credit, Owned
@@ -61,6 +62,8 @@ class Tables:
     node_states: dict[str, dict[str, NodeState]] = field(
         default_factory=dict
     )  # centre -> node -> how it stands, if not plainly up
+    down: dict[str, int] = field(default_factory=dict)  # "centre/node" -> since when it has been told to be down
+    suspects: dict[str, Suspect] = field(default_factory=dict)  # "centre/node" where runs failed lately
     marks: dict[str, Mark] = field(default_factory=dict)  # by place: "centre", "centre/node", "centre/node/card"
     windows: dict[str, Window] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)  # by job

@@ -1,6 +1,6 @@
 """Say why a job waits, what would let it go, and when it is likely to start. Pure.
 
-    found = why(state, standing, now_ns)
+    found = why(state, standing, now_ns)                     # forecast=False: `start` is left out, and it costs next to nothing
     found.text        # "8 x h100-sxm: 3 of 64 are free, and 2 jobs are due before it"
     found.release     # "runs that end, or one that is due later and makes way"
     found.start       # Start(soonest_s=0, likely_s=1260, latest_s=5400), or None: nobody can say
@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 from forebay.cloud.core.budget import over_budget
 from forebay.cloud.core.job import Job, Option, Phase, Standing
+from forebay.cloud.core.money import cost_micro
 from forebay.cloud.core.size import kinds, lasted_s
 from forebay.cloud.core.state import State
 from forebay.cloud.core.yields import urgency
-from forebay.units import NS_PER_S, show_seconds
+from forebay.units import NS_PER_S, show_money, show_seconds
 
 MOST_AHEAD = 20_000
 
@@ -49,8 +50,8 @@ class Why:
     start: Start | None = None
 
 
-def why(state: State, standing: Standing, now_ns: int) -> Why | None:
-    """None for a job that doesn't wait for the cloud."""
+def why(state: State, standing: Standing, now_ns: int, *, forecast: bool = True) -> Why | None:
+    """None for a job that doesn't wait for the cloud. Without `forecast` no start is foretold, nor counted who goes first."""
     if standing.phase is not Phase.WAITING:
         return None
     job = standing.job
@@ -75,6 +76,9 @@ def why(state: State, standing: Standing, now_ns: int) -> Why | None:
     spent = over_budget(state, job.organisation, job.project, now_ns)
     if spent:
         return Why(constraint="budget", text=spent, release="the budget is raised or lifted")
+    spent = _over_its_own(state, standing, now_ns)
+    if spent:
+        return Why(constraint="budget", text=spent, release="nothing: cancel it, and submit it with a larger budget")
     refused = {option: reason for option in job.menu if (reason := state.why_not(job, option))}
     if len(refused) == len(job.menu):
         option, reason = next(iter(refused.items()))
@@ -82,7 +86,7 @@ def why(state: State, standing: Standing, now_ns: int) -> Why | None:
             constraint="quota",
             text=reason,
             release=f"a run of {job.organisation} ends, or its quota is raised",
-            start=_foretell(state, standing, option, now_ns, own_only=True),
+            start=_foretell(state, standing, option, now_ns, own_only=True) if forecast else None,
         )
     options = [option for option in job.menu if option not in refused]
     out = [option for option in options if _usable(state, option) < option.cards]
@@ -95,7 +99,8 @@ def why(state: State, standing: Standing, now_ns: int) -> Why | None:
             release=f"nodes with {option.chip} come back: see `forebay pool`",
         )
     window = next((w for w in state.t.windows.values() if w.to_ns > now_ns), None)
-    best, start = _best(state, standing, [option for option in options if option not in out], now_ns)
+    options = [option for option in options if option not in out]
+    best, start = _best(state, standing, options, now_ns) if forecast else (options[0], None)
     if window and best is not None and state.free_cards(best.chip) >= best.cards:
         left_s = (window.to_ns - now_ns) / NS_PER_S
         return Why(
@@ -105,7 +110,7 @@ def why(state: State, standing: Standing, now_ns: int) -> Why | None:
             start=Start(soonest_s=left_s, likely_s=left_s, latest_s=left_s + 60.0),
         )
     assert best is not None
-    first = len(_ahead(state, job, best.chip, now_ns))
+    first = len(_ahead(state, job, best.chip, now_ns)) if forecast else 0
     free, total = state.free_cards(best.chip), state.total[best.chip]
     behind = f", and {first} {'job is' if first == 1 else 'jobs are'} due before it" if first else ""
     return Why(
@@ -122,6 +127,25 @@ def start_of(state: State, standing: Standing, now_ns: int) -> Start | None:
         return Start(soonest_s=0.0, likely_s=0.0, latest_s=0.0)
     found = why(state, standing, now_ns)
     return found.start if found else None
+
+
+def _over_its_own(state: State, standing: Standing, now_ns: int) -> str:
+    """Why a job's own budget lets no run of it start; empty: it does."""
+    job = standing.job
+    if job.budget_micro is None:
+        return ""
+    left = job.budget_micro - sum(cost_micro(state.t.runs[run], now_ns) for run in standing.runs)
+    if left <= 0:
+        return f"its budget of {show_money(job.budget_micro)} is spent"
+    rest = min(rest_micro(state, standing, option) for option in job.menu)
+    return (
+        f"{show_money(left)} of its budget are left, and the rest of it costs at least {show_money(rest)}" if rest > left else ""
+    )
+
+
+def rest_micro(state: State, standing: Standing, option: Option) -> int:
+    """What the rest of a job costs on a line of its menu at today's price, as far as it said how long it takes there."""
+    return int((option.expected_s or 0.0) * (1.0 - standing.done) * option.cards * state.price(option.chip))
 
 
 def _usable(state: State, option: Option) -> int:

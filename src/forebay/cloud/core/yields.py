@@ -30,6 +30,8 @@ from forebay.units import NS_PER_S
 MOST_LOOKED_AT = 256  # of a lane
 FAR_S = 1e9
 FAR_NS = 2**62
+OWED = "the organisation to which these cards are guaranteed takes them back"
+EARLIER = "a job that is due earlier goes first"
 PREPARES_S = 300.0  # a run that hasn't begun by then may be stopped all the same
 LEAST_S = 1.0
 BEARABLE = 0.04  # of the time that a job takes under exact sharing
@@ -42,7 +44,7 @@ class Way:
     allocation: Allocation
     runs: tuple[str, ...]
     grace_s: float | None = None  # at most; None: as each run's job says
-    reason: str = ""
+    reason: str = ""  # names nobody: those who make way read it, and they may be another organisation's
 
 
 def urgency(state: State, job: Job, now_ns: int) -> float:
@@ -109,7 +111,9 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
         if free[key] >= option.cards and (plan := _plan(state, islands[key], option, going[key], barred)):
             quota = state.rights.quota(job.organisation, chip) if owed else None
             allocation, runs = plan
-            return Way(allocation=allocation, runs=runs, grace_s=quota.reclaim_s if quota else None, reason=_why(job, owed))
+            return Way(
+                allocation=allocation, runs=runs, grace_s=quota.reclaim_s if quota else None, reason=OWED if owed else EARLIER
+            )
     return None
 
 
@@ -118,10 +122,6 @@ def _is_out(state: State, run: Run) -> bool:
     centre = run.allocation.centre
     nodes = [state.node(centre, part.node) for part in run.allocation.parts]
     return any(node is None or state.why_out(centre, node) for node in nodes)
-
-
-def _why(job: Job, owed: bool) -> str:
-    return f"{job.organisation} takes back what is guaranteed to it" if owed else f"{job.id} of {job.organisation} goes first"
 
 
 def _anyone(state: State, job: Job, chip: str, now_ns: int) -> bool:

@@ -38,7 +38,7 @@ def differences(events: Iterable[e.Event], most: int = 10) -> list[str]:
     for number, line in enumerate(events, 1):
         if len(found) >= most:
             break
-        if not isinstance(line, DECISIONS):
+        if not isinstance(line, DECISIONS) and not (isinstance(line, e.Ended) and line.by == "forebay"):  # it gave a run up
             found += [f"line {number}: only the replay decided {one}" for one in due]
             due = deque(core.tell(line))
             continue
