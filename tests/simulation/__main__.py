@@ -29,9 +29,10 @@ def main() -> None:
                 break
             continue
         took = time.process_time() - began
+        us = 1e6 * took / life.steps
         print(
             f"seed {seed}: {life.steps} steps, {life.lines} lines, {life.jobs} jobs, {life.runs} runs, {life.crashes} crashes, "
-            f"{life.virtual_s:.0f} virtual s, {took:.1f} s ({1e6 * took / life.steps:.0f} us a step), overdue {life.most_overdue:.1f}, "
+            f"{life.virtual_s:.0f} virtual s, {took:.1f} s ({us:.0f} us a step), overdue {life.most_overdue:.1f}, "
             f"{life.digest[:12]}",
             flush=True,
         )

@@ -1,7 +1,7 @@
-"""The agent's side of the protocol (`centre/agent.py`), in virtual time: the real one has threads, and files, and takes real time.
+"""The agent's side of the protocol (`centre/agent.py`), in virtual time: the real one has threads and files and takes real time.
 
-It says hello, waits for what is wanted, compares, launches, stops, reports, and drops what the cloud has journaled. It keeps nothing
-over its own death; its engine goes on. Old answers to `wanted` are told from new ones by their versions, as the real agent does.
+It says hello, waits for what is wanted, compares, launches, stops, reports, and drops what the cloud has journaled. It keeps
+nothing over its own death; its engine goes on. Old answers to `wanted` are told from new ones by their versions, as the real agent does.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.centre.spec import Outcome, Phase, Seen, Spec
 from forebay.chips.node import NodeState
+from forebay.cloud import access
 from forebay.cloud.api import agents
 from forebay.codec import decode, encode
-from forebay.errors import ForebayError
+from forebay.errors import ForebayError, Stale
 
 from .engine import Engine
 from .network import Lost
@@ -47,15 +48,18 @@ class Agent:
         key = self.world.centre_keys[self.centre]
 
         async def ask(cloud: Cloud) -> Any:
-            centre = await agents._centre(cloud.desk, f"Bearer {key}")
+            centre = access.centre(cloud.desk.state, f"Bearer {key}")
+            if what is agents.report:  # it hears of the centre itself, when the report isn't stale
+                return await what(body, cloud.desk, centre)
+            await agents._centre(cloud.desk, centre)
             if what is agents.wanted:
-                return await what(cloud.desk, centre, body["after"], body["wait_s"], f"Bearer {key}")
+                return await what(cloud.desk, centre, body["after"], body["wait_s"], body["generation"], f"Bearer {key}")
             return await what(body, cloud.desk, centre)
 
         return await self.world.network.call(self.centre, ask)
 
     async def _listen(self) -> None:
-        version, pause_s = -1, 0.2
+        version, generation, pause_s = -1, None, 0.2
         while True:
             try:
                 if not self._met:
@@ -63,13 +67,13 @@ class Agent:
                     await self._ask(agents.hello, version=None, engine="simulated", nodes=encode(self.engine.nodes))
                     self._states, self._met = None, True
                     self._awake.set()
-                news = await self._ask(agents.wanted, after=version, wait_s=40.0)
-                version, pause_s = news["version"], 0.2
+                news = await self._ask(agents.wanted, after=version, wait_s=40.0, generation=generation)
+                version, generation, pause_s = news["version"], news["generation"], 0.2
                 if version >= self._told_version:
                     self._news = news
                 self._awake.set()
             except (Lost, ForebayError):
-                version, self._met = -1, False
+                version, generation, self._met = -1, None, False
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, 5.0)
 
@@ -85,18 +89,19 @@ class Agent:
                 self._awake.set()
 
     async def _turn(self) -> None:
-        if self._news is None:
+        known = self._news
+        if known is None:
             return
         handles = self.engine.handles()
-        for want in self._news["runs"]:
+        for want in known["runs"]:
             run = want["spec"]["name"]
             if run not in handles:
                 self._begin(run, want)
             elif want["stop"] and run not in self._stopping:
                 self._stopping.add(run)
                 self.engine.stop(run, want["grace_s"])
-        await self._tell()
-        for run in self._news["send"]:
+        await self._tell(known)
+        for run in known["send"]:
             await self.world.send_output(self.centre, run)
 
     def _begin(self, run: str, want: Any) -> None:
@@ -117,18 +122,30 @@ class Agent:
             self.engine.launch(decode(Spec, want["spec"]))
             self._fetched_at_s.pop(run)
 
-    async def _tell(self) -> None:
-        news = {run: seen for run in self.engine.handles() if self._reported.get(run) != (seen := self.engine.look(run))}
+    async def _tell(self, known: dict[str, Any]) -> None:
+        """`known`: what we have acted on."""
+        wanted = {want["spec"]["name"] for want in known["runs"]}
+        news: dict[str, Seen] = {}
+        for run in self.engine.handles():
+            seen = self.engine.look(run)
+            unwanted = run not in wanted and seen.phase is not Phase.ENDED and run not in self._stopping
+            if self._reported.get(run) != seen or unwanted:
+                news[run] = seen
         news |= self._never_started
         states = self.engine.states()
         states_are_news = self._met and states != self._states
         if not news and not states_are_news:
             return
-        answer = await self._ask(
-            agents.report,
-            seen=[encode(seen) for seen in news.values()],
-            states=[encode(state) for state in states] if states_are_news else None,
-        )
+        try:
+            answer = await self._ask(
+                agents.report,
+                seen=[encode(seen) for seen in news.values()],
+                states=[encode(state) for state in states] if states_are_news else None,
+                generation=known["generation"],
+            )
+        except Stale:
+            self._ask_anew(known)
+            raise
         if states_are_news:
             self._states = states
         over = [run for run, seen in news.items() if seen.phase is Phase.ENDED]
@@ -146,3 +163,10 @@ class Agent:
                 self.world.note(f"{run} is not wanted by the cloud and is stopped")
                 self._stopping.add(run)
                 self.engine.stop(run, 0.0)
+
+    def _ask_anew(self, stale: dict[str, Any]) -> None:
+        """The cloud took us for away: do nothing until it has said what it wants now, then tell all that is true."""
+        if self._news is not None and self._news["generation"] == stale["generation"]:
+            self._news = None
+        self._states = None
+        self._reported.clear()

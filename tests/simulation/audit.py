@@ -252,9 +252,9 @@ class Audit:
             limit_ns = (job.time_limit_s or 0) * NS
             late = job.time_limit_s is not None and going.started_ns and event.at_ns - going.started_ns > limit_ns
             must(known.cancelled or late, f"{event.run} is ended for a cancel or its time limit, not: {reason}")
-        elif "takes back" in reason:
+        elif "guaranteed" in reason:
             chip = going.allocation.chip
-            owner = reason.partition("makes way: ")[2].partition(" takes back")[0]
+            owner = self.jobs[event.for_job].job.organisation
             quota = self.quotas[(owner, chip)]
             must(event.grace_s <= max(quota.reclaim_s, 0), f"{event.run} has no longer than the lender waits")
             must(self._borrows(job.organisation, chip) > 0 or owner == job.organisation, f"{event.run} was not borrowed")

@@ -1,8 +1,8 @@
 """Ten bugs and two more, planted by hand in a copy of the code, each of which the simulation must find.
 
 Asked:  would the simulation notice?
-Answer: each bug is an exact piece of the source and what stands in its place in the copy. `plant` makes the copy; a piece that isn't
-        there (the code has changed) is an error, so that no bug is planted in vain.
+Answer: each bug is an exact piece of the source and what stands in its place in the copy. `plant` makes the copy; a piece that
+        isn't there (the code has changed) is an error, so that no bug is planted in vain.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ BUGS = {
         (
             (
                 CORE + "state.py",
-                "                t.sizes[job_id] = size_of(self, t.jobs[job_id])\n                self._wait(t.jobs[job_id], event.at_ns)\n",
+                "                t.sizes[job_id] = size_of(self, t.jobs[job_id])\n"
+                "                self._wait(t.jobs[job_id], event.at_ns)\n",
                 "                t.sizes[job_id] = size_of(self, t.jobs[job_id])\n",
             ),
         ),
@@ -53,7 +54,8 @@ BUGS = {
             (
                 CORE + "state.py",
                 "            if standing.phase is Phase.WAITING and standing.job.id not in self.t.reservations:\n",
-                "            if standing.phase in (Phase.WAITING, Phase.STARTING) and standing.job.id not in self.t.reservations:\n",
+                "            waits = standing.phase in (Phase.WAITING, Phase.STARTING)\n"
+                "            if waits and standing.job.id not in self.t.reservations:\n",
             ),
         ),
     ),

@@ -163,7 +163,7 @@ class Engine:
             bad = {str(share.cards[-1]): "ecc"} if self.dice.random() < 0.1 and not self.world.calm else {}
             work.checks.append(Check(node=share.node, cards=share.cards, when="after", took_s=1.0, bad=bad))
         ran_s = now - work.began_s if work.began_s < math.inf else 0.0
-        kept_s, checkpoint_ns = self.world.ended(self.centre, work.spec, outcome, ran_s, stopped=work.stopping)
+        checkpoint_ns = self.world.ended(self.centre, work.spec, outcome, ran_s, stopped=work.stopping)
         held_ns = _ns(now) - _ns(work.at_s) if work.at_s < math.inf else 0
         work.over = True
         work.turn += 1

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,7 +29,7 @@ def cards(state: State, audit: Audit) -> None:
     """Every card is held once, kept, free or out of use; the counts by which jobs are placed agree with a count one by one."""
     must(state._taken == audit.holder, "the core's account of who holds which card agrees with the journal's lines")
     must(state._kept == audit.kept, "and that of which card is kept for whom")
-    must({r for r in state.live} == set(audit.going), "live runs are those that were launched and haven't ended")
+    must(set(state.live) == set(audit.going), "live runs are those that were launched and haven't ended")
     must(state.t.reservations.keys() == audit.reserved.keys(), "no reservation leaks")
     free: Counter[str] = Counter()
     for (centre, name), room in state.rooms.by_node.items():

@@ -80,7 +80,8 @@ class Tenants:
 
             try:
                 answer = await world.network.call(
-                    "tenants", lambda cloud, make=make: write(cloud.desk, OPERATOR, key, "job", key, make)
+                    "tenants",
+                    lambda cloud, make=make: write(cloud.desk, OPERATOR, key, "job", key, make),
                 )
             except (Lost, Unavailable):
                 if attempt > 8 and dice.random() < 0.3:
@@ -185,7 +186,7 @@ class Operators:
         for attempt in range(100 if until_heard else 3):
             try:
                 key = f"op{self.count}"
-                await self.world.network.call("operators", lambda cloud: write(cloud.desk, OPERATOR, key, "op", key, make))
+                await self.world.network.call("operators", self._written(key, make))
                 return
             except (Lost, ForebayError):
                 await asyncio.sleep(1 + min(attempt, 5))

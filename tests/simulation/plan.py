@@ -1,4 +1,4 @@
-"""What a seed means: the pool, who shares it, how long jobs are, and how often what goes wrong. All of it is drawn at the start."""
+"""What a seed means: the pool, who shares it, how long jobs are, what goes wrong and how often. All is drawn at the start."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def draw(seed: int) -> Plan:
         mean_job_s=mean_job_s,
         arrivals_per_s=load * cards / (mean_job_s * 2.5),
         operator_every_s=mean_job_s * dice.choice((0.3, 1.0, 3.0)),
-        trouble_every_s=mean_job_s * (20.0 if calm else dice.choice((1.0, 3.0, 6.0))),
+        trouble_every_s=mean_job_s * (20.0 if calm else dice.choice((2.0, 4.0, 8.0))),
         drop=0.0 if calm else dice.choice((0.0, 0.01, 0.05)),
         repeat=0.0 if calm else dice.choice((0.0, 0.02, 0.05)),
         longest_delay_s=dice.choice((0.01, 0.5, 5.0)),
         disk_fails=0.0 if calm else dice.choice((0.0, 0.002, 0.01)),
-        crash_in_write=0.0 if calm else dice.choice((0.0, 0.0005, 0.002)),
+        crash_in_write=0.0 if calm else dice.choice((0.0, 0.0003, 0.001)),
         fault=0.02 if calm else dice.choice((0.05, 0.15, 0.3)),
         stubborn=dice.choice((0.0, 0.1, 0.5)),
         timed=dice.choice((0.0, 0.5, 1.0)),
@@ -80,7 +80,7 @@ def draw(seed: int) -> Plan:
         longest_queue=dice.choice((10, 20, 40)),
         quotas=dice.random() < 0.7,
         tick_s=max(1.0, mean_job_s / 15),
-        snapshot_every=dice.choice((700, 2000, 20_000)),
+        snapshot_every=dice.choice((1500, 3000, 20_000)),
     )
 
 

@@ -1,8 +1,8 @@
 """Promises about time: lenders get back what is guaranteed to them, and nobody waits for ever.
 
 Asked:  how long may something last before a promise is broken?
-Answer: while nothing of the pool is out of order, an organisation that waits for what is guaranteed to it, and could have it from
-        those that borrowed, has cards reserved within a few ticks, and has them after `reclaim_s` and the way of the messages. And
+Answer: while nothing of the pool is out of order, an organisation that waits for what is guaranteed to it, and could have it
+        from those that borrowed, has cards reserved within a few ticks, and has them after `reclaim_s` and the way of the messages. And
         a job that exact sharing would have ended long ago has started, however many come after it.
 Limits: what is disturbed (a window, a silent centre, a cloud that is down) starts these clocks anew.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .world import World
 
 NS = 10**9
-OVERDUE = 60.0  # mean lengths of a job that a job may be overdue; ten times what was found in lives without a fault
+OVERDUE = 150.0  # mean lengths of a job that a job may be overdue; three times what was found in lives without a fault
 
 
 class Promises:
@@ -94,7 +94,7 @@ class Promises:
 
     def _given_back(self, audit: Audit, now: float) -> None:
         for name, reserved in audit.reserved.items():
-            if "takes back" in reserved.reason:
+            if "guaranteed" in reserved.reason:
                 organisation = audit.jobs[name].job.organisation
                 quota = audit.quotas.get((organisation, reserved.allocation.chip))
                 at_s = max(audit.reserved_at_s[name], self._calm_since_s, audit.rights_changed_s)

@@ -14,7 +14,7 @@ from .world import Failed, World, live
 
 ROOT = Path(__file__).parents[2]
 FAST, FAST_STEPS = range(1, 9), 2_500  # 20,000 steps together
-LIVES, STEPS = 8, 2_500  # of one slow test
+LIVES, STEPS = 10, 2_000  # of one slow test
 SLOW_TESTS = 50  # x LIVES x STEPS = a million steps
 
 

@@ -1,8 +1,8 @@
-"""One life of a cloud, by a seed: the real core, journal and loop; simulated time, disks, networks, engines, people and accidents.
+"""One life of a cloud, by a seed: the real core, journal and loop; simulated time, disks, networks, engines, people, accidents.
 
 Asked:  does the cloud keep its promises, whatever happens in whatever order?
-Answer: `live(seed, steps)` lets it live until its journal has been changed so many times, then stops the accidents and the arrivals
-        and waits until every job is over. Each committed line is audited (`audit.py`); every some hundred lines the state is held
+Answer: `live(seed, steps)` lets it live until its journal has been changed so many times, then stops the accidents and the
+        arrivals and waits until every job is over. Each committed line is audited (`audit.py`); every some hundred lines the state is held
         against the audit and against itself made again (`laws.py`). A step is one fact, or one tick with its decisions, that
         changed the journal.
 Repeat: all dice are made of the seed and a name, so the same seed and steps give the same life, in any process.
@@ -241,8 +241,8 @@ class World:
         truth.active = spec.name
         return truth
 
-    def ended(self, centre: str, spec: Spec, outcome: Outcome, ran_s: float, *, stopped: bool) -> tuple[float, int]:
-        """How much of what a run did is kept, and when its newest checkpoint was made."""
+    def ended(self, centre: str, spec: Spec, outcome: Outcome, ran_s: float, *, stopped: bool) -> int:
+        """When a run's newest checkpoint was made; 0: it made none."""
         truth = self.truths[spec.job]
         if truth.active == spec.name:
             truth.active = ""
@@ -254,7 +254,7 @@ class World:
         elif truth.resumable:
             kept_s = ran_s if stopped and outcome is Outcome.STOPPED else ran_s - ran_s % every_s
             truth.done = min(0.999, truth.done + kept_s / whole_s)
-        return kept_s, self.wall_ns() if kept_s > 0 else 0
+        return self.wall_ns() if kept_s > 0 else 0
 
     async def send_output(self, centre: str, run: str) -> None:
         def make(state: State, now_ns: int) -> tuple[e.Event | None, dict[str, Any]]:
@@ -434,13 +434,7 @@ class World:
         for centre in self.plan.centres:
             if centre in self.audit.revoked:
                 await self.rejoin(centre)
-        for centre, node, card in sorted(self.audit.marks, key=str):
-            await self.operators.tell(
-                lambda s, t, place=(centre, node, card): e.Undrained(
-                    at_ns=t, by="op", centre=place[0], node=place[1], card=place[2]
-                ),
-                until_heard=True,
-            )
+        await self._undrain()
         for window in list(self.audit.windows):
             await self.operators.tell(
                 lambda s, t, window=window: e.MaintenanceLifted(at_ns=t, by="op", window=window), until_heard=True
@@ -463,6 +457,13 @@ class World:
                 ):
                     await self.tenants.cancel(name)
         await self._until_all_is_over()
+
+    async def _undrain(self) -> None:
+        for place in sorted(self.audit.marks, key=str):
+            await self.operators.tell(
+                lambda s, t, place=place: e.Undrained(at_ns=t, by="op", centre=place[0], node=place[1], card=place[2]),
+                until_heard=True,
+            )
 
     def _could_run(self, organisation: str, chip: str, cards: int) -> bool:
         """Whether an organisation may have so many cards while nobody else has any."""
@@ -491,6 +492,7 @@ class World:
                 stuck = [(n, k.where, k.runs[-1:]) for n, k in self.audit.jobs.items() if k.where != "over"]
                 return self.fail(f"every job that can run ends: {len(stuck)} didn't, as {stuck[:5]}")
             await asyncio.sleep(plan.mean_job_s)
+            await self._undrain()  # what is convicted by what happened before
         await asyncio.sleep(30)  # stragglers: repeated messages, the last reports
         return await self._at_last()
 

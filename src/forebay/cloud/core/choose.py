@@ -132,9 +132,7 @@ def _block(state: State, option: Option, now_ns: int) -> Block:
                     best = Block(from_ns=at_ns, spare=free - option.cards)
                 break
     if not could:
-        return Block(
-            from_ns=_NEVER_NS, spare=_NEVER_NS
-        )  # whoever passes delays nothing: nothing that is in use now is enough for it
+        return Block(from_ns=_NEVER_NS, spare=_NEVER_NS)  # what is in use isn't enough for it: whoever passes delays nothing
     return best if best.from_ns < _NEVER_NS else Block(from_ns=now_ns, spare=0)  # nobody knows when: then nobody may pass
 
 
