@@ -1,7 +1,8 @@
 """The agent's side of the protocol (`centre/agent.py`), in virtual time: the real one has threads and files and takes real time.
 
 It says hello, waits for what is wanted, compares, launches, stops, reports, and drops what the cloud has journaled. It keeps
-nothing over its own death; its engine goes on. Old answers to `wanted` are told from new ones by their versions, as the real agent does.
+nothing over its own death; its engine goes on. Old answers to `wanted` are told from new ones by their versions, as the real
+agent does.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Tenants:
             try:
                 answer = await world.network.call(
                     "tenants",
-                    lambda cloud, make=make: write(cloud.desk, OPERATOR, key, "job", key, make),
+                    written(key, "job", make),
                 )
             except (Lost, Unavailable):
                 if attempt > 8 and dice.random() < 0.3:
@@ -102,7 +102,7 @@ class Tenants:
 
     async def _again(self, key: str, make: Any) -> Any:
         try:
-            return await self.world.network.call("tenants", lambda cloud: write(cloud.desk, OPERATOR, key, "job", key, make))
+            return await self.world.network.call("tenants", written(key, "job", make))
         except (Lost, ForebayError):
             return None
 
@@ -110,8 +110,9 @@ class Tenants:
         self.world.truths[job].cancelled = True
         for attempt in range(10):
             try:
-                key = f"cancel {job}"
-                await self.world.network.call("tenants", lambda cloud: api_jobs.cancel(job, cloud.desk, OPERATOR, key))
+                await self.world.network.call(
+                    "tenants", lambda cloud: api_jobs.cancel(job, cloud.desk, OPERATOR, f"cancel {job}")
+                )
                 return
             except (Lost, ForebayError):
                 await asyncio.sleep(1 + attempt)
@@ -157,6 +158,11 @@ class Tenants:
         return job, times
 
 
+def written(key: str, what: str, make: Any) -> Callable[[Any], Any]:
+    """The request that the API makes of such a write."""
+    return lambda cloud: write(cloud.desk, OPERATOR, key, what, key, make)
+
+
 def _named(job: Job, name: str) -> Job:
     from dataclasses import replace
 
@@ -186,7 +192,7 @@ class Operators:
         for attempt in range(100 if until_heard else 3):
             try:
                 key = f"op{self.count}"
-                await self.world.network.call("operators", self._written(key, make))
+                await self.world.network.call("operators", written(key, "op", make))
                 return
             except (Lost, ForebayError):
                 await asyncio.sleep(1 + min(attempt, 5))

@@ -1,9 +1,9 @@
 """Promises about time: lenders get back what is guaranteed to them, and nobody waits for ever.
 
 Asked:  how long may something last before a promise is broken?
-Answer: while nothing of the pool is out of order, an organisation that waits for what is guaranteed to it, and could have it
-        from those that borrowed, has cards reserved within a few ticks, and has them after `reclaim_s` and the way of the messages. And
-        a job that exact sharing would have ended long ago has started, however many come after it.
+Answer: an organisation that waits for what is guaranteed to it, and could have it from those that borrowed, has cards reserved
+        within a few ticks, and has them after `reclaim_s` and the way of the messages. A job that exact sharing would have ended
+        long ago has started, however many come after it.
 Limits: what is disturbed (a window, a silent centre, a cloud that is down) starts these clocks anew.
 """
 

@@ -2,9 +2,9 @@
 
 Asked:  does the cloud keep its promises, whatever happens in whatever order?
 Answer: `live(seed, steps)` lets it live until its journal has been changed so many times, then stops the accidents and the
-        arrivals and waits until every job is over. Each committed line is audited (`audit.py`); every some hundred lines the state is held
-        against the audit and against itself made again (`laws.py`). A step is one fact, or one tick with its decisions, that
-        changed the journal.
+        arrivals and waits until every job is over. Each committed line is audited (`audit.py`); every some hundred lines the
+        state is held against the audit and against itself made again (`laws.py`). A step is one fact, or one tick with its
+        decisions, that changed the journal.
 Repeat: all dice are made of the seed and a name, so the same seed and steps give the same life, in any process.
 """
 
