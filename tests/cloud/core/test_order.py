@@ -151,3 +151,15 @@ def test_what_a_job_may_still_spend_limits_its_options():
     asked = replace(job("a", ("cpu", 1)), menu=options, prefer="fastest", budget_micro=50_000)
     replay(state, submitted(0, asked))
     assert chips_of(state) == ["cpu"]
+
+
+def test_an_option_for_which_there_are_never_enough_cards_in_use_holds_nobody_back():
+    state = pool(node("n", "cpu", 1), node("g", "h100-sxm", 2), replace(node("h", "h100-sxm", 2), island="other"))
+    replay(state, submitted(0, job("busy", ("cpu", 1))))
+    replay(state, submitted(1, job("wide", ("h100-sxm", 3), ("cpu", 1))))  # no island has three
+    assert launches(replay(state, submitted(20_000, job("small", ("h100-sxm", 1))))) == ["small-1"]
+    replay(state, ended(20_001, "busy-1"), ended(20_002, "small-1"), ended(20_003, "wide-1"))
+    bad = e.Drained(at_ns=20_004 * S, by="op", centre="here", node="h")
+    replay(state, bad, submitted(20_005, job("pair", ("h100-sxm", 2))), submitted(20_006, job("two", ("h100-sxm", 2))))
+    replay(state, e.Drained(at_ns=20_007 * S, by="op", centre="here", node="g", card=1), ended(20_008, "pair-1"))
+    assert launches(replay(state, submitted(40_000, job("one", ("h100-sxm", 1))))) == ["one-1"]

@@ -118,10 +118,11 @@ class Blocks:
 
 def _block(state: State, option: Option, now_ns: int) -> Block:
     """On the island where the cards of a job that waits come free first."""
-    best = Block(from_ns=_NEVER_NS, spare=0)
+    best, could = Block(from_ns=_NEVER_NS, spare=0), False
     for island in state.rooms.islands.get(option.chip, {}).values():
-        if island.total < option.cards:
+        if _in_use(state, island) < option.cards:
             continue
+        could = True
         free = island.free
         for in_s, freed in _ends(state, option.chip, island, frozenset(), now_ns):
             free += freed
@@ -130,10 +131,24 @@ def _block(state: State, option: Option, now_ns: int) -> Block:
                 if at_ns < best.from_ns:
                     best = Block(from_ns=at_ns, spare=free - option.cards)
                 break
+    if not could:
+        return Block(from_ns=_NEVER_NS, spare=_NEVER_NS)  # what is in use isn't enough for it: whoever passes delays nothing
     return best if best.from_ns < _NEVER_NS else Block(from_ns=now_ns, spare=0)  # nobody knows when: then nobody may pass
 
 
 _NEVER_NS = 2**62
+
+
+def _in_use(state: State, island: Island) -> int:
+    """Cards of an island that aren't out of use, whoever holds them."""
+    if not state.troubled:
+        return island.total
+    _, centre, _ = island.key
+    return sum(
+        len(room.node.cards) - len(state.out_of(centre, room.node))
+        for room in island.rooms.values()
+        if not state.why_out(centre, room.node)
+    )
 
 
 def _may_pass(state: State, standing: Standing, option: Option, blocks: Blocks, now_ns: int) -> bool:
