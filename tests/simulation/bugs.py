@@ -42,9 +42,8 @@ BUGS = {
         (
             (
                 CORE + "state.py",
-                "                t.sizes[job_id] = size_of(self, t.jobs[job_id])\n"
-                "                self._wait(t.jobs[job_id], event.at_ns)\n",
-                "                t.sizes[job_id] = size_of(self, t.jobs[job_id])\n",
+                "                self._wait(t.jobs[job_id], event.at_ns)\n            case e.Finished",
+                "                pass\n            case e.Finished",
             ),
         ),
     ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from forebay.cloud import story_pool
 from forebay.cloud.core import events as e
 from forebay.cloud.core.foresee import BALANCED, Outlook
+from forebay.cloud.core.history import UNKNOWN_S
 from forebay.cloud.core.job import Job
 from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.state import State
@@ -99,8 +100,8 @@ def _wishes(job: Job, at_ns: int) -> str:
 
 
 def _lasts(event: e.Launched) -> str:
-    """How long it is expected to last, where that isn't what its owner said."""
-    if not event.lasts_s or event.lasts_s == event.expected_s:
+    """How long it is expected to last, where that isn't what its owner said, and something is known of its kind."""
+    if event.lasts_s in (0.0, UNKNOWN_S, event.expected_s):
         return ""
     return f"; it is expected to last about {show_seconds(event.lasts_s)}"
 
