@@ -32,7 +32,7 @@ from forebay.errors import Conflict, ForebayError, Refused, Unavailable
 log = logging.getLogger("forebay.cloud")
 
 OLDEST = 150_000  # PostgreSQL 15.0
-PATIENCE_S = 3.0  # with a lock whose holder was killed a moment ago
+PATIENCE_S = 10.0  # with a lock whose holder was killed a moment ago
 _LOCK_CLASS = int.from_bytes(b"fore")
 CLOUD, RESTORING = "cloud", "restoring"  # rows of `meta`: the cloud's id; the folder of a restore that isn't through
 MARKS = (CLOUD, RESTORING, WRITER)  # they belong to a place, and so to no backup
