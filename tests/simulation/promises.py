@@ -132,6 +132,8 @@ class Promises:
             job = known.job
             if known.where != "waits" or any(o == job.organisation for o, _ in audit.quotas) or audit.budgets:
                 continue
+            if state.t.jobs[name].phase.over:
+                continue  # decided; its line is on its way to the disk
             since_s = max(self._calm_since_s, (known.waits_since_ns - world.wall_ns()) / NS + now)
             overdue_s = min(-urgency(state, job, state.t.last_at_ns), now - since_s)
             self.most_overdue = max(self.most_overdue, overdue_s / world.plan.mean_job_s)
