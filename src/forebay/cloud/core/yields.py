@@ -84,6 +84,35 @@ def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
     return [standing for *_, standing in sorted(found, key=lambda item: item[:2])]
 
 
+class InVain:
+    """For whom too few made way in this pass: whoever is due no earlier and wants as many cards needn't try."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, list[tuple[int, float]]] = {}  # chip -> (cards, urgency)
+
+    def note(self, state: State, job: Job, option: Option, now_ns: int) -> None:
+        if state.t.windows or any(o.expected_s is not None for o in job.menu):
+            return  # others may find room where this job can't go, or bear more
+        own = (lines for key, lines in state.softs.on(option.chip).items() if key[1] == job.organisation)
+        if state.softs.ranks.keys() <= {job.priority} or all(-lines[0][0] <= job.priority for lines in own):
+            # Else others may stop what this job may not.
+            self._failed.setdefault(option.chip, []).append((option.cards, urgency(state, job, now_ns)))
+
+    def covers(self, state: State, job: Job, option: Option, due_s: float) -> bool:
+        """Whether a job that is due in so long would get nothing either."""
+        failed = self._failed.get(option.chip)
+        if not failed or not any(cards <= option.cards and other_s <= due_s for cards, other_s in failed):
+            return False
+        if state.rights.quota(job.organisation, option.chip) is not None or option.expected_s is not None:
+            return False
+        return state.softs.ranks.keys() <= {job.priority} or not any(
+            -lines[-1][0] < job.priority for key, lines in state.softs.on(option.chip).items() if key[1] == job.organisation
+        )
+
+    def forget(self) -> None:
+        self._failed.clear()
+
+
 def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> Way | None:
     """None when too few make way."""
     job, chip = standing.job, option.chip
