@@ -16,16 +16,21 @@ T = TypeVar("T")
 def changed(noun: T, **changes: Any) -> T:
     """Raises AttributeError for a field that the noun doesn't have."""
     cls = type(noun)
-    new = object.__new__(cls)
-    fields = _fields(cast(Hashable, cls))
-    for name, read, write in fields:
-        write(new, changes.pop(name) if name in changes else read(noun))
-    if changes:
-        raise AttributeError(f"{cls.__name__} has no {', '.join(changes)}")
-    return new
+    copy, writers = _writers(cast(Hashable, cls))
+    new = copy(noun)
+    for name, value in changes.items():
+        if name not in writers:
+            raise AttributeError(f"{cls.__name__} has no {name}")
+        writers[name](new, value)
+    return cast(T, new)
 
 
 @cache
-def _fields(cls: Any) -> tuple[tuple[str, Callable[[Any], Any], Callable[[Any, Any], None]], ...]:
-    names = [field.name for field in dataclasses.fields(cls)]
-    return tuple((name, cls.__dict__[name].__get__, cls.__dict__[name].__set__) for name in names)
+def _writers(cls: Any) -> tuple[Callable[[Any], Any], dict[str, Callable[[Any, Any], None]]]:
+    """What copies such a noun, made as `dataclasses` makes an `__init__`: a line a field; and what writes each of its slots."""
+    writers = {field.name: cls.__dict__[field.name].__set__ for field in dataclasses.fields(cls)}
+    lines = [f"    write_{name}(new, old.{name})" for name in writers]
+    names = {"make": object.__new__, "cls": cls, **{f"write_{name}": write for name, write in writers.items()}}
+    source = "\n".join(["def copy(old):", "    new = make(cls)", *lines, "    return new"])
+    exec(source, names)  # of the class's own field names, which are identifiers
+    return cast(Callable[[Any], Any], names["copy"]), writers

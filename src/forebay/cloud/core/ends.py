@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 from forebay.cloud.core.job import Job, Run
@@ -63,6 +63,7 @@ class Ends:
         known = self._known.pop(run, None)
         if known:
             where, end_ns = known
-            self.by_island[where].remove((end_ns, run))
-            if not self.by_island[where]:
+            line = self.by_island[where]
+            del line[bisect_left(line, (end_ns, run))]
+            if not line:
                 del self.by_island[where]

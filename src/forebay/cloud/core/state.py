@@ -367,10 +367,11 @@ class State:
 
     def _note_unsent(self, run: Run) -> None:
         """What an ended run left is to be sent, unless a later run of its job goes on with it there."""
+        if not run.artefacts or run.artefact_bytes < 0 or (run.kept and run.kept.whole):
+            return
         runs = self.t.jobs[run.job].runs
         later = (self.t.runs[name] for name in runs[runs.index(run.id) + 1 :])
-        is_the_last_there = all(one.allocation.centre != run.allocation.centre for one in later)
-        if run.artefacts and run.artefact_bytes >= 0 and is_the_last_there and not (run.kept and run.kept.whole):
+        if all(one.allocation.centre != run.allocation.centre for one in later):
             self.unsent.setdefault(run.allocation.centre, {})[run.id] = None
 
     # Indexes.
