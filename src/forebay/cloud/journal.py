@@ -39,7 +39,7 @@ ANSWERS_KEPT_S = 7 * 24 * 3600.0
 _LINES = sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body).order_by(EVENTS.c.seq).execution_options(yield_per=5_000)
 
 _Row = dict[str, Any]
-_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)  # what `encode` makes is a tree
 
 __all__ = ["SCHEMA", "Answer", "Journal"]
 
@@ -59,8 +59,10 @@ class Journal:
     def __init__(self, database: Database, snapshot_every: int) -> None:
         self._db = database
         self._snapshot_every = snapshot_every
-        self._upsert_jobs = database.upsert(JOBS, "id")
-        self._upsert_answers = database.upsert(ANSWERS, "request")
+        self._add_events = database.insert(EVENTS)
+        self._set_jobs = database.replace(JOBS, "id")
+        self._add_answers = database.insert(ANSWERS)
+        self._set_answers = database.replace(ANSWERS, "request")
         self.seq = 0
         self._since_snapshot = 0
 
@@ -161,12 +163,9 @@ class Journal:
                     found=f"line {last} instead of {self.seq}",
                     hint="try again",
                 )
-            if rows:
-                db.execute(sa.insert(EVENTS), rows)
-            if listing:
-                db.execute(self._upsert_jobs, listing)
-            if answers:
-                db.execute(self._upsert_answers if again else sa.insert(ANSWERS), answers)
+            self._add_events.of(db, rows)
+            self._set_jobs.of(db, listing)
+            (self._set_answers if again else self._add_answers).of(db, answers)
             if snapshot:
                 db.execute(sa.delete(SNAPSHOTS))
                 db.execute(sa.insert(SNAPSHOTS), [snapshot])
