@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from forebay import __version__
-from forebay.cloud import logs
+from forebay.cloud import cycles, logs
 from forebay.cloud.access import sha256_of
 from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
@@ -72,7 +72,8 @@ def serve(asked: argparse.Namespace) -> None:
     os.umask(0o077)  # nothing that the cloud writes is for other users
     data.mkdir(parents=True, exist_ok=True)
     listening = listen(asked.host, asked.port)
-    loop = opened(data, database, asked.currency)
+    with cycles.none_sought():
+        loop = opened(data, database, asked.currency)
     try:
         app = application(loop, Store(data), rates_of(asked), metrics_open=asked.metrics == "loopback")
         config = uvicorn.Config(
