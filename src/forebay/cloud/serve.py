@@ -134,6 +134,7 @@ def rates_of(asked: argparse.Namespace) -> Rates:
         key=like(usual.key, asked.key_rate),
         agent=like(usual.agent, asked.agent_rate),
         stranger=like(usual.stranger, asked.stranger_rate),
+        job=like(usual.job, asked.job_rate),
     )
 
 
@@ -244,6 +245,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--agent-rate", type=float, default=defaults.agent.per_s, help=help_s % "a centre's agent")
     parser.add_argument(
         "--stranger-rate", type=float, default=defaults.stranger.per_s, help=help_s % "an address without a good key"
+    )
+    parser.add_argument(
+        "--job-rate", type=float, default=defaults.job.per_s, help="jobs a second that a key submits, alone or in batches"
     )
     return parser.parse_args()
 
