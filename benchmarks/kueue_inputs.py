@@ -16,6 +16,7 @@ from pathlib import Path
 
 from replaying import Report, options
 
+from forebay.cloud import cycles
 from forebay.cloud.journal import Journal
 from forebay.cloud.loop import Loop
 from forebay.cloud.replay import readers, site
@@ -50,7 +51,8 @@ def main() -> None:
 
 async def go(trace: Trace, quota: int, folder: Path) -> Told:
     journal = Journal.open(folder)
-    loop = Loop(journal)
+    with cycles.none_sought():  # as the cloud's process does
+        loop = Loop(journal)
     serving = asyncio.create_task(loop.run())
     try:
         nodes = site.parse(f"{-(-quota // A_NODE)}x{A_NODE}:unit")

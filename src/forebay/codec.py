@@ -11,62 +11,51 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import operator
 import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
+from forebay import codec_built
+from forebay.codec_built import PLAIN, Odd
 from forebay.errors import BadInput
 
 T = TypeVar("T")
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})  # of most fields: they go as they are
-
 
 def encode(value: Any) -> Any:
     """Plain JSON data for a noun, or for a tuple or mapping of nouns."""
-    cls = type(value)
-    if cls in _PLAIN:
+    cls: Any = type(value)
+    if cls in PLAIN:
         return value
-    names = _names(typing.cast(Any, cls))
-    if names:
-        return {
-            name: item if type(item) in _PLAIN else encode(item)
-            for name, item in zip(names, _fields_of(typing.cast(Any, cls))(value), strict=True)
-        }
+    if _is_noun(cls):
+        return codec_built.writer(cls)(value)
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): item if type(item) in _PLAIN else encode(item) for key, item in value.items()}
+        return {str(key): item if type(item) in PLAIN else encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [item if type(item) in _PLAIN else encode(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {}  # one without fields
+        return [item if type(item) in PLAIN else encode(item) for item in value]
     raise TypeError(f"{cls.__name__} has no place in a noun")
 
 
 def decode(cls: type[T], data: Any, *, at: str = "", strict: bool = True) -> T:
     """The noun that `data` tells of. Raises BadInput with the path of the first field that is wrong."""
-    return typing.cast(T, _reader(typing.cast(Any, cls), strict)(data, at or cls.__name__.lower()))
+    kind: Any = cls
+    if _is_noun(kind):
+        try:
+            return typing.cast(T, codec_built.reader(kind, strict)(data))
+        except Odd:
+            pass  # wrong, or right in another way
+    return typing.cast(T, _reader(kind, strict)(data, at or cls.__name__.lower()))
 
 
 @cache
-def _names(cls: type) -> tuple[str, ...]:
-    """The fields of a noun; none of anything else."""
-    return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
-
-
-@cache
-def _fields_of(cls: type) -> Callable[[Any], tuple[Any, ...]]:
-    """Takes all fields of a noun at once."""
-    names = _names(cls)
-    if len(names) == 1:
-        return lambda value: (getattr(value, names[0]),)
-    return operator.attrgetter(*names)
+def _is_noun(cls: type) -> bool:
+    return dataclasses.is_dataclass(cls)
 
 
 def _wrong(at: str, wanted: str, found: Any) -> BadInput:

@@ -16,6 +16,7 @@ import venv
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from forebay.cli import daemons
@@ -81,6 +82,18 @@ def test_with_a_certificate_that_is_trusted_it_speaks_tls(tmp_path, monkeypatch)
     try:
         ended = subprocess.run(begin, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
         assert ended.returncode == 0 and json.loads(ended.stdout)["url"].startswith("https://127.0.0.1:"), ended
+    finally:
+        for name in ("agent", "cloud"):
+            daemons.stop(name, tmp_path / "data")
+
+
+def test_the_cloud_hears_how_much_anybody_may_ask(tmp_path):
+    begin = command(tmp_path / "data", "--json", "--port", 0, "--stranger-rate", 0.01, "--job-rate", 0)
+    try:
+        ended = subprocess.run(begin, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        assert ended.returncode == 0, ended
+        url = json.loads(ended.stdout)["url"]
+        assert [httpx.get(f"{url}/api/v1/me", trust_env=False).status_code for _ in range(2)] == [401, 429]
     finally:
         for name in ("agent", "cloud"):
             daemons.stop(name, tmp_path / "data")

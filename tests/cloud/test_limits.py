@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import forebay.client
-from forebay.cli import daemons
+from forebay.cli import daemons, up
 from forebay.cloud.api import front
 from forebay.cloud.limits import MOST_BUCKETS, Buckets, Rate, Rates
 from forebay.cloud.server import HEAD_BYTES, HEAD_S
@@ -49,6 +49,18 @@ def test_a_bucket_gives_its_burst_at_once_and_then_its_rate():
     assert [bool(buckets.take("k1")) for _ in range(6)] == [False] * 5 + [True]  # never more than the burst
 
 
+def test_many_are_taken_together_and_more_than_a_bucket_holds_out_of_a_full_one():
+    watch = Watch()
+    buckets = Buckets(Rate(per_s=10, burst=5), watch)
+    assert buckets.take("k1", 4) == 0.0
+    assert buckets.take("k1", 4) == pytest.approx(0.3)
+    watch.now += 100
+    assert buckets.take("k1", 25) == 0.0  # twenty of them still to come
+    assert buckets.take("k1") == pytest.approx(2.1)
+    watch.now += 2.2
+    assert buckets.take("k1") == 0.0
+
+
 def test_no_rate_is_no_limit_and_many_addresses_take_no_more_memory_than_there_is():
     assert not any(Buckets(Rate(per_s=0, burst=1), Watch()).take("k") for _ in range(1000))
     watch = Watch()
@@ -68,9 +80,11 @@ def test_the_defaults_let_fifty_clients_of_one_key_submit_as_fast_as_they_can():
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Cloud]:
-    """A cloud that answers 20 requests a second of a key, 40 at once; and 1 a second of a stranger, 20 at once."""
+    """A cloud that answers 20 requests a second of a key, 40 at once; 1 a second of a stranger, 20 at once; and that takes a job
+    of a key in two seconds.
+    """
     with torn_down(Cloud()) as made:
-        limits = ["--key-rate", "20", "--stranger-rate", "1"]
+        limits = up.limiting({"--key-rate": 20, "--agent-rate": None, "--stranger-rate": 1, "--job-rate": 0.5})
         daemons.start("cloud", made.data, ["-m", "forebay.cloud.serve", "--data", str(made.data), *limits])
         assert until(lambda: (made.data / "address").exists() and made.url, 30)
         yield made
@@ -115,6 +129,20 @@ def test_who_guesses_keys_is_refused_and_good_keys_from_there_are_not(strict):
 def test_the_agents_routes_have_a_limit_of_their_own(strict):
     with strict.centre() as agent:
         assert {agent.get("/agent/wanted").status_code for _ in range(200)} == {200}
+
+
+def test_a_batch_counts_as_the_jobs_that_are_in_it(strict):
+    with strict.client() as operator:
+        _, busy_secret = operator.make_key(role="operator")
+        _, other_secret = operator.make_key(role="operator")
+    job = {"bundle": "0" * 64, "entry": "train.py", "organisation": "acme", "project": "research"}
+    with strict.http(busy_secret) as busy, strict.http(other_secret) as other:
+        assert busy.post("/jobs/batch", json={"jobs": [job] * 30}).status_code == 404  # looked at; there is no such organisation
+        for again in (busy.post("/jobs", json=job), busy.post("/jobs/batch", json={"jobs": [job] * 2})):
+            assert again.status_code == 429 and again.json()["error"]["text"] == "Too many jobs."
+            assert int(again.headers["Retry-After"]) > 20
+        assert busy.get("/me").status_code == 200
+        assert other.post("/jobs", json=job).status_code == 404
 
 
 # Too large.

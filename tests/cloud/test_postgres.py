@@ -282,6 +282,22 @@ def test_a_cloud_that_was_overtaken_ends(cloud, url, postgres):
     assert "taken this journal over" in (cloud.data / "cloud.log").read_text()
 
 
+def test_a_cloud_whose_connections_break_while_it_starts_starts_all_the_same(cloud, url, postgres):
+    """At each start its first session is cut, a little later each time: when it connects, reads, or is about to write."""
+    name = url.partition("?")[0].rpartition("/")[2]
+    cut = "select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity where datname = %s"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as watcher:
+        for pause_s in (0.0, 0.03):
+            cloud.kill("cloud")
+            assert until(lambda: not postgres.sessions(url), 30), "a session outlives its cloud"
+            cloud.serve()
+            assert until(lambda: postgres.sessions(url), 30), cloud.last_words("cloud")
+            time.sleep(pause_s)
+            watcher.execute(cut, [name])
+            with cloud.client(patience_s=60.0) as operator:
+                assert operator.about(), cloud.last_words("cloud")
+
+
 # The password.
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,6 +54,12 @@ def up(
     ] = False,
     log_format: Annotated[str, typer.Option(help="How cloud.log is written: text, or json, an object a line.")] = "text",
     metrics: Annotated[str, typer.Option(help="Who may read /metrics: key (an operator's), or loopback (this machine).")] = "key",
+    key_rate: Annotated[float | None, typer.Option(help="Requests a second of a key; 0: no limit.", min=0)] = None,
+    agent_rate: Annotated[float | None, typer.Option(help="Requests a second of a centre's agent.", min=0)] = None,
+    stranger_rate: Annotated[
+        float | None, typer.Option(help="Requests a second of an address without a good key.", min=0)
+    ] = None,
+    job_rate: Annotated[float | None, typer.Option(help="Jobs a second that a key submits, alone or in batches.", min=0)] = None,
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
     """Start a cloud and a local centre on this machine.
@@ -65,7 +71,10 @@ def up(
     pretended = pretend_nodes(pretend)
     bases = base_environments(base or [])
     tls = tls_files(tls_cert, tls_key)
-    watched = watching(log_format, metrics)
+    told = [
+        *watching(log_format, metrics),
+        *limiting({"--key-rate": key_rate, "--agent-rate": agent_rate, "--stranger-rate": stranger_rate, "--job-rate": job_rate}),
+    ]
     where = reach.database(database)
     if daemons.alive("cloud", folder) and daemons.alive("agent", folder):
         raise Conflict(
@@ -84,7 +93,7 @@ def up(
         trust_all=trust_all,
         tls=tls,
         trusted_network=trusted_network,
-        watched=watched,
+        told=told,
         database=where,
     )
     address = (folder / "address").read_text().strip()
@@ -121,10 +130,11 @@ def start(
     trust_all: bool,
     tls: tuple[Path, Path] | None,
     trusted_network: bool,
-    watched: Sequence[str] = (),
+    told: Sequence[str] = (),
     database: str = "",
 ) -> None:
-    """Start both processes, or the one that is missing, and wait until the cloud knows the centre's cards.
+    """Start both processes, or the one that is missing, and wait until the cloud knows the centre's cards. `told`: options of the
+    cloud's process that it is to hear as they are.
 
     On failure nothing that was started here is left running.
     """
@@ -141,7 +151,7 @@ def start(
         (folder / "address").unlink(missing_ok=True)
         serve = ["-m", "forebay.cloud.serve", "--data", str(folder), "--host", host, "--port", str(port), "--currency", currency]
         serve += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])] if tls else []
-        serve += [*(["--trusted-network"] if trusted_network else []), *watched]
+        serve += [*(["--trusted-network"] if trusted_network else []), *told]
         daemons.start("cloud", folder, serve, {"FOREBAY_DATABASE": database})  # a variable: other users can't read it
         started.append("cloud")
     if not daemons.alive("agent", folder):
@@ -203,6 +213,11 @@ def watching(log_format: str, metrics: str) -> list[str]:
         if told not in known:
             raise BadInput(f"{option} is {' or '.join(known)}.", asked=told)
     return ["--log-format", log_format, "--metrics", metrics]
+
+
+def limiting(rates: Mapping[str, float | None]) -> list[str]:
+    """The cloud's own options for how much anybody may ask; of those that nobody named it knows the defaults."""
+    return [word for option, rate in rates.items() if rate is not None for word in (option, str(rate))]
 
 
 def real_nodes(cpu_cards: int | None) -> tuple[Node, ...]:

@@ -14,7 +14,8 @@ import os
 import secrets
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,21 @@ from forebay.errors import Conflict, ForebayError, Unavailable
 FILE = "journal.sqlite"
 WRITER = "writer"  # a row of `meta`: the mark of the process that writes
 _NOW = sa.select(sa.func.max(EVENTS.c.seq), sa.select(META.c.value).where(META.c.name == WRITER).scalar_subquery())
+
+
+class Many:
+    """A statement for many rows, told to the driver as it is: SQLAlchemy would look at every value of each row anew."""
+
+    def __init__(self, statement: Any, dialect: sa.Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self._text = str(compiled)
+        names = compiled.positiontup
+        self._row: Callable[[dict[str, Any]], Any] = itemgetter(*names) if names else dict
+
+    def of(self, db: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """Do it with rows that have all columns."""
+        if rows:
+            db.exec_driver_sql(self._text, [self._row(row) for row in rows])
 
 
 class Database(ABC):
@@ -56,8 +72,16 @@ class Database(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
-    def upsert(self, table: sa.Table, key: str) -> Any:
+    def insert(self, table: sa.Table) -> Many:
+        """Insert rows."""
+        return Many(sa.insert(table), self.reader.dialect)
+
+    def replace(self, table: sa.Table, key: str) -> Many:
         """Insert rows, or replace those with the same key."""
+        return Many(self.upsert(table, key), self.reader.dialect)
+
+    def upsert(self, table: sa.Table, key: str) -> Any:
+        """The same, as a statement."""
         insert = postgresql.insert if self.reader.dialect.name == "postgresql" else sqlite.insert
         statement = insert(table)
         return statement.on_conflict_do_update(index_elements=[key], set_=dict(statement.excluded.items()))

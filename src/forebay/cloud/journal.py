@@ -11,6 +11,7 @@ Limits: one cloud process a journal: `database.py` and `postgres.py` see to that
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,12 +35,12 @@ from forebay.units import NS_PER_S
 
 log = logging.getLogger("forebay.cloud")
 
-SNAPSHOT_EVERY = 20_000  # events, or half as many as there are jobs; folding so many takes about a second
+SNAPSHOT_EVERY = 20_000  # events, or as many as there are jobs: writing it then costs an event what folding it again would
 ANSWERS_KEPT_S = 7 * 24 * 3600.0
 _LINES = sa.select(EVENTS.c.seq, EVENTS.c.kind, EVENTS.c.body).order_by(EVENTS.c.seq).execution_options(yield_per=5_000)
 
 _Row = dict[str, Any]
-_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)  # what `encode` makes is a tree
 
 __all__ = ["SCHEMA", "Answer", "Journal"]
 
@@ -59,8 +60,10 @@ class Journal:
     def __init__(self, database: Database, snapshot_every: int) -> None:
         self._db = database
         self._snapshot_every = snapshot_every
-        self._upsert_jobs = database.upsert(JOBS, "id")
-        self._upsert_answers = database.upsert(ANSWERS, "request")
+        self._add_events = database.insert(EVENTS)
+        self._set_jobs = database.replace(JOBS, "id")
+        self._add_answers = database.insert(ANSWERS)
+        self._set_answers = database.replace(ANSWERS, "request")
         self.seq = 0
         self._since_snapshot = 0
 
@@ -131,9 +134,9 @@ class Journal:
                 changed[job] = None
         listing = [_listed(state, job) for job in changed]
         now_ns = events[-1].at_ns if events else state.t.last_at_ns
-        snapshot_due = self._since_snapshot + len(rows) >= max(self._snapshot_every, len(state.t.jobs) // 2)
+        snapshot_due = self._since_snapshot + len(rows) >= max(self._snapshot_every, len(state.t.jobs))
         kept = [{"request": a.request, "fingerprint": a.fingerprint, "body": _dumps(a.body), "at_ns": now_ns} for a in answers]
-        snapshot = {"seq": self.seq + len(rows), "body": _dumps(encode(state.t))} if snapshot_due else None
+        snapshot = {"seq": self.seq + len(rows), "body": _snapshot(state.t)} if snapshot_due else None
         with self._told("The journal can't be written, so nothing of this was done."):
             try:
                 self._write(rows, listing, kept, snapshot)
@@ -161,12 +164,9 @@ class Journal:
                     found=f"line {last} instead of {self.seq}",
                     hint="try again",
                 )
-            if rows:
-                db.execute(sa.insert(EVENTS), rows)
-            if listing:
-                db.execute(self._upsert_jobs, listing)
-            if answers:
-                db.execute(self._upsert_answers if again else sa.insert(ANSWERS), answers)
+            self._add_events.of(db, rows)
+            self._set_jobs.of(db, listing)
+            (self._set_answers if again else self._add_answers).of(db, answers)
             if snapshot:
                 db.execute(sa.delete(SNAPSHOTS))
                 db.execute(sa.insert(SNAPSHOTS), [snapshot])
@@ -259,6 +259,19 @@ class Journal:
 
 def _dumps(body: Any) -> str:
     return _JSON.encode(body)
+
+
+def _snapshot(tables: Tables) -> str:
+    """A snapshot, made noun by noun: all of it as one tree of plain data would be many times as large as its text."""
+    parts = []
+    for field in dataclasses.fields(tables):
+        value = getattr(tables, field.name)
+        if field.name in ("jobs", "runs"):
+            body = "{" + ",".join([f"{_dumps(name)}:{_dumps(encode(noun))}" for name, noun in value.items()]) + "}"
+        else:
+            body = _dumps(encode(value))
+        parts.append(f'"{field.name}":{body}')
+    return "{" + ",".join(parts) + "}"
 
 
 def _job_of(event: e.Event, state: State) -> str:

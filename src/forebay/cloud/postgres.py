@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from forebay.cloud import address, schema
@@ -45,6 +46,7 @@ _LIVELY: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
     "application_name": "forebay",
 }
+_ENDED = ("57P01", "57P02")  # the server ends a session: somebody said so, or another process of it crashed
 _FOR_THE_HOLDER = {
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -223,6 +225,18 @@ class Postgres(Database):
             found=f"cloud {known.get(CLOUD, '')}; {self._folder} is {expected}",
             hint="the folder it was made with, or another database",
         )
+
+
+def was_lost(error: ForebayError) -> bool:
+    """Whether it tells of a session that was there and broke, and not of a database that can't be reached or said no."""
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError):
+        return False
+    said: Any = cause.orig
+    # SQLAlchemy doesn't tell of sessions that broke before it had given them to anybody. Psycopg names the connection only in an
+    # error of connecting.
+    is_there = isinstance(cause, OperationalError) and getattr(said, "pgconn", said) is None
+    return cause.connection_invalidated or (is_there and said.sqlstate in (None, *_ENDED))
 
 
 def lock_session(session: sa.Connection) -> bool:

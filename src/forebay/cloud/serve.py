@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import secrets
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from forebay import __version__
-from forebay.cloud import logs
+from forebay.cloud import cycles, logs
 from forebay.cloud.access import sha256_of
 from forebay.cloud.core import events as e
 from forebay.cloud.core.decide import decide
@@ -32,6 +34,9 @@ from forebay.errors import BadInput, Conflict, ForebayError, Refused, Unavailabl
 
 if TYPE_CHECKING:
     from forebay.cloud.loop import Loop
+
+log = logging.getLogger("forebay.cloud")
+PATIENCE_S = 10.0  # with connections to the database that break while the journal is being opened
 
 
 def main() -> None:
@@ -57,8 +62,6 @@ def serve(asked: argparse.Namespace) -> None:
     import uvicorn
 
     from forebay.cloud.api.app import application
-    from forebay.cloud.journal import Journal
-    from forebay.cloud.loop import Loop
     from forebay.cloud.server import Connection
     from forebay.cloud.store import Store
 
@@ -69,10 +72,9 @@ def serve(asked: argparse.Namespace) -> None:
     os.umask(0o077)  # nothing that the cloud writes is for other users
     data.mkdir(parents=True, exist_ok=True)
     listening = listen(asked.host, asked.port)
-    journal = Journal.open(data, database)
+    with cycles.none_sought():
+        loop = opened(data, database, asked.currency)
     try:
-        loop = Loop(journal)
-        begin(loop, data, asked.currency)
         app = application(loop, Store(data), rates_of(asked), metrics_open=asked.metrics == "loopback")
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
@@ -93,7 +95,32 @@ def serve(asked: argparse.Namespace) -> None:
             signal.signal(sign, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listening])
     finally:
-        journal.close()
+        loop.journal.close()
+
+
+def opened(data: Path, database: str, currency: str) -> Loop:
+    """The loop over the journal, with all that a new cloud needs. What a connection that breaks meanwhile leaves half done is
+    done again: nothing of it is told to anybody before it is whole.
+    """
+    from forebay.cloud.journal import Journal
+    from forebay.cloud.loop import Loop
+    from forebay.cloud.postgres import was_lost
+
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        journal = None
+        try:
+            journal = Journal.open(data, database)
+            loop = Loop(journal)
+            begin(loop, data, currency)
+            return loop
+        except BaseException as error:
+            if journal:
+                journal.close()
+            if not (isinstance(error, ForebayError) and was_lost(error) and time.monotonic() < until):
+                raise
+            log.warning("the connection to the database was lost at the start: once more")
+            time.sleep(0.2)
 
 
 def rates_of(asked: argparse.Namespace) -> Rates:
@@ -107,6 +134,7 @@ def rates_of(asked: argparse.Namespace) -> Rates:
         key=like(usual.key, asked.key_rate),
         agent=like(usual.agent, asked.agent_rate),
         stranger=like(usual.stranger, asked.stranger_rate),
+        job=like(usual.job, asked.job_rate),
     )
 
 
@@ -217,6 +245,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--agent-rate", type=float, default=defaults.agent.per_s, help=help_s % "a centre's agent")
     parser.add_argument(
         "--stranger-rate", type=float, default=defaults.stranger.per_s, help=help_s % "an address without a good key"
+    )
+    parser.add_argument(
+        "--job-rate", type=float, default=defaults.job.per_s, help="jobs a second that a key submits, alone or in batches"
     )
     return parser.parse_args()
 

@@ -49,7 +49,8 @@ SWEEP_S = 5.0
 
 def application(loop: Loop, store: Store, rates: Rates | None = None, *, metrics_open: bool = False) -> Watch:
     """The ASGI application over a loop and its files, behind its front. `metrics_open`: to anybody on this machine."""
-    desk = Desk(loop, store)
+    rates = rates or Rates()
+    desk = Desk(loop, store, rates)
     desk.metrics_open = metrics_open
 
     @asynccontextmanager
@@ -80,7 +81,7 @@ def application(loop: Loop, store: Store, rates: Rates | None = None, *, metrics
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_exception_handler(OSError, _tell_os_error)
     app.add_exception_handler(Exception, _tell_bug)
-    return Watch(Front(app, lambda: desk.state, loop.clock.now_ns, rates or Rates()), loop.counts)
+    return Watch(Front(app, lambda: desk.state, loop.clock.now_ns, rates), loop.counts)
 
 
 async def _sweep(desk: Desk) -> None:

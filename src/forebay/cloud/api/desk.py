@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
@@ -9,6 +10,7 @@ from fastapi import Depends, Header, Request
 from forebay.cloud import access
 from forebay.cloud.access import Who
 from forebay.cloud.core.state import State
+from forebay.cloud.limits import Buckets, Rates
 from forebay.cloud.loop import Body, Loop, Make
 from forebay.cloud.loop import Request as Once
 from forebay.cloud.menu import Reader
@@ -24,7 +26,7 @@ from forebay.units import MIB
 class Desk:
     """What the handlers share: the loop, the files, the reader of programs."""
 
-    def __init__(self, loop: Loop, store: Store) -> None:
+    def __init__(self, loop: Loop, store: Store, rates: Rates) -> None:
         self.loop = loop
         self.store = store
         self.reader = Reader(store.empty_folder("reading"))
@@ -33,6 +35,7 @@ class Desk:
         self.sealed = Sealed(store)
         self.told: dict[str, Body] = {}  # centre -> what it was last asked for besides runs
         self.probe = Probe(store.folder)
+        self.jobs = Buckets(rates.job, time.monotonic)  # how many more a key may submit just now
         self.metrics_open = False  # to whoever asks from this machine
 
     @property

@@ -57,7 +57,7 @@ class Front:
             return await self._app(scope, receive, send)
         try:
             whose, buckets = self._whose(scope)
-            _must(buckets.take(whose))
+            must(buckets.take(whose))
             body = _Body(self._held, whose, buckets is self._strangers, scope, receive)
         except ForebayError as error:
             return await _refuse(send, error)
@@ -160,11 +160,12 @@ def _limit(path: str) -> int:
     return LARGE_BYTES if path.startswith(("/api/v1/data/", "/api/v1/agent/")) else PLAIN_BYTES
 
 
-def _must(wait_s: float) -> None:
+def must(wait_s: float, what: str = "requests") -> None:
+    """Refuse what a bucket has no tokens for yet."""
     if wait_s:
         raise TooMany(
-            "Too many requests.",
-            found=f"the next one is answered in {wait_s:.3g} s",
+            f"Too many {what}.",
+            found=f"the next are taken in {wait_s:.3g} s",
             hint="wait; the operator sets the limit",
             after_s=wait_s,
         )

@@ -20,6 +20,7 @@ from fastapi import APIRouter, Request
 from forebay.cloud.access import Who
 from forebay.cloud.api import wire
 from forebay.cloud.api.desk import At, Desk, OnceKey, WritesJobs, write
+from forebay.cloud.api.front import must
 from forebay.cloud.core import events as e
 from forebay.cloud.core.admit import admit
 from forebay.cloud.core.job import Job, Option, Script, Standing
@@ -57,6 +58,7 @@ class _Wanted:
 @router.post("/jobs", tags=["jobs"], status_code=201)
 async def submit(asked: wire.JobAsked, desk: At, by: WritesJobs, once: OnceKey = None) -> Body:
     """Ask for a script to be run. Acknowledged means journaled: it will run, whatever crashes."""
+    must(desk.jobs.take(by.key.id), "jobs")
     wanted = (await _look_up(desk, by, [asked]))[0]
 
     def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
@@ -79,6 +81,7 @@ async def submit_many(asked: wire.JobsAsked, request: Request, desk: At, by: Wri
     """Ask for up to a thousand scripts to be run: all of them, or none, with one idempotency key for all. The answer names them
     in the order asked.
     """
+    must(desk.jobs.take(by.key.id, len(asked.jobs)), "jobs")
     all_wanted = await _look_up(desk, by, asked.jobs)
 
     def make(state: State, now_ns: int) -> tuple[Sequence[e.Event], Body]:
