@@ -26,6 +26,7 @@ from forebay.cloud.core.queue import Lane, lane_of
 from forebay.cloud.core.size import OUTGROWN, lasts_s, size_of
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tables import Reservation
+from forebay.cloud.core.transfer import far
 from forebay.cloud.core.yields import FAR_NS, InVain, Way, late, make_way, urgency
 from forebay.units import NS_PER_S
 
@@ -128,7 +129,8 @@ def _serve(state: State, standing: Standing, blocks: Blocks, vain: InVain, now_n
     if choice.until_ns:
         state.look_ns = min(state.look_ns, choice.until_ns)
     for option in choice.waits_for:
-        blocks.add(option)
+        if not choice.at:  # else it could start elsewhere, and nobody need be kept from these for it
+            blocks.add(option)
         if not state.t.reservations:
             for run in wider(state, option, now_ns):
                 return [_made(state, _restart(state, run, "it makes room for a job that waits", now_ns))], choice
@@ -265,7 +267,7 @@ def _due_s(state: State, lane: Lane, place: int, now_ns: int) -> float:
 
 def _way(state: State, standing: Standing, choice: Choice, vain: InVain, now_ns: int) -> Way | None:
     for option in choice.waits_for:
-        way = make_way(state, standing, option, now_ns)
+        way = make_way(state, standing, option, now_ns, at=choice.at)
         if way:
             return way
         vain.note(state, standing.job, option, now_ns)
@@ -287,6 +289,7 @@ def _launch(state: State, standing: Standing, allocation: Allocation, choice: Ch
         expected_s=choice.option.expected_s if choice.option else None,
         lasts_s=choice.lasts_s,
         outlooks=choice.outlooks,
+        transfer_s=far(state, standing).get(allocation.centre, 0.0),
     )
 
 

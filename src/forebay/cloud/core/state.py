@@ -62,6 +62,7 @@ class State:
         self.ends = Ends()
         self.unsent: dict[str, dict[str, None]] = {}  # centre -> ended runs that left something the cloud doesn't keep whole
         self.accounts = Accounts()
+        self.lies: dict[str, set[str]] = {}  # "organisation/version" of a data set -> the centres that hold it
         self.idle: dict[str, None] = {}  # runs whose cards were last told to be idle
         self._taken: dict[tuple[str, str, int], str] = {}  # card -> run
         self._kept: dict[tuple[str, str, int], str] = {}  # card -> the job for which it is reserved
@@ -177,6 +178,7 @@ class State:
                 t.runs[run_id] = changed(t.runs[run_id], running_at_ns=event.at_ns, carrier=carrier, bound=bound)
                 self._stand_if(t.runs[run_id].job, (Phase.STARTING,), phase=Phase.RUNNING)
                 self._expect(t.runs[run_id])
+                fold_pool.arrived(self, t.runs[run_id], event)
             case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue, for_job=for_job):
                 t.runs[run_id] = changed(t.runs[run_id], stop=reason, stop_for=for_job, grace_s=grace_s, requeue=requeue)
                 self._stand(t.runs[run_id].job, phase=Phase.STOPPING, reason=reason)
@@ -293,6 +295,7 @@ class State:
             launched_at_ns=event.at_ns,
             expected_s=event.expected_s,
             lasts_s=event.lasts_s,
+            transfer_s=event.transfer_s,
         )
         self._stand(event.job, phase=Phase.STARTING, runs=(*standing.runs, event.run), reason="")
         self._hold(run)

@@ -7,7 +7,8 @@ Answer: before runs that are due later than it is (`share.py`), by more than sto
         priority of its own organisation. Only runs that can be gone on with are stopped. An organisation isn't pushed below what
         is guaranteed to it. Whoever wants its guaranteed cards back gets them from those that borrowed, resumable or not. Those
         due last go first, and no more of them than needed, on one island.
-Limits: the price is what `restart_s` and the newest checkpoint say. Runs that are stopping already aren't counted twice.
+Limits: the price is what `restart_s` and the newest checkpoint say. Runs that are stopping already aren't counted twice. Where a
+        job's data lies doesn't matter here.
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ class InVain:
         self._failed.clear()
 
 
-def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> Way | None:
-    """None when too few make way."""
+def make_way(state: State, standing: Standing, option: Option, now_ns: int, at: str = "") -> Way | None:
+    """None when too few make way. `at`: only at this centre."""
     job, chip = standing.job, option.chip
     owed = state.rights.is_owed(job.organisation, chip, option.cards) and state.rights.any_borrowed(chip)
     if not owed and not _anyone(state, job, chip, now_ns):
@@ -123,7 +124,7 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
     islands = {
         key: island
         for key, island in state.rooms.islands.get(chip, {}).items()
-        if island.total >= option.cards and (key[1], "") not in barred
+        if island.total >= option.cards and (key[1], "") not in barred and (not at or key[1] == at)
     }
     free = {key: island.free for key, island in islands.items()}
     going: dict[IslandKey, list[Run]] = defaultdict(list)
