@@ -191,7 +191,7 @@ def test_a_run_that_cannot_be_stopped_is_let_past_only_if_its_data_comes_in_time
         long, wide = reads("long", (FAST, 3, 1000)), reads("wide", (FAST, 4, 10), organisation="other")
         replay(state, submitted(0, replace(long, script=None)), started(0, "long-1"))
         replay(state, submitted(1, replace(wide, script=None)))
-        return launches(replay(state, submitted(2, reads("small", (FAST, 1, 600)))))
+        return launches(replay(state, submitted(2, reads("small", (FAST, 1, None), time_limit_s=600))))
 
     assert passes(GB) == ["small-1"]  # 100 s and 600 s
     assert passes(GB / 8) == []  # 800 s and 600 s
