@@ -21,7 +21,6 @@ from forebay.cloud.core.silence import lost, next_ns
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tenant import COMPUTE
 from forebay.cloud.core.why import start_of
-from forebay.cloud.core.yields import FAR_NS
 from forebay.units import NS_PER_S, show_seconds
 
 FIRST_BACKOFF_S = 5.0
@@ -97,9 +96,10 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
                 *_maintain(state, now_ns),
                 *given_back(state, now_ns),
             ]
-            everywhere = state.look_ns <= now_ns or bool(state.t.windows)
+            everywhere = not state.looked or bool(state.t.windows)
+            looks = {chip for chip, at_ns in state.looks.items() if at_ns <= now_ns}
             freed = {state.t.runs[line.run].allocation.chip for line in stranded if isinstance(line, e.Ended)}
-            chips = woken | freed | chips_of(state, reckoned)
+            chips = woken | freed | looks | chips_of(state, reckoned)
             return [*overdue, *schedule(state, now_ns, None if everywhere else chips)]
         case _ if isinstance(fact, TAKES_ROOM):
             return [*given_back(state, now_ns), *schedule(state, now_ns)]
@@ -109,7 +109,7 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
 
 def due_ns(state: State) -> int | None:
     """When a Tick may decide something next, if nothing happens before. None: only a fact can."""
-    found = [state.look_ns] if 0 < state.look_ns < FAR_NS else []
+    found = [min(state.looks.values())] if state.looks else []
     if state.queue.later:
         found.append(state.queue.later[0][0])
     if state.queue.count and (check_ns := state.ends.next_check_ns()) is not None:

@@ -46,7 +46,8 @@ class State:
         self.shares = Shares(self.t)
         self.history = History(self.t.history)
         self.queue = Waiting()
-        self.look_ns = 0  # when time alone may change what can start: as of the last look; 0: nobody has looked yet
+        self.looks: dict[str, int] = {}  # chip -> when time alone may change what can start on it, as of the last look
+        self.looked = False  # whether anybody has looked at all chips since this state was made
         self.passed_ns: dict[str, int] = {}  # chip -> when all that want it were last gone through
         self.softs = Running()  # runs that can be stopped and gone on with later
         self.hards = Running()  # the others
@@ -226,6 +227,10 @@ class State:
                 if not fold_tenants.fold(self, event):
                     fold_pool.fold(self, event)
         fold_use.fold(self, event)
+
+    def look_at(self, chip: str, at_ns: int) -> None:
+        """What can start on a chip may change then, though nothing happens."""
+        self.looks[chip] = min(at_ns, self.looks.get(chip, at_ns))
 
     def _stand(self, job_id: str, **changes: object) -> None:
         self.t.jobs[job_id] = changed(self.t.jobs[job_id], **changes)

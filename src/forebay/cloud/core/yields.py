@@ -30,7 +30,6 @@ from forebay.units import NS_PER_S
 
 MOST_LOOKED_AT = 256  # of a lane
 FAR_S = 1e9
-FAR_NS = 2**62
 OWED = "the organisation to which these cards are guaranteed takes them back"
 EARLIER = "a job that is due earlier goes first"
 PREPARES_S = 300.0  # a run that hasn't begun by then may be stopped all the same
@@ -64,11 +63,10 @@ def slack_s(state: State, job: Job, now_ns: int) -> float | None:
 
 
 def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
-    """The jobs that would be late if they waited any longer, the latest first. Notes in `look_ns` when the next one would be."""
+    """The jobs that would be late if they waited any longer, the latest first. Notes when the next one would be."""
     found: list[tuple[float, int, Standing]] = []
-    soonest = float("inf")
     for lane in lanes:
-        queue = state.queue.lanes[lane]
+        queue, soonest = state.queue.lanes[lane], FAR_S
         if state.t.jobs[queue[0][2]].job.menu[0].expected_s is None:
             continue
         for _, order, job_id in queue[:MOST_LOOKED_AT]:
@@ -80,8 +78,9 @@ def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
                 found.append((slack, order, standing))
             else:
                 soonest = min(soonest, slack - standing.job.restart_s)
-    if soonest < FAR_S:
-        state.look_ns = min(state.look_ns, now_ns + int(max(soonest, 1.0) * NS_PER_S))
+        if soonest < FAR_S:
+            for chip, _ in lane[4]:
+                state.look_at(chip, now_ns + int(max(soonest, 1.0) * NS_PER_S))
     return [standing for *_, standing in sorted(found, key=lambda item: item[:2])]
 
 
@@ -206,7 +205,7 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
         if not goes or (account.own and owed and not state.t.jobs[run.job].job.resumable):
             continue
         if not owed and (until_ns := _spared_until_ns(state, run)) > now_ns:
-            state.look_ns = min(state.look_ns, until_ns)
+            state.look_at(chip, until_ns)
             continue
         taken[account.organisation] += cards
         yield run
