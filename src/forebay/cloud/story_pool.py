@@ -98,6 +98,12 @@ def _pool(event: e.Event, state: State) -> str:
             return f"undrained {place_name(event.centre, event.node, event.card)}"
         case e.MaintenanceSet(window=w):
             return f"planned maintenance of {w.place} from {_day(w.from_ns)} to {_day(w.to_ns)}"
+        case e.MaintenanceBegan():
+            return (
+                f"maintenance of {place_name(event.centre, event.node)} began: its cards count as down when runs have left them"
+            )
+        case e.MaintenanceOver():
+            return f"maintenance of {place_name(event.centre, event.node)} is over"
         case e.MaintenanceLifted(window=window):
             return f"lifted the window {window}"
         case _:

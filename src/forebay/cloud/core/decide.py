@@ -86,6 +86,7 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
         case e.CheckSeen():
             return [*_quarantine(state, fact), *given_back(state, now_ns)]
         case e.Tick():
+            everywhere = not state.looked or bool(state.t.windows)  # one of them may be over now
             reckoned = reckon(state, now_ns) if state.queue.count else []  # while nobody waits, no forecast matters
             stranded = _strand(state, fact)
             overdue = [  # as they were folded: a replay of the journal folds them in this order
@@ -96,7 +97,6 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
                 *_maintain(state, now_ns),
                 *given_back(state, now_ns),
             ]
-            everywhere = not state.looked or bool(state.t.windows)
             looks = {chip for chip, at_ns in state.looks.items() if at_ns <= now_ns}
             freed = {state.t.runs[line.run].allocation.chip for line in stranded if isinstance(line, e.Ended)}
             chips = woken | freed | looks | chips_of(state, reckoned)
@@ -121,7 +121,7 @@ def due_ns(state: State) -> int | None:
             found.append(run.running_at_ns + int(limit_s * NS_PER_S) + 1)
     found += next_ns(state)
     for window in state.t.windows.values():
-        found += [at for at in (window.from_ns, window.to_ns) if at > state.t.last_at_ns]
+        found.append(window.to_ns if window.began else window.from_ns)
     return min(found, default=None)
 
 
@@ -271,11 +271,19 @@ def _overdue(state: State, now_ns: int) -> list[e.Event]:
 
 
 def _maintain(state: State, now_ns: int) -> list[e.Event]:
-    """Ask the runs to stop over which maintenance has begun. They are tried again, elsewhere or afterwards."""
+    """Note which windows have begun and which are over, and ask the runs to stop over which one has begun. They are tried again,
+    elsewhere or afterwards.
+    """
     decisions: list[e.Event] = []
-    for window in state.t.windows.values():
-        if not window.from_ns <= now_ns < window.to_ns:
+    for window in list(state.t.windows.values()):
+        if now_ns < window.from_ns:
             continue
+        where = {"window": window.id, "centre": window.centre, "node": window.node}
+        if now_ns >= window.to_ns:
+            decisions.append(_made(state, e.MaintenanceOver(at_ns=now_ns, by="forebay", **where)))
+            continue
+        if not window.began:
+            decisions.append(_made(state, e.MaintenanceBegan(at_ns=now_ns, by="forebay", **where)))
         for run in list(state.runs_at(window.centre, window.node)):
             if run.stop:
                 continue

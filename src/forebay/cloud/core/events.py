@@ -488,6 +488,24 @@ class Quarantined(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceBegan(Event):
+    """A window has begun: from here on its cards are down, as soon as runs have left them."""
+
+    window: str
+    centre: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceOver(Event):
+    """A window has ended by itself."""
+
+    window: str
+    centre: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """A job is over. `phase` is one of succeeded, failed, cancelled."""
 
@@ -558,6 +576,8 @@ KINDS: Mapping[str, type[Event]] = {
         IdleWarned,
         Requeued,
         Quarantined,
+        MaintenanceBegan,
+        MaintenanceOver,
         Finished,
     )
 }

@@ -105,10 +105,12 @@ def _fold(state: State, event: e.Event) -> None:
             _unmark(state, name, node, card)
             evidence.clear(state, name, node)
         case e.MaintenanceSet(window=window):
-            for old in [w.id for w in t.windows.values() if w.to_ns < event.at_ns]:
+            for old in [w.id for w in t.windows.values() if w.to_ns < event.at_ns and not w.began]:  # of an older Forebay
                 del t.windows[old]
             t.windows[window.id] = window
-        case e.MaintenanceLifted(window=window_id):
+        case e.MaintenanceBegan(window=window_id):
+            t.windows[window_id] = replace(t.windows[window_id], began=True)
+        case e.MaintenanceLifted(window=window_id) | e.MaintenanceOver(window=window_id):
             t.windows.pop(window_id, None)
         case e.CheckSeen():
             _check(state, event)

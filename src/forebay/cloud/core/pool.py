@@ -68,6 +68,7 @@ class Window:
     to_ns: int
     reason: str = ""
     by: str = ""
+    began: bool = False  # and is on, as far as the journal says
 
     @property
     def place(self) -> str:
