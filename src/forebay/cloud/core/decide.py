@@ -125,10 +125,13 @@ def due_ns(state: State) -> int | None:
     return min(found, default=None)
 
 
-def forecast_ns(state: State, job: str, now_ns: int) -> int | None:
-    """When a job is likely to start; None: nobody can say (`why.py`)."""
+def forecast_ns(state: State, job: str, now_ns: int) -> tuple[int, int, int] | None:
+    """When a job starts at the soonest, likely, and at the latest; None: nobody can say (`why.py`)."""
     start = start_of(state, state.t.jobs[job], now_ns)
-    return None if start is None else now_ns + int(start.likely_s * NS_PER_S)
+    if start is None:
+        return None
+    soonest, likely, latest = (now_ns + int(in_s * NS_PER_S) for in_s in (start.soonest_s, start.likely_s, start.latest_s))
+    return soonest, likely, latest
 
 
 TAKES_ROOM = (e.NodesSeen, e.NodeStatesSeen, e.Drained, e.CentreAway, e.CentreRevoked, e.MaintenanceSet)

@@ -204,7 +204,7 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
                 goes = state.rights.borrows(account.organisation, chip) - taken[account.organisation] >= cards
         if not goes or (account.own and owed and not state.t.jobs[run.job].job.resumable):
             continue
-        if not owed and (until_ns := _spared_until_ns(state, run)) > now_ns:
+        if not owed and (until_ns := spared_until_ns(state, run)) > now_ns:
             state.look_at(chip, until_ns)
             continue
         taken[account.organisation] += cards
@@ -234,7 +234,7 @@ def _entry(job: Job, lines: list[tuple[int, float, str]], at: int, account: _Acc
     return -lower, -(tag - account.clock) / account.rate, at, account
 
 
-def _spared_until_ns(state: State, run: Run) -> int:
+def spared_until_ns(state: State, run: Run) -> int:
     """Until then a run goes on whoever is due earlier: it has just begun, and is to work at least as long as beginning cost.
 
     Without it three jobs, each of which goes before the next by another rule, stop each other for ever.
