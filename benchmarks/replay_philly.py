@@ -47,6 +47,10 @@ def main() -> None:
         if ours.foretold_error_all_p50 is not None and ours.foretold_error_p50 is not None:
             report.hold("error of the start foretold, half of all jobs", ours.foretold_error_all_p50, FORETOLD, "")
             report.hold("the same, of the jobs that waited", ours.foretold_error_p50, FORETOLD, "")
+            report.say(
+                f"{ours.foretold:,} jobs waited and were foretold a start; {ours.foretold_within or 0.0:.0%} of them started "
+                "in the interval that was said (eight of ten were meant to)"
+            )
         report.policies(name, found)
     report.print(asked.json)
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from forebay.errors import BadInput
-from forebay.units import parse_money, parse_seconds
+from forebay.units import parse_bytes_per_s, parse_money, parse_seconds
 
 Body = dict[str, Any]
 
@@ -148,6 +148,10 @@ class Tenants:
     def set_centre_owner(self, centre: str, organisation: str | None, share: float = 1.0) -> Body:
         """Which organisation brought a centre, and which share of what others pay there is credited to it. None: nobody."""
         return self._write("PUT", f"/centres/{quoted(centre)}/owner", {"organisation": organisation, "share": share})
+
+    def set_centre_rate(self, centre: str, rate: str | None) -> Body:
+        """How fast data comes to a centre, as "1 GB/s" or "400 Mbit/s", until it is measured anew. None: nobody says."""
+        return self._write("PUT", f"/centres/{quoted(centre)}/rate", {"bytes_per_s": parse_bytes_per_s(rate) if rate else None})
 
     # The audit view.
 

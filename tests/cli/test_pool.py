@@ -128,6 +128,13 @@ def test_a_centre_is_made_with_the_command_that_joins_it_and_revoked(cloud, fore
     listed = {row["name"]: row for row in json.loads(forebay("centre", "list", "--json"))}
     assert (listed["north"]["state"], listed["north"]["token"]) == ("not joined", "unused")
     assert "not joined" in forebay("centre", "list")
+    assert listed["north"]["rate"] == {"bytes_per_s": 125e6, "source": "assumed"}
+    assert forebay("centre", "rate", "north", "4 Gbit/s") == "north: data comes at 500 MB/s, until it is measured\n"
+    assert "500 MB/s said" in forebay("centre", "list")
+    assert json.loads(forebay("centre", "rate", "north", "none", "--json")) == {"centre": "north", "bytes_per_s": None}
+    assert "125 MB/s assumed" in forebay("centre", "list")
+    assert "There is no such centre." in forebay("centre", "rate", "nowhere", "1 GB/s", fails=3)
+    assert "a rate such as" in forebay("centre", "rate", "north", "fast", fails=2)
     assert "refused from now on" in forebay("centre", "revoke", "north")
     assert "There is a centre of that name already." in forebay("centre", "make", "north", fails=5)
 

@@ -109,7 +109,7 @@ def test_quotas_are_guaranteed_lent_and_lifted(forebay):
 
 def test_budgets_are_set_listed_and_lifted(forebay):
     assert "a warning at 50 %" in forebay("budget", "set", "acme", "5000", "--warn", "0.5", "--from", "2026-01-01 00:00")
-    assert "2026-01-01" in forebay("budget", "list")
+    assert "2026-01-01" in forebay("budget", "list") and "0.000000 (0%)" in forebay("budget", "list")
     assert json.loads(forebay("budget", "list", "--json"))[0]["limit_micro"] in (5_000_000_000, 1_250_500_000)
     assert forebay("budget", "lift", "acme") == "acme: no budget\n"
     assert "There is no such budget." in forebay("budget", "lift", "acme", fails=3)

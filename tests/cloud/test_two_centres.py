@@ -21,6 +21,7 @@ from forebay.chips.node import Card, Node
 from forebay.cli import daemons
 from forebay.client import Client
 from forebay.codec import encode
+from forebay.units import MIB
 
 from .clouds import Cloud, torn_down, until
 
@@ -132,6 +133,42 @@ def test_a_job_reads_what_another_left_at_the_other_centre(cloud, two, member):
         assert member.wait(reader, timeout_s=60)["phase"] == "succeeded", printed(member, reader)
         operator.undrain(home)
     assert printed(member, reader) == ["read 3"] and where(member, reader) != [home]
+
+
+def test_a_job_goes_where_its_data_has_been_brought_and_the_way_there_was_measured(cloud, two, member, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "text.bin").write_bytes(os.urandom(40 * MIB))
+    version = member.make_data("corpus", corpus)["version"]
+    with cloud.client() as operator:
+        rates = lambda: {centre["name"]: centre["rate"] for centre in operator.centres()}  # noqa: E731
+        assert rates()["south"] == {"bytes_per_s": 125_000_000, "source": "assumed"}
+        operator.drain("north")
+        first = reads(member, version)
+        operator.undrain("north")
+        assert where(member, first) == ["south"]
+        (started,) = [event for event in member.story(first) if event["kind"] == "Started"]
+        assert started["body"]["fetched_bytes"] == 40 * MIB and "of data were brought there" in started["text"]
+        assert rates()["south"]["source"] == "measured" and 0.1 * MIB < rates()["south"]["bytes_per_s"] < 10_000 * MIB
+        operator.set_centre_rate("north", "1 GB/s")
+        assert rates()["north"] == {"bytes_per_s": 10**9, "source": "said"}
+    second = reads(member, version)  # north would come first, by its name
+    assert where(member, second) == ["south"]
+    (launched,) = [event for event in member.story(second) if event["kind"] == "Launched"]
+    assert launched["body"]["transfer_s"] == 0.0
+    (launched,) = [event for event in member.story(first) if event["kind"] == "Launched"]
+    assert "bringing its data there takes about" in launched["text"]
+
+
+def reads(member: Client, version: str) -> str:
+    """A job that reads a version of a data set, when it is over."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "read.py"
+        script.write_text("import os\nprint('read', os.path.getsize('data/corpus/text.bin'))\n")
+        job = str(member.run(script, chips=["h100-sxm"], data={version: "data/corpus"})["id"])
+    assert member.wait(job, timeout_s=90)["phase"] == "succeeded", printed(member, job)
+    assert printed(member, job) == [f"read {40 * MIB}"]
+    return job
 
 
 def test_a_run_of_a_revoked_centre_is_given_up_and_its_job_goes_on_elsewhere(cloud, two, member):

@@ -122,7 +122,7 @@ def decided_again(state: State, now_ns: int) -> None:
     text = json.dumps(encode(state.t))
     one, other = (State(decode(Tables, json.loads(text))) for _ in range(2))
     for copy in (one, other):
-        copy.look_ns = state.look_ns
+        copy.looks, copy.looked = dict(state.looks), state.looked
     facts: list[e.Event] = [e.Tick(at_ns=now_ns, by="forebay")]
     live = list(state.live)
     if live:

@@ -224,7 +224,7 @@ class Agent:
         news: dict[str, Seen] = dict(self._never_started)
         progress: dict[str, Any] = {}
         for run, handle in handles.items():
-            seen = self._engine.look(handle)
+            seen = self._with_brought(self._engine.look(handle))
             self._shipper.ship(run, partial(self._engine.read_log, handle), partial(self._link.log, run))
             unwanted = run not in known.runs and seen.phase is not Phase.ENDED and run not in self._stopping
             if self._reported.get(run) != seen or unwanted:  # of one that it gave up the cloud says so when it hears of it
@@ -264,6 +264,11 @@ class Agent:
                 self._stopping.add(run)
                 self._engine.stop(handles[run], 0.0)
 
+    def _with_brought(self, seen: Seen) -> Seen:
+        """With how much was brought for a run, and how fast. What was measured in another life of the agent is forgotten."""
+        brought = self._haul.brought.get(seen.name)
+        return replace(seen, fetched_bytes=brought[0], fetched_ns=brought[1]) if brought else seen
+
     def _ask_anew(self, stale: News) -> None:
         """The cloud took us for away: do nothing until it has said what it wants now, then tell all that is true. Runs go on."""
         with self._guard:
@@ -285,7 +290,7 @@ class Agent:
         """The cloud has journaled the end of this run."""
         if run in handles:
             self._engine.forget(handles[run])
-        for known in (self._reported, self._progress, self._never_started):
+        for known in (self._reported, self._progress, self._never_started, self._haul.brought):
             known.pop(run, None)
         self._shipper.forget(run)
         self._stopping.discard(run)

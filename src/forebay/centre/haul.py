@@ -12,7 +12,9 @@ import hashlib
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,7 @@ class Haul:
         self._home = home
         self._engine = engine
         self._link = link
+        self.brought: dict[str, tuple[int, int]] = {}  # run -> how many bytes were brought for it, in how many nanoseconds
 
     # Here.
 
@@ -84,14 +87,16 @@ class Haul:
             return
         manifest = self._link.manifest(spec.name, version)
         store = self._store(spec.organisation)
-        self._fetch_chunks(spec, manifest, lambda wanted: self._link.chunks(spec.name, version, wanted))
-        self._engine.data_folder(spec.organisation)  # closed to everybody else before anything lies in it
-        store.materialise(manifest, tree)
+        with self._measured(spec, store, manifest):
+            self._fetch_chunks(spec, manifest, lambda wanted: self._link.chunks(spec.name, version, wanted))
+            self._engine.data_folder(spec.organisation)  # closed to everybody else before anything lies in it
+            store.materialise(manifest, tree)
 
     def _fetch_output(self, spec: Spec, run: str) -> None:
         manifest = self._link.output(spec.name, run)
         store = self._store(spec.organisation)
-        self._fetch_chunks(spec, manifest, lambda wanted: self._link.output_chunks(spec.name, run, wanted))
+        with self._measured(spec, store, manifest):
+            self._fetch_chunks(spec, manifest, lambda wanted: self._link.output_chunks(spec.name, run, wanted))
         draft = self._home / "outputs" / f".draft-{layout.name(run)}"
         shutil.rmtree(draft, ignore_errors=True)
         isolation.own_folder(draft.parent, 0o711)
@@ -102,6 +107,18 @@ class Haul:
             path.chmod(0o755 if path.is_dir() else 0o644)  # a version of data is read-only; this a job goes on with
         self._engine.take_in(_job(run), spec.organisation, draft)
         self.note(run)
+
+    @contextmanager
+    def _measured(self, spec: Spec, store: ChunkStore, manifest: Manifest) -> Iterator[None]:
+        """Note how much of a manifest is brought, and how fast: also of what is cut off, since it need not be brought again."""
+        before, began_ns = _missing_bytes(store, manifest), time.monotonic_ns()
+        try:
+            yield
+        finally:
+            took_ns, moved = time.monotonic_ns() - began_ns, before - _missing_bytes(store, manifest)
+            if moved > 0:
+                size_bytes, ns = self.brought.get(spec.name, (0, 0))
+                self.brought[spec.name] = (size_bytes + moved, ns + took_ns)
 
     def _fetch_chunks(self, spec: Spec, manifest: Manifest, ask: Callable[[Sequence[str]], bytes]) -> None:
         store = self._store(spec.organisation)
@@ -227,6 +244,11 @@ def _is_plain(name: str, folder: int) -> bool:
         return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
     except OSError:
         return False
+
+
+def _missing_bytes(store: ChunkStore, manifest: Manifest) -> int:
+    chunks = manifest.chunks()
+    return sum(chunks[sha256].size_bytes for sha256 in store.missing(manifest))
 
 
 def _versions(spec: Spec) -> list[str]:

@@ -155,6 +155,8 @@ class Seen:
     bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # node -> the cards that its engine really gave it
     checks: tuple[Check, ...] = ()
     use: Use | None = None  # told about once a minute, and at the end; None: nothing is known
+    fetched_bytes: int = 0  # of its data and earlier output, that had to be brought to the centre first; as its agent measured
+    fetched_ns: int = 0  # how long that took
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ def set_(
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List budgets. Where there is none, nothing stops."""
+    """List budgets, and what is spent of them, runs that go on counted up to now. Where there is none, nothing stops."""
     with reach.client() as cloud:
         found = cloud.budgets()
     if as_json:
@@ -56,12 +56,14 @@ def list_(as_json: Json = False) -> None:
         [
             _name(budget),
             show_money(budget["limit_micro"]),
+            f"{show_money(budget['spent_micro'])} ({_share(budget)})",
             _day(budget),
             f"{budget['warn_share'] * 100:g} %" + (" (reached)" if budget["warned"] else ""),
         ]
         for budget in found["budgets"]
     ]
-    out.table(["of", f"limit {found['currency']}", "from", "warns at"], rows, right=[f"limit {found['currency']}"])
+    limit = f"limit {found['currency']}"
+    out.table(["of", limit, "spent", "from", "warns at"], rows, right=[limit, "spent"])
 
 
 @app.command()
@@ -77,6 +79,11 @@ def lift(of: Home, as_json: Json = False) -> None:
 
 def _name(budget: dict[str, Any]) -> str:
     return f"{budget['organisation']}/{budget['project']}".rstrip("/")
+
+
+def _share(budget: dict[str, Any]) -> str:
+    limit = budget["limit_micro"]
+    return f"{budget['spent_micro'] / limit:.0%}" if limit else "all"
 
 
 def _day(budget: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from forebay.cli import centre_here, centre_start, out, reach
 from forebay.cli.pool_table import state_of
+from forebay.units import show_bytes_per_s
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, list and revoke centres; join one.")
 Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
@@ -49,12 +50,33 @@ def list_(as_json: Json = False) -> None:
             centre["version"],
             centre["cards"],
             centre["runs"],
+            f"{show_bytes_per_s(centre['rate']['bytes_per_s'])} {centre['rate']['source']}",
             centre["token"],
             (centre["drained"] or {}).get("reason", "") or ("drained" if centre["drained"] else ""),
         ]
         for centre in found
     ]
-    out.table(["centre", "agent", "engine", "version", "cards", "runs", "token", "drained"], rows, right=["cards", "runs"])
+    heads = ["centre", "agent", "engine", "version", "cards", "runs", "data comes at", "token", "drained"]
+    out.table(heads, rows, right=["cards", "runs"])
+
+
+@app.command()
+def rate(
+    name: Annotated[str, typer.Argument(help="The centre.", show_default=False)],
+    speed: Annotated[str, typer.Argument(help='As "1 GB/s" or "400 Mbit/s"; "none": as is usual.', show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Say how fast data comes to a centre: what it takes to bring a job's data there counts when it is chosen where it runs.
+
+    It counts until the centre's agent has measured it anew; `forebay centre list` shows what counts.
+    """
+    with reach.client() as cloud:
+        answer = cloud.set_centre_rate(name, None if speed == "none" else speed)
+    if as_json:
+        out.as_json(answer)
+    else:
+        told = show_bytes_per_s(answer["bytes_per_s"]) if answer["bytes_per_s"] else "what is usual"
+        out.console.print(f"{name}: data comes at {told}, until it is measured")
 
 
 @app.command()

@@ -129,6 +129,7 @@ def _table(outcomes: Sequence[Outcome]) -> None:
         f = outcome.figures
         if f.foretold_error_p50 is not None:
             said = f"error {f.foretold_error_p50:.0%} (median), {f.foretold_error_p90:.0%} (9 of 10)"
+            said += f"; {f.foretold_within:.0%} started in the interval that was said"
             out.console.print(f"{f.policy}: the start of {f.foretold:,} waiting jobs foretold, {said}", markup=False)
     end_ns = max((outcome.history.times[-1] for outcome in outcomes if outcome.history.times), default=0)
     out.console.print("cards in use, over the same time", markup=False)

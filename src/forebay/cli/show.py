@@ -40,6 +40,7 @@ def show(
                 "submitted",
                 f"{datetime.fromtimestamp(found['submitted_at_ns'] / NS_PER_S):%Y-%m-%d %H:%M:%S} by {found['submitted_by']}",
             ),
+            *([("on its way", way)] if (way := _on_its_way(found)) else []),
             ("progress", _progress(found["progress"])),
             *([("cards", _used(found["runs"][-1]["use"]))] if found["runs"] and found["runs"][-1]["use"] else []),
         ]
@@ -62,6 +63,14 @@ def show(
             for file in found["artefacts"]
         ]
         out.table([f"left in {script['output']}/", "size", ""], files, right=["size"])
+
+
+def _on_its_way(job: dict[str, Any]) -> str:
+    """What its newest run waits for, if that is data."""
+    run = job["runs"][-1] if job["runs"] else None
+    if run is None or run["running_at_ns"] or run["outcome"] or not run["transfer_s"]:
+        return ""
+    return f"its data comes to {run['allocation']['centre']}, in about {show_seconds(run['transfer_s'])} from its launch"
 
 
 def _wishes(job: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ def facts(state: State, now_ns: int, centre: str, seen: Seen) -> list[e.Event]:
         found.append(e.Admitted(at_ns=now_ns, by=by, run=run.id))
     found += [check for item in seen.checks if item.when == "before" and (check := _check(run, item, now_ns, centre))]
     if started and not run.running_at_ns:
-        found.append(e.Started(at_ns=now_ns, by=by, run=run.id, carrier=seen.carrier, bound=dict(seen.bound)))
+        found.append(_started(run, seen, now_ns, by))
     used = state.t.uses.get(run.id, Used())
     if seen.phase is Phase.RUNNING and _is_new_checkpoint(run, used, seen, now_ns):
         found.append(e.CheckpointSeen(at_ns=now_ns, by=by, run=run.id, stamp_ns=seen.checkpoint_at_ns))
@@ -46,6 +46,18 @@ def facts(state: State, now_ns: int, centre: str, seen: Seen) -> list[e.Event]:
     if seen.phase is Phase.ENDED:
         found.append(_ended(run, seen, now_ns, by))
     return found
+
+
+def _started(run: Run, seen: Seen, now_ns: int, by: str) -> e.Started:
+    return e.Started(
+        at_ns=now_ns,
+        by=by,
+        run=run.id,
+        carrier=seen.carrier,
+        bound=dict(seen.bound),
+        fetched_bytes=max(0, seen.fetched_bytes),
+        fetched_ns=max(0, seen.fetched_ns),
+    )
 
 
 def _is_new_checkpoint(run: Run, used: Used, seen: Seen, now_ns: int) -> bool:

@@ -28,7 +28,8 @@ def tell(event: e.Event, state: State) -> str:
             queue = f"{others} other{'s' if others != 1 else ''} waiting" if others else "nobody else was waiting"
             return (
                 f"attempt {event.attempt} gets {_cards(event.allocation)}, at {price} a card-second "
-                f"({event.free_cards} {event.allocation.chip} were free, {queue}){_forecast(event.outlooks)}{_lasts(event)}"
+                f"({event.free_cards} {event.allocation.chip} were free, {queue}){_forecast(event.outlooks)}{_brings(event)}"
+                f"{_lasts(event)}"
             )
         case e.Reserved():
             return _reserved(event)
@@ -46,7 +47,8 @@ def tell(event: e.Event, state: State) -> str:
             waited = event.at_ns - state.t.runs[run].launched_at_ns
             how = f"; CUDA's words: {carrier}" if carrier else ""
             bound = f", on {_bound(event.bound)}" if event.bound else ""
-            return f"its ranks started{bound}, {show_seconds(waited / NS_PER_S)} after it got its cards{how}"
+            fetched = f"; {_fetched(event)}" if event.fetched_bytes else ""
+            return f"its ranks started{bound}, {show_seconds(waited / NS_PER_S)} after it got its cards{fetched}{how}"
         case e.CheckSeen():
             return _check(event)
         case e.Quarantined():
@@ -149,7 +151,18 @@ def _promise(outlook: Outlook) -> str:
     if outlook.ends_in_s is None:
         return "is free, nobody knows how long it takes there"
     free = f", free in {show_seconds(outlook.starts_in_s)}" if outlook.starts_in_s else ""
-    return f"in {show_seconds(outlook.ends_in_s)}{free}"
+    at = f" at {outlook.centre}" if outlook.centre else ""
+    brings = f", its data there in {show_seconds(outlook.transfer_s)}" if outlook.transfer_s else ""
+    return f"in {show_seconds(outlook.ends_in_s)}{at}{free}{brings}"
+
+
+def _brings(event: e.Launched) -> str:
+    """How long its data is on the way."""
+    return f"; bringing its data there takes about {show_seconds(event.transfer_s)}" if event.transfer_s else ""
+
+
+def _fetched(event: e.Started) -> str:
+    return f"{show_bytes(event.fetched_bytes)} of data were brought there in {show_seconds(event.fetched_ns / NS_PER_S)}"
 
 
 def _bound(bound: Mapping[str, Sequence[int]]) -> str:

@@ -8,7 +8,7 @@ from forebay.cloud.core import events as e
 from forebay.cloud.core.pool import place_name
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tenant import Budget, Key
-from forebay.units import NS_PER_S, show_bytes, show_money, show_seconds
+from forebay.units import NS_PER_S, show_bytes, show_bytes_per_s, show_money, show_seconds
 
 
 def tell(event: e.Event, state: State) -> str:
@@ -70,6 +70,9 @@ def _pool(event: e.Event, state: State) -> str:
         case e.CentreOwned():
             share = f"{event.share * 100:g} % of what others pay for its cards is theirs"
             return f"{event.centre} is {event.organisation}'s: {share}" if event.organisation else f"{event.centre} is nobody's"
+        case e.CentreRateSet():
+            rate = f"comes at {show_bytes_per_s(event.bytes_per_s)}" if event.bytes_per_s else "comes as fast as is usual"
+            return f"said that data {rate} to {event.centre}"
         case e.IndexSet():
             source = f", by {event.source}" if event.source else ""
             return f"counts a card of {event.chip} as {event.compute:g} of the reference chip{source}"
@@ -95,6 +98,12 @@ def _pool(event: e.Event, state: State) -> str:
             return f"undrained {place_name(event.centre, event.node, event.card)}"
         case e.MaintenanceSet(window=w):
             return f"planned maintenance of {w.place} from {_day(w.from_ns)} to {_day(w.to_ns)}"
+        case e.MaintenanceBegan():
+            return (
+                f"maintenance of {place_name(event.centre, event.node)} began: its cards count as down when runs have left them"
+            )
+        case e.MaintenanceOver():
+            return f"maintenance of {place_name(event.centre, event.node)} is over"
         case e.MaintenanceLifted(window=window):
             return f"lifted the window {window}"
         case _:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from world import S, ended, job, launches, node, pool, replay, submitted
 
 from forebay.cloud.core import events as e
+from forebay.cloud.core.decide import due_ns
 from forebay.cloud.core.foresee import Outlook, best, comes_free_in_s, outlook
 from forebay.cloud.core.job import Job
 from forebay.cloud.core.state import State
@@ -104,3 +105,14 @@ def test_outlooks_compare_by_their_end_then_by_their_start_then_by_the_menu():
 def test_cards_come_free_when_enough_runs_have_ended():
     assert comes_free_in_s(1, 4, [(10.0, 2), (20.0, 1), (30.0, 8)]) == 20.0
     assert comes_free_in_s(1, 40, [(10.0, 2)]) is None
+
+
+def test_when_a_wait_is_over_by_time_alone_is_not_forgotten_over_what_happens_on_other_chips():
+    state = pool(node("n", SLOW, 1), node("g", FAST, 1), node("x", "mi300x", 1))
+    replay(state, submitted(0, timed("a", (FAST, 1, 100))), submitted(1, job("c", ("mi300x", 1), organisation="third")))
+    replay(state, submitted(2, job("d", ("mi300x", 1), organisation="third")))
+    assert replay(state, submitted(10, timed("b", (SLOW, 1, 600), (FAST, 1, 240)))) == []
+    assert replay(state, e.Tick(at_ns=30 * S, by="forebay")) == []  # looked at, in case it would be late by then
+    assert launches(replay(state, ended(50, "c-1"))) == ["d-1"]
+    assert due_ns(state) == 100 * S  # nothing on that chip has to be looked at before
+    assert chips(replay(state, e.Tick(at_ns=100 * S, by="forebay"))) == [SLOW]

@@ -95,11 +95,13 @@ class Watcher:
         reservations = getattr(self.state.t, "reservations", {})  # cards that are kept for a job are idle until it has them
         kept = {card for reservation in reservations.values() for card in reservation.allocation.each()}
         self.at_ns, self.was = at_ns, dict.fromkeys(held, "used")
+        on = {(window.centre, window.node) for window in self.state.t.windows.values() if window.began}
         for (centre, name), room in self.state.rooms.by_node.items():
+            maintained = not on.isdisjoint({(centre, ""), (centre, name)})
             for card in room.node.cards:
                 place = (centre, name, card.index)
                 is_free = card.index in room.free or (place in kept and not self.state.why_out(centre, room.node))
-                self.was.setdefault(place, "idle" if is_free else "down")
+                self.was.setdefault(place, "idle" if is_free and not maintained else "down")
 
 
 def play(steps: list[Any]) -> tuple[State, list[e.Event], Watcher]:

@@ -10,6 +10,7 @@ from world import S, ended, job, launches, node, pool, replay, submitted
 from forebay.chips.node import Condition, NodeState
 from forebay.cloud.core import events as e
 from forebay.cloud.core.admit import admit
+from forebay.cloud.core.decide import due_ns
 from forebay.cloud.core.health import checked_s_ago
 from forebay.cloud.core.job import Phase
 from forebay.cloud.core.pool import Window
@@ -169,8 +170,8 @@ def test_a_run_without_a_time_limit_is_asked_to_stop_when_the_window_begins_and_
     state = pool(node("n", "cpu", 1))
     replay(state, window(100, 200), submitted(0, job("a", ("cpu", 1), retries=0)))
     assert replay(state, tick(99)) == []
-    (stop,) = replay(state, tick(100))
-    assert isinstance(stop, e.StopAsked) and stop.requeue and "new pumps" in stop.reason
+    began, stop = replay(state, tick(100))
+    assert isinstance(began, e.MaintenanceBegan) and isinstance(stop, e.StopAsked) and stop.requeue and "new pumps" in stop.reason
     assert replay(state, tick(101)) == []
     (again,) = replay(state, ended(102, "a-1", "failed", exit_code=1))  # whatever it makes of the signal
     assert isinstance(again, e.Requeued) and again.forgiven
@@ -182,6 +183,29 @@ def test_a_window_of_one_node_leaves_the_others_alone():
     state = pool(node("n1", "cpu", 1), node("n2", "cpu", 1))
     replay(state, window(0, 100, node="n1"))
     assert cards_of(replay(state, submitted(1, job("a", ("cpu", 1))))) == [("n2", (0,))]
+
+
+def test_cards_in_a_window_are_down_when_runs_have_left_them_and_no_time_is_lost():
+    state = pool(node("n1", "cpu", 2), node("n2", "cpu", 1))
+    replay(state, window(100, 200, node="n1"), submitted(0, job("a", ("cpu", 2))))
+    assert due_ns(state) == 100 * S
+    replay(state, tick(100), ended(110, "a-1", "stopped", held_s=110), tick(150))
+    assert due_ns(state) == 200 * S
+    (over, launched) = replay(state, tick(200))
+    assert isinstance(over, e.MaintenanceOver) and isinstance(launched, e.Launched) and not state.t.windows
+    replay(state, tick(250))
+    n1, n2 = (state.t.lives["here"][name]["0"] for name in ("n1", "n2"))
+    assert (n1.used_ns, n1.down_ns, n1.idle_ns, n1.kind, n1.since_ns) == (110 * S, 90 * S, 0, "used", 200 * S)
+    assert (n2.used_ns, n2.down_ns, n2.kind) == (0, 0, "idle")
+    (tally,) = [t for t in state.t.tallies.values() if not t.organisation]
+    assert tally.reading(250 * S)[:3] == (2 * 160 * S, 250 * S, 2 * 90 * S)
+
+
+def test_cards_are_idle_again_from_when_a_window_is_lifted():
+    state = pool(node("n", "cpu", 1))
+    replay(state, window(10, 100), tick(10), e.MaintenanceLifted(at_ns=30 * S, by="op", window="w1"), tick(50))
+    (life,) = state.t.lives["here"]["n"].values()
+    assert (life.idle_ns, life.down_ns, life.kind, life.since_ns) == (10 * S, 20 * S, "idle", 30 * S)
 
 
 def test_a_lifted_window_holds_nothing_back():

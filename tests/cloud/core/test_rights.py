@@ -123,3 +123,13 @@ def test_a_reservation_over_a_quota_that_was_lowered_is_given_up():
     decisions = replay(state, *(ended(12, run, "stopped") for run in runs))
     assert [d.job for d in decisions if isinstance(d, e.Released)] == ["mine"]
     assert "mine-1" not in launches(decisions) and state.held["other/cpu"] == 0
+
+
+def test_who_is_owed_cards_and_needs_only_free_ones_starts_at_once():
+    state = organisations(pool(node("n1", "cpu", 3), node("n2", "cpu", 1)), acme="x", other="x", third="x")
+    replay(state, quota("acme", 2, None), quota("other", 0, None))
+    replay(state, submitted(0, job("b", ("cpu", 3), organisation="other")))  # one of its cards is acme's
+    replay(state, submitted(1, job("wide", ("cpu", 4), organisation="third", time_limit_s=10)))
+    decisions = replay(state, submitted(2, job("mine", ("cpu", 1))))  # not let past the wide one by forecast, but owed
+    assert [type(d).__name__ for d in decisions] == ["Launched"] and launches(decisions) == ["mine-1"]
+    assert state.t.reservations == {}

@@ -12,6 +12,7 @@ from forebay.cloud.api.desk import At, Desk, OnceKey, WritesPool, write
 from forebay.cloud.core import events as e
 from forebay.cloud.core.pool import LOCAL_CENTRE, Centre, Window, place_name
 from forebay.cloud.core.state import State
+from forebay.cloud.core.transfer import bytes_per_s, measured_bytes_per_s
 from forebay.cloud.loop import Body
 from forebay.codec import encode
 from forebay.errors import BadInput, Conflict, Refused, Unknown
@@ -93,7 +94,13 @@ def shown_centre(desk: Desk, centre: Centre) -> Body:
         "drained": encode(mark) if mark else None,
         "runs": len(state.live_at.get(centre.name, {})),
         "cards": sum(len(node.cards) for node in centre.nodes),
+        "rate": {"bytes_per_s": bytes_per_s(centre), "source": _rate_source(centre)},
     }
+
+
+def _rate_source(centre: Centre) -> str:
+    """Who says how fast data comes there."""
+    return "measured" if measured_bytes_per_s(centre) else "said" if centre.said_bytes_per_s else "assumed"
 
 
 def standing_of(centre: Centre) -> str:

@@ -1,4 +1,6 @@
-"""What organisations are guaranteed, may borrow and may spend: quotas, budgets; how much a chip counts for; whose a centre is."""
+"""What organisations are guaranteed, may borrow and may spend: quotas, budgets. How much a chip counts for; whose a centre is,
+and how fast data comes there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from forebay.cloud.access import Who
 from forebay.cloud.api import wire
 from forebay.cloud.api.desk import At, OnceKey, ReadsBills, ReadsPool, WritesBudgets, WritesPool, WritesTenants, write
 from forebay.cloud.core import events as e
+from forebay.cloud.core.budget import spent
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tenant import COMPUTE, Budget
 from forebay.cloud.loop import Body
@@ -57,10 +60,15 @@ async def set_quota(
 
 @router.get("/budgets", tags=["tenants"])
 async def budgets(desk: At, by: ReadsBills) -> Body:
-    state = desk.state
+    """What may be spent, and what is: of runs that go on, up to now."""
+    state, now_ns = desk.state, desk.loop.clock.now_ns()
     return {
         "currency": state.t.currency,
-        "budgets": [encode(budget) for budget in state.t.budgets.values() if by.sees(budget.organisation)],
+        "budgets": [
+            {**encode(budget), "spent_micro": spent(state, budget, now_ns)}
+            for budget in state.t.budgets.values()
+            if by.sees(budget.organisation)
+        ],
     }
 
 
@@ -153,3 +161,16 @@ async def own_centre(name: str, asked: wire.OwnerAsked, desk: At, by: WritesPool
         return fact, {"centre": name, "organisation": asked.organisation, "share": asked.share}
 
     return await write(desk, by, once, f"owner {name}", asked.model_dump(), make)
+
+
+@router.put("/centres/{name}/rate", tags=["pool"])
+async def set_rate(name: str, asked: wire.RateAsked, desk: At, by: WritesPool, once: OnceKey = None) -> Body:
+    """How fast data comes to a centre, until its agent measures it anew. Where a job ends first depends on it."""
+
+    def make(state: State, now_ns: int) -> tuple[e.Event, Body]:
+        if name not in state.t.centres:
+            raise Unknown("There is no such centre.", asked=name, hint="`forebay centre list`")
+        fact = e.CentreRateSet(at_ns=now_ns, by=by.key.id, centre=name, bytes_per_s=asked.bytes_per_s or 0.0)
+        return fact, {"centre": name, "bytes_per_s": asked.bytes_per_s}
+
+    return await write(desk, by, once, f"rate {name}", asked.model_dump(), make)

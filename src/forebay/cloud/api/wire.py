@@ -142,6 +142,12 @@ class IndexAsked(Asked):
     source: Title = ""
 
 
+class RateAsked(Asked):
+    """How fast data comes to a centre. Null: nobody says, and what is usual counts until it is measured."""
+
+    bytes_per_s: Annotated[float, Field(ge=1, le=10**15)] | None
+
+
 class OwnerAsked(Asked):
     """Whose a centre is, and which share of what others pay for its cards they are credited with. Null: nobody's."""
 

@@ -2,7 +2,8 @@
 
 Asked:  which line of the menu, and which cards?
 Answer: without a word on how long the job takes, the first option whose cards are free. With it, the option that ends first
-        (`foresee.py`), which may be one whose cards are still busy; then the job waits for those alone.
+        (`foresee.py`), which may be one whose cards are still busy; then the job waits for those alone. Of several centres with
+        free cards, the one to which its data is brought soonest (`transfer.py`).
         A job that can't be stopped again takes no cards that an earlier one will need by then (`Block`): that is backfill with
         reservations, as in EASY (Lifka, JSSPP 1995). One that can be stopped may: it makes way when the time comes.
 Limits: a run with a time limit isn't started where it would reach into a window of maintenance; one without is, and is asked to
@@ -11,7 +12,7 @@ Limits: a run with a time limit isn't started where it would reach into a window
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forebay.cloud.core import foresee, money
@@ -21,11 +22,12 @@ from forebay.cloud.core.evidence import shunned
 from forebay.cloud.core.foresee import Outlook
 from forebay.cloud.core.job import Job, Option, Standing
 from forebay.cloud.core.outputs import home
-from forebay.cloud.core.place import Barred, place
+from forebay.cloud.core.place import NOWHERE_FAR, Barred, place
 from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.rooms import Island
 from forebay.cloud.core.size import lasts_s
 from forebay.cloud.core.state import State
+from forebay.cloud.core.transfer import far
 from forebay.units import NS_PER_S
 
 
@@ -48,6 +50,7 @@ class Choice:
     waits_for: tuple[Option, ...] = ()
     by_choice: bool = False  # cards are free that it could have, and better ones are soon
     until_ns: int = 0  # when these are expected; 0: it doesn't wait by choice
+    at: str = ""  # the one centre at which it waits for them, since its data is there and far from the free ones
 
 
 def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Choice:
@@ -67,26 +70,40 @@ def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Cho
     shun = shunned(state, standing) if standing.runs and state.t.suspects else frozenset()
     barred = barred_for(state, job, now_ns)
     timed = any(option.expected_s is not None for option in job.menu)
+    far_s = far(state, standing)
     found = [
-        _place(state, o, prefer, barred, shun)
+        _place(state, o, prefer, barred, shun, far_s)
         if state.free_cards(o.chip) >= o.cards and _may_pass(state, standing, o, blocks, now_ns)
         else None
         for o in allowed
     ]
+    if far_s:  # it must be through in time with its data on the way, too
+        found = [
+            cards if cards and _may_pass(state, standing, o, blocks, now_ns, far_s[cards.centre]) else None
+            for o, cards in zip(allowed, found, strict=True)
+        ]
     which: int | None
     outlooks: tuple[Outlook, ...] = ()
     if timed:
-        outlooks = tuple(_outlook(state, standing, o, cards, barred, now_ns) for o, cards in zip(allowed, found, strict=True))
+        outlooks = tuple(
+            [_outlook(state, standing, o, cards, barred, far_s, now_ns) for o, cards in zip(allowed, found, strict=True)]
+        )
         by_s = (job.deadline_ns - now_ns) / NS_PER_S if job.deadline_ns else None
         which = foresee.best(outlooks, [_cost(state, standing, o) for o in allowed], job.prefer, by_s)
     else:
         which = next((i for i, cards in enumerate(found) if cards), None)
-    if which is not None and (allocation := found[which]):
+    waits = timed and which is not None and bool(outlooks[which].starts_in_s)  # even where its cards are free, far from its data
+    if which is not None and not waits and (allocation := found[which]):
         option = allowed[which]
         return Choice(allocation=allocation, option=option, outlooks=outlooks, lasts_s=lasts_s(state, standing, option))
     if which is not None:
         until_ns = now_ns + int((outlooks[which].starts_in_s or 0.0) * NS_PER_S)
-        return Choice(waits_for=(allowed[which],), by_choice=any(found), until_ns=until_ns if any(found) else 0)
+        return Choice(
+            waits_for=(allowed[which],),
+            by_choice=any(found),
+            until_ns=until_ns if any(found) else 0,
+            at=outlooks[which].centre if found[which] else "",
+        )
     # What only maintenance keeps from a job isn't kept from others, who are through before it begins.
     return Choice(waits_for=tuple(o for o in allowed if not (barred and _could(state, o))))
 
@@ -151,18 +168,36 @@ def _in_use(state: State, island: Island) -> int:
     )
 
 
-def _may_pass(state: State, standing: Standing, option: Option, blocks: Blocks, now_ns: int) -> bool:
+def _may_pass(state: State, standing: Standing, option: Option, blocks: Blocks, now_ns: int, far_s: float = 0.0) -> bool:
     if standing.job.resumable:
         return True
     blocked = blocks.on(option.chip)
     if blocked is None or option.cards <= blocked.spare:
         return True
-    return now_ns + lasts_s(state, standing, option) * NS_PER_S <= blocked.from_ns
+    return now_ns + (far_s + lasts_s(state, standing, option)) * NS_PER_S <= blocked.from_ns
 
 
-def _outlook(state: State, standing: Standing, option: Option, cards: Allocation | None, barred: Barred, now_ns: int) -> Outlook:
+def _outlook(
+    state: State,
+    standing: Standing,
+    option: Option,
+    cards: Allocation | None,
+    barred: Barred,
+    far_s: Mapping[str, float],
+    now_ns: int,
+) -> Outlook:
+    """On the cards that it could have, or on busy ones where that ends sooner: because they are where its data is."""
     takes_s = option.expected_s * (1.0 - standing.done) if option.expected_s is not None else None
-    return foresee.outlook(option.chip, option.cards, takes_s, 0.0 if cards else _comes_free_in_s(state, option, barred, now_ns))
+    here_s = far_s.get(cards.centre, 0.0) if cards else None
+    if here_s == 0.0:
+        return foresee.outlook(option.chip, option.cards, takes_s, 0.0, centre=cards.centre if cards and far_s else "")
+    busy = _comes_free(state, option, barred, far_s, now_ns)
+    if cards and here_s is not None and (busy is None or here_s <= busy[0]):
+        return foresee.outlook(option.chip, option.cards, takes_s, 0.0, here_s, cards.centre)
+    if busy is None:
+        return foresee.outlook(option.chip, option.cards, takes_s, None)
+    _, in_s, centre = busy
+    return foresee.outlook(option.chip, option.cards, takes_s, in_s, far_s.get(centre, 0.0), centre if far_s else "")
 
 
 def _cost(state: State, standing: Standing, option: Option) -> float:
@@ -174,14 +209,26 @@ def _could(state: State, option: Option) -> bool:
     return state.free_cards(option.chip) >= option.cards and _place(state, option, "", frozenset()) is not None
 
 
-def _place(state: State, option: Option, prefer: str, barred: Barred, shun: Barred = frozenset()) -> Allocation | None:
-    """`shun`: nodes on which it failed, and to which it goes only where it would else wait or leave its centre."""
+def _place(
+    state: State,
+    option: Option,
+    prefer: str,
+    barred: Barred,
+    shun: Barred = frozenset(),
+    far_s: Mapping[str, float] = NOWHERE_FAR,
+) -> Allocation | None:
+    """`shun`: nodes on which it failed, and to which it goes only where it would else wait, leave its centre or bring more."""
     islands = state.rooms.islands.get(option.chip, {})
-    found = place(islands, option, prefer=prefer, barred=barred)
+    found = place(islands, option, prefer=prefer, barred=barred, far_s=far_s)
     if found is None or shun.isdisjoint((found.centre, part.node) for part in found.parts):
         return found
-    other = place(islands, option, prefer=prefer, barred=barred | shun)
-    is_as_good = other and other.pretend == found.pretend and (not prefer or other.centre == found.centre)
+    other = place(islands, option, prefer=prefer, barred=barred | shun, far_s=far_s)
+    is_as_good = (
+        other
+        and other.pretend == found.pretend
+        and (not prefer or other.centre == found.centre)
+        and far_s.get(other.centre, 0.0) <= far_s.get(found.centre, 0.0)
+    )
     return other if is_as_good else found
 
 
@@ -195,16 +242,23 @@ def barred_for(state: State, job: Job, now_ns: int) -> Barred:
     )
 
 
-def _comes_free_in_s(state: State, option: Option, barred: Barred, now_ns: int) -> float | None:
-    """When the cards of an option come free, on the island where that is first. None: nobody knows."""
+def _comes_free(
+    state: State, option: Option, barred: Barred, far_s: Mapping[str, float], now_ns: int
+) -> tuple[float, float, str] | None:
+    """When a job could begin on cards of an option that are busy, data and all; when these come free; and the centre where that
+    is first. None: nobody knows.
+    """
     if option.expected_s is None:
         return None  # then it doesn't matter
-    found = [
-        foresee.comes_free_in_s(island.free, option.cards, list(_ends(state, option.chip, island, barred, now_ns)))
-        for island in state.rooms.islands.get(option.chip, {}).values()
-        if (island.key[1], "") not in barred and island.total >= option.cards
-    ]
-    return min((in_s for in_s in found if in_s is not None), default=None)
+    found = []
+    for island in state.rooms.islands.get(option.chip, {}).values():
+        centre = island.key[1]
+        if (centre, "") in barred or island.total < option.cards:
+            continue
+        in_s = foresee.comes_free_in_s(island.free, option.cards, list(_ends(state, option.chip, island, barred, now_ns)))
+        if in_s is not None:
+            found.append((in_s + far_s.get(centre, 0.0), in_s, centre))
+    return min(found, default=None)
 
 
 def _ends(state: State, chip: str, island: Island, barred: Barred, now_ns: int) -> Iterator[tuple[float, int]]:

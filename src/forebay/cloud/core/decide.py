@@ -21,7 +21,6 @@ from forebay.cloud.core.silence import lost, next_ns
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tenant import COMPUTE
 from forebay.cloud.core.why import start_of
-from forebay.cloud.core.yields import FAR_NS
 from forebay.units import NS_PER_S, show_seconds
 
 FIRST_BACKOFF_S = 5.0
@@ -87,6 +86,7 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
         case e.CheckSeen():
             return [*_quarantine(state, fact), *given_back(state, now_ns)]
         case e.Tick():
+            everywhere = not state.looked or bool(state.t.windows)  # one of them may be over now
             reckoned = reckon(state, now_ns) if state.queue.count else []  # while nobody waits, no forecast matters
             stranded = _strand(state, fact)
             overdue = [  # as they were folded: a replay of the journal folds them in this order
@@ -97,9 +97,9 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
                 *_maintain(state, now_ns),
                 *given_back(state, now_ns),
             ]
-            everywhere = state.look_ns <= now_ns or bool(state.t.windows)
+            looks = {chip for chip, at_ns in state.looks.items() if at_ns <= now_ns}
             freed = {state.t.runs[line.run].allocation.chip for line in stranded if isinstance(line, e.Ended)}
-            chips = woken | freed | chips_of(state, reckoned)
+            chips = woken | freed | looks | chips_of(state, reckoned)
             return [*overdue, *schedule(state, now_ns, None if everywhere else chips)]
         case _ if isinstance(fact, TAKES_ROOM):
             return [*given_back(state, now_ns), *schedule(state, now_ns)]
@@ -109,7 +109,7 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
 
 def due_ns(state: State) -> int | None:
     """When a Tick may decide something next, if nothing happens before. None: only a fact can."""
-    found = [state.look_ns] if 0 < state.look_ns < FAR_NS else []
+    found = [min(state.looks.values())] if state.looks else []
     if state.queue.later:
         found.append(state.queue.later[0][0])
     if state.queue.count and (check_ns := state.ends.next_check_ns()) is not None:
@@ -121,14 +121,17 @@ def due_ns(state: State) -> int | None:
             found.append(run.running_at_ns + int(limit_s * NS_PER_S) + 1)
     found += next_ns(state)
     for window in state.t.windows.values():
-        found += [at for at in (window.from_ns, window.to_ns) if at > state.t.last_at_ns]
+        found.append(window.to_ns if window.began else window.from_ns)
     return min(found, default=None)
 
 
-def forecast_ns(state: State, job: str, now_ns: int) -> int | None:
-    """When a job is likely to start; None: nobody can say (`why.py`)."""
+def forecast_ns(state: State, job: str, now_ns: int) -> tuple[int, int, int] | None:
+    """When a job starts at the soonest, likely, and at the latest; None: nobody can say (`why.py`)."""
     start = start_of(state, state.t.jobs[job], now_ns)
-    return None if start is None else now_ns + int(start.likely_s * NS_PER_S)
+    if start is None:
+        return None
+    soonest, likely, latest = (now_ns + int(in_s * NS_PER_S) for in_s in (start.soonest_s, start.likely_s, start.latest_s))
+    return soonest, likely, latest
 
 
 TAKES_ROOM = (e.NodesSeen, e.NodeStatesSeen, e.Drained, e.CentreAway, e.CentreRevoked, e.MaintenanceSet)
@@ -271,11 +274,19 @@ def _overdue(state: State, now_ns: int) -> list[e.Event]:
 
 
 def _maintain(state: State, now_ns: int) -> list[e.Event]:
-    """Ask the runs to stop over which maintenance has begun. They are tried again, elsewhere or afterwards."""
+    """Note which windows have begun and which are over, and ask the runs to stop over which one has begun. They are tried again,
+    elsewhere or afterwards.
+    """
     decisions: list[e.Event] = []
-    for window in state.t.windows.values():
-        if not window.from_ns <= now_ns < window.to_ns:
+    for window in list(state.t.windows.values()):
+        if now_ns < window.from_ns:
             continue
+        where = {"window": window.id, "centre": window.centre, "node": window.node}
+        if now_ns >= window.to_ns:
+            decisions.append(_made(state, e.MaintenanceOver(at_ns=now_ns, by="forebay", **where)))
+            continue
+        if not window.began:
+            decisions.append(_made(state, e.MaintenanceBegan(at_ns=now_ns, by="forebay", **where)))
         for run in list(state.runs_at(window.centre, window.node)):
             if run.stop:
                 continue

@@ -35,7 +35,7 @@ class Ends:
             return
         where = (run.allocation.chip, island)
         began_ns = run.running_at_ns or run.admitted_at_ns or run.launched_at_ns
-        end_ns = began_ns + int(lasts_s * NS_PER_S)
+        end_ns = began_ns + int((lasts_s + (0.0 if run.running_at_ns else run.transfer_s)) * NS_PER_S)
         self._known[run.id] = (where, end_ns)
         insort(self.by_island.setdefault(where, []), (end_ns, run.id))
 

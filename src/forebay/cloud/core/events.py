@@ -167,6 +167,14 @@ class CentreOwned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CentreRateSet(Event):
+    """How fast data comes to a centre, as an operator says. It counts until it is measured."""
+
+    centre: str
+    bytes_per_s: float  # 0: nobody says any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSet(Event):
     """How much one card of a chip counts for, in cards of the reference chip: speed times coverage, by its scorecard."""
 
@@ -298,6 +306,8 @@ class Started(Event):
     run: str
     carrier: str = ""
     bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # node -> cards, where its engine picked them itself
+    fetched_bytes: int = 0  # of its data and earlier output, that its agent had to bring to the centre first
+    fetched_ns: int = 0  # how long that took
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,6 +395,7 @@ class Launched(Event):
     expected_s: float | None = None  # of the option that was taken
     lasts_s: float = 0.0  # forecast of how long the run lasts; 0: none was made
     outlooks: tuple[Outlook, ...] = ()  # what each option promised, where the job said how long it takes on them
+    transfer_s: float = 0.0  # forecast of how long its data is on the way before it starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -477,6 +488,24 @@ class Quarantined(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceBegan(Event):
+    """A window has begun: from here on its cards are down, as soon as runs have left them."""
+
+    window: str
+    centre: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceOver(Event):
+    """A window has ended by itself."""
+
+    window: str
+    centre: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """A job is over. `phase` is one of succeeded, failed, cancelled."""
 
@@ -506,6 +535,7 @@ KINDS: Mapping[str, type[Event]] = {
         BudgetSet,
         BudgetLifted,
         CentreOwned,
+        CentreRateSet,
         IdleLimitsSet,
         IndexSet,
         KeyMade,
@@ -546,6 +576,8 @@ KINDS: Mapping[str, type[Event]] = {
         IdleWarned,
         Requeued,
         Quarantined,
+        MaintenanceBegan,
+        MaintenanceOver,
         Finished,
     )
 }

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING
 from forebay.chips.node import Condition, NodeState
 from forebay.cloud.core import events as e
 from forebay.cloud.core import evidence
+from forebay.cloud.core.job import Run
 from forebay.cloud.core.pool import Centre, Mark, place_name
+from forebay.units import MIB
 
 if TYPE_CHECKING:
     from forebay.cloud.core.state import State
+
+LEAST_BYTES = 16 * MIB  # of what a run had to be brought, that it says something about a centre's rate
+FADES = 0.75  # what was measured before counts for so much when something is measured
 
 
 def fold(state: State, event: e.Event) -> None:
@@ -85,6 +90,8 @@ def _fold(state: State, event: e.Event) -> None:
             _refresh_all(state, name)
         case e.CentreOwned(centre=name, organisation=organisation, share=share):
             t.centres[name] = replace(t.centres[name], owner=organisation, owner_share=share if organisation else 0.0)
+        case e.CentreRateSet(centre=name, bytes_per_s=bytes_per_s):
+            t.centres[name] = replace(t.centres[name], said_bytes_per_s=bytes_per_s, pulled_bytes=0, pulled_ns=0)
         case e.Drained(centre=name, node=node, card=card, reason=reason):
             _mark(state, Mark(centre=name, node=node, card=card, reason=reason, by=event.by, at_ns=event.at_ns))
         case e.Quarantined(centre=name, node=node, card=card, reason=reason):
@@ -98,10 +105,12 @@ def _fold(state: State, event: e.Event) -> None:
             _unmark(state, name, node, card)
             evidence.clear(state, name, node)
         case e.MaintenanceSet(window=window):
-            for old in [w.id for w in t.windows.values() if w.to_ns < event.at_ns]:
+            for old in [w.id for w in t.windows.values() if w.to_ns < event.at_ns and not w.began]:  # of an older Forebay
                 del t.windows[old]
             t.windows[window.id] = window
-        case e.MaintenanceLifted(window=window_id):
+        case e.MaintenanceBegan(window=window_id):
+            t.windows[window_id] = replace(t.windows[window_id], began=True)
+        case e.MaintenanceLifted(window=window_id) | e.MaintenanceOver(window=window_id):
             t.windows.pop(window_id, None)
         case e.CheckSeen():
             _check(state, event)
@@ -122,9 +131,31 @@ def index(state: State) -> None:
     for name in state.t.centres:
         _index_rooms(state, name)
     _look(state)
+    for run in state.t.runs.values():
+        if run.running_at_ns:
+            _note_data(state, run)
     for name, known in state.t.node_states.items():  # a snapshot of before it was noted since when a node is down
         for stands in known.values():
             _note_down(state, name, stands, state.t.last_at_ns)
+
+
+def arrived(state: State, run: Run, event: e.Started) -> None:
+    """A run has started, so all that it mounts lies at its centre; and how fast that came, if its agent had to bring it."""
+    _note_data(state, run)
+    if event.fetched_bytes >= LEAST_BYTES and event.fetched_ns > 0:
+        centre = state.t.centres[run.allocation.centre]
+        state.t.centres[centre.name] = replace(
+            centre,
+            pulled_bytes=int(centre.pulled_bytes * FADES) + event.fetched_bytes,
+            pulled_ns=int(centre.pulled_ns * FADES) + event.fetched_ns,
+        )
+
+
+def _note_data(state: State, run: Run) -> None:
+    job = state.t.jobs[run.job].job
+    for source in job.script.mounts.values() if job.script else ():
+        if source.startswith("data:"):
+            state.lies.setdefault(f"{job.organisation}/{source[5:]}", set()).add(run.allocation.centre)
 
 
 def _note_down(state: State, centre: str, stands: NodeState, at_ns: int) -> None:

@@ -4,11 +4,12 @@
     best(outlooks)
 
 Asked:  a job takes ten minutes on one chip, whose cards are free, and four on another, whose cards are busy. Which?
-Answer: an option whose cards are free ends after its own time; one whose cards are busy ends that long after enough of them come
-        free. What ends first is taken, and waited for if it is busy. Of equals, what is free wins, then what comes first.
+Answer: an option whose cards are free ends after its own time and that in which its data is brought there (`transfer.py`); one
+        whose cards are busy ends that long after enough of them come free. What ends first is taken, and waited for if it is
+        busy. Of equals, what is free wins, then what comes first.
 Limits: cards come free when the runs on them are expected to end, or reach their time limit. Of a run that says neither, or is
         past it, nothing is known, and nobody waits for it. Where the time on a free option is unknown, nobody waits either. How
-        long it takes to lay out code and data isn't counted, nor who else waits for the same cards.
+        long it takes to build an environment isn't counted, nor who else waits for the same cards.
 """
 
 from __future__ import annotations
@@ -27,12 +28,21 @@ class Outlook:
     cards: int
     starts_in_s: float | None  # 0: its cards are free; None: nobody knows when they come free
     ends_in_s: float | None  # None: nobody knows
+    transfer_s: float = 0.0  # of that: how long its data is on the way to the centre where it ends first
+    centre: str = ""  # which that is; empty: nobody knows, or it was decided by an older Forebay
 
 
-def outlook(chip: str, cards: int, expected_s: float | None, starts_in_s: float | None) -> Outlook:
+def outlook(
+    chip: str, cards: int, expected_s: float | None, starts_in_s: float | None, transfer_s: float = 0.0, centre: str = ""
+) -> Outlook:
     known = starts_in_s is not None and expected_s is not None
     return Outlook(
-        chip=chip, cards=cards, starts_in_s=starts_in_s, ends_in_s=(starts_in_s or 0.0) + (expected_s or 0.0) if known else None
+        chip=chip,
+        cards=cards,
+        starts_in_s=starts_in_s,
+        ends_in_s=(starts_in_s or 0.0) + transfer_s + (expected_s or 0.0) if known else None,
+        transfer_s=transfer_s,
+        centre=centre,
     )
 
 

@@ -75,6 +75,10 @@ class History:
                 return EDGES[which]
         return EDGES[-1]
 
+    def knows(self, kinds: tuple[str, ...]) -> bool:
+        """Whether enough jobs of one of these kinds have ended to say anything."""
+        return any(sum(self._counts.get(kind, ())) >= ENOUGH for kind in kinds)
+
     def between_s(self, kinds: tuple[str, ...], so_far_s: float, share: float) -> float:
         """The same from the middle of the bin: for what is told to people."""
         return max(so_far_s, self.lasts_s(kinds, so_far_s, share) / math.sqrt(GROWTH))

@@ -145,5 +145,6 @@ class Run:
     bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # node -> cards, where the engine picks them itself
     checked: tuple[str, ...] = ()  # looks at its cards that are journaled: "before h3"
     lasts_s: float = 0.0  # forecast, by the cloud
+    transfer_s: float = 0.0  # forecast: how long its data is on the way before it starts
     checkpoint_at_ns: int = 0  # when it was last heard to have completed a checkpoint; 0: never
     kept: Kept | None = None

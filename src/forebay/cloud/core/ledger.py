@@ -8,7 +8,8 @@ Answer: a Life a card. Each event settles the cards that it is about: the time s
 Clock:  the cloud's, as all of the journal. A card is *used* from the decision that gives it to a run until the cloud hears of
         the run's end. What is billed is *held*: measured by the engine's monotonic clock, and within that time.
 Limits: used comes before down: a card of a silent centre, or of a drained node, whose run goes on is used. Cards that others
-        hold at their centre count as down, and `others` says how much of it that was. Maintenance alone is idle time.
+        hold at their centre count as down, and `others` says how much of it that was. So do cards in a window of maintenance,
+        from the tick that saw it begin to the one that saw it end.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def _stand(state: State, event: e.NodeStatesSeen) -> None:
         _settle(state, event.centre, stands.name)
 
 
-def _marked(state: State, event: e.Drained | e.Undrained | e.Quarantined) -> None:
+def _marked(state: State, event: e.Drained | e.Undrained | e.Quarantined | e.MaintenanceBegan | e.MaintenanceOver) -> None:
     for name in [event.node] if event.node else _nodes(state, event.centre):
         _settle(state, event.centre, name)
 
@@ -187,11 +188,19 @@ def _centre(state: State, event: Any) -> None:
         _settle(state, event.centre, name)
 
 
+def _lifted(state: State, event: e.MaintenanceLifted) -> None:
+    """Where the window was is known no more, and this is seldom: so everywhere."""
+    for centre in state.t.centres:
+        for name in _nodes(state, centre):
+            _settle(state, centre, name)
+
+
 _SETTLES: Mapping[type[e.Event], Callable[[State, Any], None]] = {
     e.Launched: _launched,
     e.Ended: _ended,
     e.NodeStatesSeen: _stand,
-    **dict.fromkeys((e.Drained, e.Undrained, e.Quarantined), _marked),
+    e.MaintenanceLifted: _lifted,
+    **dict.fromkeys((e.Drained, e.Undrained, e.Quarantined, e.MaintenanceBegan, e.MaintenanceOver), _marked),
     **dict.fromkeys((e.NodesSeen, e.CentreJoined, e.CentreRevoked, e.CentreAway, e.CentreBack), _centre),
 }
 
@@ -268,7 +277,7 @@ def _kinds(state: State, centre: str, name: str, node: Node | None, only: Sequen
         for card in state.t.lives[centre][name]:
             yield card, USED if holder(centre, name, int(card)) else GONE
         return
-    out = bool(state.why_out(centre, node))
+    out = bool(state.why_out(centre, node)) or _is_maintained(state, centre, name)
     stands = state.t.node_states.get(centre, {}).get(name)
     busy = stands.busy if stands else ()
     bad = state.bad_cards.get((centre, name), {})
@@ -286,6 +295,10 @@ def _kinds(state: State, centre: str, name: str, node: Node | None, only: Sequen
         here = {str(card.index) for card in node.cards}
         for card in [card for card in state.t.lives[centre][name] if card not in here]:
             yield card, USED if holder(centre, name, int(card)) else GONE
+
+
+def _is_maintained(state: State, centre: str, node: str) -> bool:
+    return any(w.began and w.centre == centre and w.node in ("", node) for w in state.t.windows.values())
 
 
 def _organisation_uses(state: State, run_id: str, cards: int) -> None:

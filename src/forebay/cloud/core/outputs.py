@@ -27,11 +27,16 @@ def newest(state: State, standing: Standing, *, before: str = "") -> Run | None:
     return None
 
 
+def last_started(state: State, standing: Standing, *, before: str = "") -> Run | None:
+    """The last run whose ranks were started. `before`: of the runs before that."""
+    runs = standing.runs[: standing.runs.index(before)] if before else standing.runs
+    return next((run for name in reversed(runs) if (run := state.t.runs[name]).running_at_ns), None)
+
+
 def to_bring(state: State, standing: Standing, centre: str, *, before: str = "") -> str:
     """The run whose output a centre has to fetch before it has what the job left; empty: none."""
-    runs = standing.runs[: standing.runs.index(before)] if before else standing.runs
-    ran = next((run for run in reversed(runs) if state.t.runs[run].running_at_ns), "")
-    if not ran or state.t.runs[ran].allocation.centre == centre:
+    ran = last_started(state, standing, before=before)
+    if ran is None or ran.allocation.centre == centre:
         return ""
     run = newest(state, standing, before=before)
     return run.id if run and run.allocation.centre != centre else ""

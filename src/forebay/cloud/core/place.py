@@ -5,8 +5,8 @@
 Asked:  on which nodes do so many cards of a chip go?
 Answer: on the one node where they leave the fewest cards over; if no node holds them all, on nodes of one island: below one
         leaf switch where that is enough, else below switches as near to each other as can be; whole nodes first, and the rest
-        where it leaves the fewest over. Real cards before pretend ones, and never both in one run. The centre that has what the
-        job left before comes first.
+        where it leaves the fewest over. Real cards before pretend ones, and never both in one run. The centre where the job's
+        data is soonest comes first, then the one that has what the job left before.
 Limits: no fabric yet: a switch is a name, not a bandwidth.
 """
 
@@ -22,12 +22,21 @@ from forebay.cloud.core.rooms import Island, IslandKey
 Barred = frozenset[tuple[str, str]]
 """(centre, node) where a run may not go, by a window of maintenance; an empty node stands for the whole centre."""
 
+NOWHERE_FAR: Mapping[str, float] = {}
+
 
 def place(
-    islands: Mapping[IslandKey, Island], option: Option, *, prefer: str = "", barred: Barred = frozenset()
+    islands: Mapping[IslandKey, Island],
+    option: Option,
+    *,
+    prefer: str = "",
+    barred: Barred = frozenset(),
+    far_s: Mapping[str, float] = NOWHERE_FAR,
 ) -> Allocation | None:
-    """The cards for an option out of `islands` (all of its chip), or None when they don't suffice."""
-    for key in sorted(islands, key=lambda key: (key[0], key[1] != prefer, key)):
+    """The cards for an option out of `islands` (all of its chip), or None when they don't suffice. `far_s`: how long it takes to
+    bring the job's data to a centre.
+    """
+    for key in sorted(islands, key=lambda key: (key[0], far_s.get(key[1], 0.0), key[1] != prefer, key)):
         island = islands[key]
         pretend, centre, _ = key
         if island.free < option.cards or (centre, "") in barred:

@@ -32,6 +32,9 @@ class Centre:
     back_at_ns: int = 0  # when it was last heard of again, or joined
     owner: str = ""  # the organisation that brought it, and earns what others pay for its cards
     owner_share: float = 0.0  # of what they pay
+    said_bytes_per_s: float = 0.0  # how fast data comes to it, as an operator says; 0: nobody has
+    pulled_bytes: int = 0  # what was brought there and measured, older bringings counting for less; 0: nothing since it was said
+    pulled_ns: int = 0  # how long that took
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class Window:
     to_ns: int
     reason: str = ""
     by: str = ""
+    began: bool = False  # and is on, as far as the journal says
 
     @property
     def place(self) -> str:

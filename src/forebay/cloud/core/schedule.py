@@ -26,7 +26,8 @@ from forebay.cloud.core.queue import Lane, lane_of
 from forebay.cloud.core.size import OUTGROWN, lasts_s, size_of
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tables import Reservation
-from forebay.cloud.core.yields import FAR_NS, InVain, Way, late, make_way, urgency
+from forebay.cloud.core.transfer import far
+from forebay.cloud.core.yields import InVain, Way, late, make_way, urgency
 from forebay.units import NS_PER_S
 
 STARVED = 1.2  # times what an elastic job takes on the first line of its menu: then room is made for that
@@ -64,8 +65,11 @@ def schedule(state: State, now_ns: int, chips: set[str] | None = None) -> list[e
     """Launch, or make room for, every job that wants one of these chips (None: any) and can have it, in order."""
     if chips == set():
         return []
-    state.look_ns = FAR_NS
+    if chips is None:
+        state.looks.clear()
+        state.looked = True
     for chip in state.total if chips is None else chips:
+        state.looks.pop(chip, None)  # what was said of others stands, since nobody looks at them now
         state.passed_ns[chip] = now_ns
         state.rooms.more.discard(chip)
     if not state.queue.count:
@@ -125,10 +129,11 @@ def _serve(state: State, standing: Standing, blocks: Blocks, vain: InVain, now_n
     way = _way(state, standing, choice, vain, now_ns)
     if way:
         return _reserve(state, standing, way, now_ns), choice
-    if choice.until_ns:
-        state.look_ns = min(state.look_ns, choice.until_ns)
     for option in choice.waits_for:
-        blocks.add(option)
+        if choice.until_ns:
+            state.look_at(option.chip, choice.until_ns)
+        if not choice.at:  # else it could start elsewhere, and nobody need be kept from these for it
+            blocks.add(option)
         if not state.t.reservations:
             for run in wider(state, option, now_ns):
                 return [_made(state, _restart(state, run, "it makes room for a job that waits", now_ns))], choice
@@ -200,11 +205,15 @@ def given_back(state: State, now_ns: int) -> list[e.Event]:
         if broken:
             decisions.append(_made(state, e.Released(at_ns=now_ns, by="forebay", job=reservation.job, reason=broken)))
         elif not reservation.runs:
-            standing = state.t.jobs[reservation.job]
-            option = next((o for o in standing.job.menu if _fits(o.chip, o.cards, reservation.allocation)), standing.job.menu[0])
-            choice = Choice(option=option, lasts_s=lasts_s(state, standing, option))
-            decisions.append(_made(state, _launch(state, standing, reservation.allocation, choice, now_ns)))
+            decisions.append(_begin(state, state.t.jobs[reservation.job], reservation.allocation, now_ns))
     return decisions
+
+
+def _begin(state: State, standing: Standing, allocation: Allocation, now_ns: int) -> e.Event:
+    """Launch a job on cards for which room was made."""
+    option = next((o for o in standing.job.menu if _fits(o.chip, o.cards, allocation)), standing.job.menu[0])
+    choice = Choice(option=option, lasts_s=lasts_s(state, standing, option))
+    return _made(state, _launch(state, standing, allocation, choice, now_ns))
 
 
 def _fits(chip: str, cards: int, allocation: Allocation) -> bool:
@@ -265,7 +274,7 @@ def _due_s(state: State, lane: Lane, place: int, now_ns: int) -> float:
 
 def _way(state: State, standing: Standing, choice: Choice, vain: InVain, now_ns: int) -> Way | None:
     for option in choice.waits_for:
-        way = make_way(state, standing, option, now_ns)
+        way = make_way(state, standing, option, now_ns, at=choice.at)
         if way:
             return way
         vain.note(state, standing.job, option, now_ns)
@@ -287,12 +296,15 @@ def _launch(state: State, standing: Standing, allocation: Allocation, choice: Ch
         expected_s=choice.option.expected_s if choice.option else None,
         lasts_s=choice.lasts_s,
         outlooks=choice.outlooks,
+        transfer_s=far(state, standing).get(allocation.centre, 0.0),
     )
 
 
 def _reserve(state: State, standing: Standing, way: Way, now_ns: int) -> list[e.Event]:
     """Keep cards for a job, and ask the runs on them to leave; if none is on them, launch."""
     job = standing.job
+    if not way.runs:
+        return [_begin(state, standing, way.allocation, now_ns)]
     reserved = e.Reserved(at_ns=now_ns, by="forebay", job=job.id, allocation=way.allocation, runs=way.runs, reason=way.reason)
     decisions = [_made(state, reserved)]
     for run_id in way.runs:

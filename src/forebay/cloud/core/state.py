@@ -46,7 +46,8 @@ class State:
         self.shares = Shares(self.t)
         self.history = History(self.t.history)
         self.queue = Waiting()
-        self.look_ns = 0  # when time alone may change what can start: as of the last look; 0: nobody has looked yet
+        self.looks: dict[str, int] = {}  # chip -> when time alone may change what can start on it, as of the last look
+        self.looked = False  # whether anybody has looked at all chips since this state was made
         self.passed_ns: dict[str, int] = {}  # chip -> when all that want it were last gone through
         self.softs = Running()  # runs that can be stopped and gone on with later
         self.hards = Running()  # the others
@@ -62,6 +63,7 @@ class State:
         self.ends = Ends()
         self.unsent: dict[str, dict[str, None]] = {}  # centre -> ended runs that left something the cloud doesn't keep whole
         self.accounts = Accounts()
+        self.lies: dict[str, set[str]] = {}  # "organisation/version" of a data set -> the centres that hold it
         self.idle: dict[str, None] = {}  # runs whose cards were last told to be idle
         self._taken: dict[tuple[str, str, int], str] = {}  # card -> run
         self._kept: dict[tuple[str, str, int], str] = {}  # card -> the job for which it is reserved
@@ -177,6 +179,7 @@ class State:
                 t.runs[run_id] = changed(t.runs[run_id], running_at_ns=event.at_ns, carrier=carrier, bound=bound)
                 self._stand_if(t.runs[run_id].job, (Phase.STARTING,), phase=Phase.RUNNING)
                 self._expect(t.runs[run_id])
+                fold_pool.arrived(self, t.runs[run_id], event)
             case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue, for_job=for_job):
                 t.runs[run_id] = changed(t.runs[run_id], stop=reason, stop_for=for_job, grace_s=grace_s, requeue=requeue)
                 self._stand(t.runs[run_id].job, phase=Phase.STOPPING, reason=reason)
@@ -224,6 +227,10 @@ class State:
                 if not fold_tenants.fold(self, event):
                     fold_pool.fold(self, event)
         fold_use.fold(self, event)
+
+    def look_at(self, chip: str, at_ns: int) -> None:
+        """What can start on a chip may change then, though nothing happens."""
+        self.looks[chip] = min(at_ns, self.looks.get(chip, at_ns))
 
     def _stand(self, job_id: str, **changes: object) -> None:
         self.t.jobs[job_id] = changed(self.t.jobs[job_id], **changes)
@@ -293,6 +300,7 @@ class State:
             launched_at_ns=event.at_ns,
             expected_s=event.expected_s,
             lasts_s=event.lasts_s,
+            transfer_s=event.transfer_s,
         )
         self._stand(event.job, phase=Phase.STARTING, runs=(*standing.runs, event.run), reason="")
         self._hold(run)

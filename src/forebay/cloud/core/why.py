@@ -9,8 +9,9 @@ Asked:  which single thing keeps this job from starting?
 Answer: the first of these that is true: its cards are being left by others; it waits out a pause after a failure; its quota or
         budget; cards that are out of use; a window of maintenance; cards that are busy, with those that go first.
 Start:  jobs that are due first are let start in order on the cards that come free as runs are expected to end; runs that would
-        make way count as free. Once with the times that half of a kind stay below, and for the interval with those that a tenth
-        and nine tenths do. Who comes later and goes first isn't foreseen.
+        make way leave at once, or when they have worked as long as beginning cost. Once with the times that half of a kind stay
+        below, and for the interval with those that a tenth and nine tenths do. Of what nothing is known no end is foretold: where
+        the job can't start without that, nobody can say when. Who comes later and goes first isn't foreseen.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from forebay.cloud.core.job import Job, Option, Phase, Standing
 from forebay.cloud.core.money import cost_micro
 from forebay.cloud.core.size import kinds, lasted_s
 from forebay.cloud.core.state import State
-from forebay.cloud.core.yields import urgency
+from forebay.cloud.core.yields import spared_until_ns, urgency
 from forebay.units import NS_PER_S, show_money, show_seconds
 
 MOST_AHEAD = 20_000
+SHARES = (0.1, 0.5, 0.9)  # of a kind that stay below
+SOONEST, LIKELY, LATEST = 0, 1, 2
+SETTLES_S = 5.0  # until it is heard that a run has left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,58 +193,119 @@ def _ahead(state: State, job: Job, chip: str, now_ns: int) -> list[tuple[float, 
 
 
 def _foretell(state: State, standing: Standing, option: Option, now_ns: int, own_only: bool = False) -> Start | None:
-    likely = _one(state, standing, option, 0.5, now_ns, own_only)
+    ground = _survey(state, standing, option, now_ns, own_only)
+    likely = _play(ground, LIKELY)
     if likely is None:
         return None
-    soonest, latest = (_one(state, standing, option, share, now_ns, own_only) for share in (0.1, 0.9))
+    soonest, latest = _play(ground, SOONEST), _play(ground, LATEST)
     return Start(
         soonest_s=min(likely, soonest if soonest is not None else 0.0),
         likely_s=likely,
-        latest_s=max(likely, latest if latest is not None else likely),
+        latest_s=max(likely, latest if latest is not None else likely) + ground.leaving_s,
     )
 
 
-def _one(state: State, standing: Standing, option: Option, share: float, now_ns: int, own_only: bool) -> float | None:
-    """When a job starts if every job lasts as long as that share of its kind stay below."""
+_Lasts = tuple[float, float, float] | None
+"""How long something goes on, by the times below which SHARES of its kind stay. None: nothing is known of its kind."""
+_Known = dict[tuple[tuple[str, ...], float], _Lasts]
+
+
+@dataclass(slots=True)
+class _Ground:
+    """What a forecast is made of: looked up once, and played with the times of each of SHARES."""
+
+    free: int
+    mine: int  # cards that the job itself wants
+    runs: list[tuple[_Lasts, int]]  # those that go on, and their cards
+    line: list[tuple[_Lasts, int]]  # the jobs that go first
+    leaving_s: float  # how long those that make way may take to leave
+
+
+def _survey(state: State, standing: Standing, option: Option, now_ns: int, own_only: bool) -> _Ground:
     job, chip = standing.job, option.chip
     mine = urgency(state, job, now_ns)
-    free = 0 if own_only else state.free_cards(chip)
-    ends: list[tuple[float, int]] = []
+    ground = _Ground(0 if own_only else state.free_cards(chip), option.cards, [], [], 0.0)
+    known: _Known = {}
+    promised: set[str] = set()  # runs whose cards are another's already
+    for reservation in state.t.reservations.values():
+        holder = state.t.jobs[reservation.job]
+        if reservation.allocation.chip == chip and not (own_only and holder.job.organisation != job.organisation):
+            promised.update(reservation.runs)
+            ground.runs.append((_next_s(state, holder, option, known), reservation.allocation.cards))
     for run_id in state.live:
         run = state.t.runs[run_id]
-        if run.allocation.chip != chip:
+        if run.allocation.chip != chip or run_id in promised:
             continue
         other = state.t.jobs[run.job]
         if own_only and other.job.organisation != job.organisation:
             continue
-        if not own_only and other.job.resumable and urgency(state, other.job, now_ns) > mine:
-            free += run.allocation.cards  # it would make way
+        if not own_only and other.job.resumable and urgency(state, other.job, now_ns) > mine:  # it would make way, if not at once
+            spared_s = max(0.0, (spared_until_ns(state, run) - now_ns) / NS_PER_S)
+            ground.runs.append(((spared_s, spared_s, spared_s), run.allocation.cards))
+            ground.leaving_s = max(ground.leaving_s, other.job.grace_s + SETTLES_S)
             continue
         so_far_s = (now_ns - (run.running_at_ns or run.launched_at_ns)) / NS_PER_S
-        ends.append((_left_s(state, other, run.expected_s, so_far_s, share), run.allocation.cards))
+        ground.runs.append((_left_s(state, other, run.expected_s, so_far_s, known), run.allocation.cards))
+    for _, name in () if own_only else _ahead(state, job, chip, now_ns):
+        other = state.t.jobs[name]
+        ground.line.append((_next_s(state, other, option, known), _on(other.job, option).cards))
+    return ground
+
+
+def _on(job: Job, option: Option) -> Option:
+    """The line of another job's menu with the chip of an option."""
+    return next((o for o in job.menu if o.chip == option.chip), option)
+
+
+def _next_s(state: State, standing: Standing, option: Option, known: _Known) -> _Lasts:
+    """How long the next run of a job lasts on the chip of an option."""
+    return _left_s(state, standing, _on(standing.job, option).expected_s, 0.0, known)
+
+
+def _play(ground: _Ground, which: int) -> float | None:
+    """When the job starts if everything lasts as long as one of SHARES says. None: nobody can say, as not of all it is known."""
+    free, now_s = ground.free, 0.0
+    ends = [(lasts[which], cards) for lasts, cards in ground.runs if lasts is not None]
     heapq.heapify(ends)
-    now_s = 0.0
-    line = [] if own_only else [state.t.jobs[name] for _, name in _ahead(state, job, chip, now_ns)]
-    for other in [*line, standing]:
-        wanted = next((o for o in other.job.menu if o.chip == chip), option)
-        while free < wanted.cards:
+    for lasts, cards in [*ground.line, (None, ground.mine)]:
+        while free < cards:
             if not ends:
                 return None
-            now_s, cards = heapq.heappop(ends)
-            free += cards
-        if other is standing:
-            return now_s
-        free -= wanted.cards
-        heapq.heappush(ends, (now_s + _left_s(state, other, wanted.expected_s, 0.0, share), wanted.cards))
-    return None
+            now_s, more = heapq.heappop(ends)
+            free += more
+        free -= cards
+        if lasts is not None:
+            heapq.heappush(ends, (now_s + lasts[which], cards))
+    return now_s
 
 
-def _left_s(state: State, standing: Standing, expected_s: float | None, so_far_s: float, share: float) -> float:
-    """How long a run goes on that has run so far, or a job's next run."""
+def _left_s(
+    state: State,
+    standing: Standing,
+    expected_s: float | None,
+    so_far_s: float,
+    known: _Known,
+) -> _Lasts:
+    """How long a run goes on that has run so far, or a job's next run. `known`: what was looked up for others."""
     job = standing.job
+    limit_s = None if job.time_limit_s is None else max(0.0, job.time_limit_s - so_far_s)
     if expected_s is not None:
         left_s = max(0.0, expected_s * (1.0 - standing.done) - so_far_s)
-    else:
-        before_s = (lasted_s(state, standing) if job.resumable else 0.0) + so_far_s
-        left_s = max(1.0, state.history.between_s(kinds(job), before_s, share) - before_s)
-    return left_s if job.time_limit_s is None else min(left_s, max(0.0, job.time_limit_s - so_far_s))
+        left_s = left_s if limit_s is None else min(left_s, limit_s)
+        return left_s, left_s, left_s
+    before_s = (lasted_s(state, standing) if job.resumable else 0.0) + so_far_s
+    key = kinds(job), before_s
+    if key not in known:
+        known[key] = _by_history(state, *key)
+    left = known[key]
+    if limit_s is None:
+        return left
+    return (limit_s, limit_s, limit_s) if left is None else (min(left[0], limit_s), min(left[1], limit_s), min(left[2], limit_s))
+
+
+def _by_history(state: State, kinds: tuple[str, ...], before_s: float) -> _Lasts:
+    """What is left of something of these kinds that has lasted so long; None: of none of them enough is known."""
+    if not state.history.knows(kinds):
+        return None
+    soon, half, late = (max(1.0, state.history.between_s(kinds, before_s, share) - before_s) for share in SHARES)
+    return soon, half, late

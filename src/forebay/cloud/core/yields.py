@@ -7,7 +7,8 @@ Answer: before runs that are due later than it is (`share.py`), by more than sto
         priority of its own organisation. Only runs that can be gone on with are stopped. An organisation isn't pushed below what
         is guaranteed to it. Whoever wants its guaranteed cards back gets them from those that borrowed, resumable or not. Those
         due last go first, and no more of them than needed, on one island.
-Limits: the price is what `restart_s` and the newest checkpoint say. Runs that are stopping already aren't counted twice.
+Limits: the price is what `restart_s` and the newest checkpoint say. Runs that are stopping already aren't counted twice. Where a
+        job's data lies doesn't matter here.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from forebay.units import NS_PER_S
 
 MOST_LOOKED_AT = 256  # of a lane
 FAR_S = 1e9
-FAR_NS = 2**62
 OWED = "the organisation to which these cards are guaranteed takes them back"
 EARLIER = "a job that is due earlier goes first"
 PREPARES_S = 300.0  # a run that hasn't begun by then may be stopped all the same
@@ -64,11 +64,10 @@ def slack_s(state: State, job: Job, now_ns: int) -> float | None:
 
 
 def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
-    """The jobs that would be late if they waited any longer, the latest first. Notes in `look_ns` when the next one would be."""
+    """The jobs that would be late if they waited any longer, the latest first. Notes when the next one would be."""
     found: list[tuple[float, int, Standing]] = []
-    soonest = float("inf")
     for lane in lanes:
-        queue = state.queue.lanes[lane]
+        queue, soonest = state.queue.lanes[lane], FAR_S
         if state.t.jobs[queue[0][2]].job.menu[0].expected_s is None:
             continue
         for _, order, job_id in queue[:MOST_LOOKED_AT]:
@@ -80,8 +79,9 @@ def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
                 found.append((slack, order, standing))
             else:
                 soonest = min(soonest, slack - standing.job.restart_s)
-    if soonest < FAR_S:
-        state.look_ns = min(state.look_ns, now_ns + int(max(soonest, 1.0) * NS_PER_S))
+        if soonest < FAR_S:
+            for chip, _ in lane[4]:
+                state.look_at(chip, now_ns + int(max(soonest, 1.0) * NS_PER_S))
     return [standing for *_, standing in sorted(found, key=lambda item: item[:2])]
 
 
@@ -114,8 +114,8 @@ class InVain:
         self._failed.clear()
 
 
-def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> Way | None:
-    """None when too few make way."""
+def make_way(state: State, standing: Standing, option: Option, now_ns: int, at: str = "") -> Way | None:
+    """None when too few make way. `at`: only at this centre."""
     job, chip = standing.job, option.chip
     owed = state.rights.is_owed(job.organisation, chip, option.cards) and state.rights.any_borrowed(chip)
     if not owed and not _anyone(state, job, chip, now_ns):
@@ -124,7 +124,7 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> W
     islands = {
         key: island
         for key, island in state.rooms.islands.get(chip, {}).items()
-        if island.total >= option.cards and (key[1], "") not in barred
+        if island.total >= option.cards and (key[1], "") not in barred and (not at or key[1] == at)
     }
     free = {key: island.free for key, island in islands.items()}
     going: dict[IslandKey, list[Run]] = defaultdict(list)
@@ -205,8 +205,8 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
                 goes = state.rights.borrows(account.organisation, chip) - taken[account.organisation] >= cards
         if not goes or (account.own and owed and not state.t.jobs[run.job].job.resumable):
             continue
-        if not owed and (until_ns := _spared_until_ns(state, run, 1.0 if minus_lower < 0 else WORKS)) > now_ns:
-            state.look_ns = min(state.look_ns, until_ns)
+        if not owed and (until_ns := spared_until_ns(state, run, 1.0 if minus_lower < 0 else WORKS)) > now_ns:
+            state.look_at(chip, until_ns)
             continue
         taken[account.organisation] += cards
         yield run
@@ -235,7 +235,7 @@ def _entry(job: Job, lines: list[tuple[int, float, str]], at: int, account: _Acc
     return -lower, -(tag - account.clock) / account.rate, at, account
 
 
-def _spared_until_ns(state: State, run: Run, times: float) -> int:
+def spared_until_ns(state: State, run: Run, times: float = WORKS) -> int:
     """Until then a run goes on: it has just begun, and is to work so many times as long as beginning cost.
 
     Ten times, before it makes way for those due earlier: hardly more than a tenth of what is held is lost so. Once, for a higher

@@ -27,8 +27,8 @@ class Decider(Protocol):
 class Foretelling(Protocol):
     """A policy that can say when a waiting job will start."""
 
-    def forecast_ns(self, job: str, now_ns: int) -> int | None:
-        """None: nobody knows."""
+    def forecast_ns(self, job: str, now_ns: int) -> tuple[int, int, int] | None:
+        """At the soonest, likely, at the latest. None: nobody knows."""
 
 
 class Core:
@@ -43,5 +43,5 @@ class Core:
     def due_ns(self) -> int | None:
         return core.due_ns(self.state)
 
-    def forecast_ns(self, job: str, now_ns: int) -> int | None:
+    def forecast_ns(self, job: str, now_ns: int) -> tuple[int, int, int] | None:
         return core.forecast_ns(self.state, job, now_ns)

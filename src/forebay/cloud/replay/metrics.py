@@ -53,6 +53,7 @@ class Figures:
     foretold: int = 0  # jobs that waited, and of which it was said when they would start
     foretold_error_p50: float | None = None  # over the true wait, or over 10 minutes where that is less; of these jobs
     foretold_error_p90: float | None = None
+    foretold_within: float | None = None  # share of them that started in the interval that was said
     foretold_error_all_p50: float | None = None  # the same of all jobs, where one that started at once has no error
     facts: int
     decisions: int
@@ -107,6 +108,7 @@ def figures(
         foretold=len(errors),
         foretold_error_p50=quantile(errors, 0.5) if errors else None,
         foretold_error_p90=quantile(errors, 0.9) if errors else None,
+        foretold_within=_within(history) if errors else None,
         foretold_error_all_p50=quantile([0.0] * at_once + errors, 0.5) if errors else None,
         facts=history.facts,
         decisions=history.decisions,
@@ -122,6 +124,11 @@ def _errors(history: History) -> list[float]:
         for life in history.lives
         if life.foretold_ns >= 0 and life.first_start_ns >= 0
     )
+
+
+def _within(history: History) -> float:
+    told = [life for life in history.lives if life.foretold_ns >= 0 and life.first_start_ns >= 0]
+    return sum(life.foretold_between_ns[0] <= life.first_start_ns <= life.foretold_between_ns[1] for life in told) / len(told)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

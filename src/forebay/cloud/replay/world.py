@@ -39,6 +39,7 @@ class Life:
     done: float = 0.0  # share of the work that is kept
     first_start_ns: int = -1
     foretold_ns: int = -1  # when it was to start, as was said when it came; -1: nobody said
+    foretold_between_ns: tuple[int, int] = (-1, -1)  # and in which interval
     end_ns: int = -1
     phase: str = ""
     launches: int = 0
@@ -210,12 +211,14 @@ class World:
                         pass
         queue.clear()
 
-    def _foretell(self, life: Life, now_ns: int, foretell: Callable[[str, int], int | None]) -> None:
+    def _foretell(self, life: Life, now_ns: int, foretell: Callable[[str, int], tuple[int, int, int] | None]) -> None:
         """A job that has started already needs no forecast, and none is asked that would have been right for nothing."""
         if life.first_start_ns >= 0:
             return
         said_ns = foretell(life.traced.id, now_ns)
-        life.foretold_ns = -1 if said_ns is None else said_ns
+        if said_ns is not None:
+            soonest_ns, life.foretold_ns, latest_ns = said_ns
+            life.foretold_between_ns = soonest_ns, latest_ns
 
     def _start(self, launched: e.Launched) -> None:
         now_ns, allocation = launched.at_ns, launched.allocation
