@@ -30,6 +30,7 @@ from forebay.cloud.core.rights import Rights
 from forebay.cloud.core.rooms import Rooms
 from forebay.cloud.core.share import Shares
 from forebay.cloud.core.size import card_seconds, kinds, lasted_s, outgrown_s, size_of
+from forebay.cloud.core.spare import spared_until_ns
 from forebay.cloud.core.tables import Reservation, Tables
 from forebay.cloud.core.tenant import Price
 from forebay.units import NS_PER_S
@@ -178,6 +179,7 @@ class State:
                     self._admit(run_id, event.at_ns)
                 t.runs[run_id] = changed(t.runs[run_id], running_at_ns=event.at_ns, carrier=carrier, bound=bound)
                 self._stand_if(t.runs[run_id].job, (Phase.STARTING,), phase=Phase.RUNNING)
+                self._stand_by(t.runs[run_id])
                 self._expect(t.runs[run_id])
                 fold_pool.arrived(self, t.runs[run_id], event)
             case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue, for_job=for_job):
@@ -427,7 +429,7 @@ class State:
         job = self.t.jobs[run.job].job
         standby = self.softs if job.resumable else self.hards
         standby.remove(run.id)
-        standby.add(run.id, run.allocation.chip, job, self.tag(job.id))
+        standby.add(run.id, run.allocation.chip, job, self.tag(job.id), spared_until_ns(run, job))
 
     def node(self, centre: str, node: str) -> Node | None:
         room = self.rooms.by_node.get((centre, node))

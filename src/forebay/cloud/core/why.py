@@ -23,8 +23,9 @@ from forebay.cloud.core.budget import over_budget
 from forebay.cloud.core.job import Job, Option, Phase, Standing
 from forebay.cloud.core.money import cost_micro
 from forebay.cloud.core.size import kinds, lasted_s
+from forebay.cloud.core.spare import spared_until_ns
 from forebay.cloud.core.state import State
-from forebay.cloud.core.yields import spared_until_ns, urgency
+from forebay.cloud.core.yields import urgency
 from forebay.units import NS_PER_S, show_money, show_seconds
 
 MOST_AHEAD = 20_000
@@ -240,7 +241,7 @@ def _survey(state: State, standing: Standing, option: Option, now_ns: int, own_o
         if own_only and other.job.organisation != job.organisation:
             continue
         if not own_only and other.job.resumable and urgency(state, other.job, now_ns) > mine:  # it would make way, if not at once
-            spared_s = max(0.0, (spared_until_ns(state, run) - now_ns) / NS_PER_S)
+            spared_s = max(0.0, (spared_until_ns(run, other.job) - now_ns) / NS_PER_S)
             ground.runs.append(((spared_s, spared_s, spared_s), run.allocation.cards))
             ground.leaving_s = max(ground.leaving_s, other.job.grace_s + SETTLES_S)
             continue

@@ -25,16 +25,15 @@ from forebay.cloud.core.place import Barred, parts_over
 from forebay.cloud.core.pool import Allocation, Room
 from forebay.cloud.core.queue import Lane
 from forebay.cloud.core.rooms import Island, IslandKey
+from forebay.cloud.core.spare import spared_until_ns
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S
 
 MOST_LOOKED_AT = 256  # of a lane
 FAR_S = 1e9
+NEVER_NS = 2**62
 OWED = "the organisation to which these cards are guaranteed takes them back"
 EARLIER = "a job that is due earlier goes first"
-PREPARES_S = 300.0  # a run that hasn't begun by then may be stopped all the same
-LEAST_S = 1.0
-WORKS = 10.0  # times what beginning cost: so long at least a run works before it makes way for one that is due earlier
 BEARABLE = 0.04  # of the time that a job takes under exact sharing
 
 
@@ -173,6 +172,7 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
     for_s = min((o.expected_s for o in job.menu if o.expected_s is not None), default=0.0)
     mine = urgency(state, job, now_ns) if slack is None or slack > job.restart_s else -FAR_S  # late: before all that aren't
     taken: Counter[str] = Counter()  # organisation -> cards of it that make way already
+    soonest_ns, spared = NEVER_NS, state.softs.spared
     heap: list[tuple[float, float, int, _Account]] = []
     for standby in [state.softs, state.hards] if owed else [state.softs]:
         for (_, organisation, project), lines in standby.on(chip).items():
@@ -189,8 +189,12 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
             heapq.heappop(heap)
         due_s = -minus_late
         if due_s <= mine and minus_lower >= 0 and not owed:
-            return  # all that follow are due earlier still
-        run = state.t.runs[account.lines[at][2]]
+            break  # all that follow are due earlier still
+        run_id = account.lines[at][2]
+        if not owed and minus_lower >= 0 and (until_ns := spared[run_id]) > now_ns:
+            soonest_ns = min(soonest_ns, until_ns)
+            continue
+        run = state.t.runs[run_id]
         if run.stop or run.queue_reason:
             continue
         cards = run.allocation.cards
@@ -205,11 +209,13 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
                 goes = state.rights.borrows(account.organisation, chip) - taken[account.organisation] >= cards
         if not goes or (account.own and owed and not state.t.jobs[run.job].job.resumable):
             continue
-        if not owed and (until_ns := spared_until_ns(state, run, 1.0 if minus_lower < 0 else WORKS)) > now_ns:
-            state.look_at(chip, until_ns)
+        if not owed and minus_lower < 0 and (until_ns := spared_until_ns(run, state.t.jobs[run.job].job, 1.0)) > now_ns:
+            soonest_ns = min(soonest_ns, until_ns)
             continue
         taken[account.organisation] += cards
         yield run
+    if soonest_ns < NEVER_NS:
+        state.look_at(chip, soonest_ns)
 
 
 class _Account:
@@ -233,18 +239,6 @@ def _entry(job: Job, lines: list[tuple[int, float, str]], at: int, account: _Acc
     minus_priority, tag, _ = lines[at]
     lower = float(job.priority + minus_priority) if account.own else 0.0
     return -lower, -(tag - account.clock) / account.rate, at, account
-
-
-def spared_until_ns(state: State, run: Run, times: float = WORKS) -> int:
-    """Until then a run goes on: it has just begun, and is to work so many times as long as beginning cost.
-
-    Ten times, before it makes way for those due earlier: hardly more than a tenth of what is held is lost so. Once, for a higher
-    priority of its own organisation: without that, jobs of which each goes before the next by another rule stop each other for
-    ever.
-    """
-    restart_s = state.t.jobs[run.job].job.restart_s
-    since_ns = run.running_at_ns or run.launched_at_ns + int(PREPARES_S * NS_PER_S)
-    return since_ns + int(max(times * restart_s, LEAST_S) * NS_PER_S)
 
 
 def _is_tight(state: State, run: Run, due_s: float, for_s: float, now_ns: int) -> bool:
