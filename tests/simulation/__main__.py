@@ -16,12 +16,13 @@ def main() -> None:
     parser.add_argument("--lives", type=int, default=1, help="seeds, from the given one on")
     parser.add_argument("--kinds", action="store_true", help="count the lines of each kind")
     parser.add_argument("--until-found", action="store_true", help="end at the first life in which a promise is broken")
+    parser.add_argument("--on", choices=("sqlite", "memory"), help="where the journal is (else as the seed says)")
     asked = parser.parse_args()
     bad = 0
     for seed in range(asked.seed, asked.seed + asked.lives):
         began = time.process_time()
         try:
-            life = live(seed, asked.steps)
+            life = live(seed, asked.steps, on_sqlite=None if asked.on is None else asked.on == "sqlite")
         except Failed as failed:
             bad += 1
             print(failed, flush=True)

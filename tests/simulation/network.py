@@ -18,6 +18,23 @@ class Lost(Exception):
     """No answer came. Nobody knows whether the request was heard."""
 
 
+async def over(task: asyncio.Task[Any]) -> None:
+    """Wait for a task's end. Whoever waits may be cancelled, and the task goes on: what `asyncio.wait` does for many."""
+    if task.done():
+        return
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(_: asyncio.Task[Any]) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(tell)
+    try:
+        await ended
+    finally:
+        task.remove_done_callback(tell)
+
+
 class Network:
     def __init__(self, world: World) -> None:
         self._world = world
@@ -38,7 +55,7 @@ class Network:
         task = cloud.serve(ask)
         if self._rolls(plan.repeat):
             self._world.spawn(self._repeat(ask))
-        await asyncio.wait((task,))
+        await over(task)
         if task.cancelled() or who in self.broken or self._rolls(plan.drop):
             if not task.cancelled():
                 task.exception()
@@ -52,7 +69,7 @@ class Network:
         await asyncio.sleep(self._dice.random() * 3 * self._world.plan.longest_delay_s)
         if self._world.cloud:
             task = self._world.cloud.serve(ask)
-            await asyncio.wait((task,))
+            await over(task)
             if not task.cancelled() and (error := task.exception()) and not isinstance(error, ForebayError):
                 self._world.fail(f"a repeated request met {error!r}", error)
 

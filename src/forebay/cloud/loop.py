@@ -153,7 +153,8 @@ class Loop:
         """Wait until something has been published, or the time is up."""
         event = event or self._changed
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # and not wait_for, which makes a task of each wait
+                await event.wait()
 
     def wake(self) -> None:
         """Let those who wait in `changed` look again. For what isn't in the journal: log lines and progress."""
