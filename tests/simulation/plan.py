@@ -41,7 +41,7 @@ class Plan:
 
 def steps_of(seed: int) -> int:
     """How long a life is, where nobody says. A step of a long one costs more: restarts read more, bills have more lines."""
-    return 5_000 if seed % 10 == 5 else 1_000
+    return 3_000 if seed % 10 == 5 else 1_000
 
 
 def draw(seed: int) -> Plan:
@@ -85,7 +85,7 @@ def draw(seed: int) -> Plan:
         longest_queue=dice.choice((10, 20, 40)),
         quotas=dice.random() < 0.7,
         tick_s=max(1.0, mean_job_s / 15),
-        snapshot_every=dice.choice((300, 1500, 20_000)),
+        snapshot_every=dice.choice((300, 1000, 3000)),
     )
 
 
