@@ -6,7 +6,7 @@ import pytest
 from world import S, ended, job, node, pool, replay, submitted
 
 from forebay.cloud.core import events as e
-from forebay.cloud.core.history import BINS, EDGES, ENOUGH, MOST, UNKNOWN_S, History, bin_of, next_edge_s
+from forebay.cloud.core.history import BINS, EDGES, ENOUGH, MOST, UNKNOWN_S, History, bin_of
 from forebay.cloud.core.size import kinds
 
 KIND, WIDER = "a/p/train/4", "a"
@@ -62,7 +62,17 @@ def test_bins_hold_what_lasts_no_longer_than_their_edge():
     for which, edge in enumerate(EDGES):
         assert bin_of(edge) == which
     assert bin_of(0.0) == 0 and bin_of(1e12) == BINS - 1
-    assert next_edge_s(EDGES[3]) == EDGES[4] and next_edge_s(1e12) == EDGES[-1]
+
+
+def test_it_is_said_when_a_job_will_be_expected_to_last_longer():
+    history = History({})
+    for lasted_s in (10.0,) * 50 + (1000.0,) * 20 + (50000.0,) * 8:
+        history.note((KIND,), lasted_s)
+    for beyond_s in (5.0, 1200.0, 20000.0, 60000.0, 1e6):
+        at_s = history.outgrown_s((KIND,), 1.0, beyond_s)
+        before_s = [edge for edge in EDGES if 1.0 < edge < at_s]
+        assert history.lasts_s((KIND,), at_s) > beyond_s and all(history.lasts_s((KIND,), s) <= beyond_s for s in before_s)
+    assert history.outgrown_s((KIND,), 1.0, 1e12) == EDGES[-1]
 
 
 def test_only_jobs_that_succeeded_are_counted():

@@ -15,7 +15,8 @@ from forebay.cloud.core import events as e
 from forebay.cloud.core.dues import due
 from forebay.cloud.core.evidence import NODES, failed_on, speaks, verdicts
 from forebay.cloud.core.job import Phase, Run
-from forebay.cloud.core.schedule import chips_of, given_back, reckon, schedule, start
+from forebay.cloud.core.queue import lane_of
+from forebay.cloud.core.schedule import chips_of, follow, given_back, reckon, schedule, start
 from forebay.cloud.core.silence import lost, next_ns
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tenant import COMPUTE
@@ -75,7 +76,8 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
         case e.Ended(run=run):
             chips = {state.t.runs[run].allocation.chip} | _let_go(state, run)
             ended = [*due(state, fact), *_after(state, fact), *_convict(state, fact)]
-            return [*ended, *given_back(state, now_ns), *schedule(state, now_ns, chips)]
+            back = next((lane_of(state.t.jobs[one.job].job) for one in ended if isinstance(one, e.Requeued)), None)
+            return [*ended, *given_back(state, now_ns), *follow(state, now_ns, chips, back)]
         case e.Cancelled(job=job_id):
             return [*_cancel(state, fact, job_id), *schedule(state, now_ns)]
         case e.CentreRevoked(centre=centre, give_up=True):
@@ -87,12 +89,12 @@ def _follow(state: State, fact: e.Event, woken: set[str]) -> list[e.Event]:
         case e.Tick():
             reckoned = reckon(state, now_ns) if state.queue.count else []  # while nobody waits, no forecast matters
             stranded = _strand(state, fact)
-            overdue = [
-                *due(state, fact),
+            overdue = [  # as they were folded: a replay of the journal folds them in this order
+                *reckoned,
                 *stranded,
+                *due(state, fact),
                 *_overdue(state, now_ns),
                 *_maintain(state, now_ns),
-                *reckoned,
                 *given_back(state, now_ns),
             ]
             everywhere = state.look_ns <= now_ns or bool(state.t.windows)

@@ -6,12 +6,9 @@ import heapq
 from bisect import insort
 from collections.abc import Sequence
 
-from forebay.cloud.core.history import next_edge_s
 from forebay.cloud.core.job import Job, Run
 from forebay.cloud.core.rooms import IslandKey
 from forebay.units import NS_PER_S
-
-FIRST_CHECK_S = 300.0
 
 Where = tuple[str, IslandKey]
 """A chip, and an island of it."""
@@ -25,7 +22,6 @@ class Ends:
         self._known: dict[str, tuple[Where, int]] = {}
         self._checks: list[tuple[int, str]] = []  # (when, run): when to look whether a forecast still holds; a heap
         self._next: dict[str, int] = {}  # run -> its check in the heap that counts
-        self._began: dict[str, int] = {}  # run of which nobody said how long it takes -> its start
 
     def on(self, chip: str, island: IslandKey) -> Sequence[tuple[int, str]]:
         return self.by_island.get((chip, island), ())
@@ -43,12 +39,8 @@ class Ends:
         self._known[run.id] = (where, end_ns)
         insort(self.by_island.setdefault(where, []), (end_ns, run.id))
 
-        if run.expected_s is None:
-            self._began[run.id] = began_ns
-            self.check_again(run.id, began_ns)
-
     def checks_due(self, now_ns: int) -> list[str]:
-        """The runs of which a forecast is to be looked at. Each is told once; `check_again` for the next time."""
+        """The runs of which a forecast is to be looked at. Each is told once; `check_at` for the next time."""
         due = []
         while self._checks and self._checks[0][0] <= now_ns:
             at_ns, run = heapq.heappop(self._checks)
@@ -56,11 +48,8 @@ class Ends:
                 due.append(run)
         return sorted(due)
 
-    def check_again(self, run: str, now_ns: int) -> None:
-        """When a run has lasted half as long again, at the next edge of the bins in which durations are counted."""
-        began_ns = self._began[run]
-        ran_s = (now_ns - began_ns) / NS_PER_S
-        at_ns = began_ns + int(next_edge_s(max(ran_s * 1.4, FIRST_CHECK_S)) * NS_PER_S) + 1
+    def check_at(self, run: str, at_ns: int) -> None:
+        """When to look next; in the place of what was to be looked at before."""
         self._next[run] = at_ns
         heapq.heappush(self._checks, (at_ns, run))
 
@@ -70,7 +59,6 @@ class Ends:
         return self._checks[0][0] if self._checks else None
 
     def forget(self, run: str) -> None:
-        self._began.pop(run, None)
         self._next.pop(run, None)
         known = self._known.pop(run, None)
         if known:

@@ -13,8 +13,9 @@ Limits: a kind's counts are halved when they become many, so that what is new we
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import MutableMapping
+from itertools import accumulate
 
 FIRST_S = 1.0
 GROWTH = 1.5
@@ -59,6 +60,21 @@ class History:
         # Nothing is known of anything that lasted so long: it lasts as long again.
         return max(UNKNOWN_S, 2.0 * so_far_s)
 
+    def outgrown_s(self, kinds: tuple[str, ...], so_far_s: float, beyond_s: float, share: float = 0.9) -> float:
+        """How long such a job has lasted when it is first expected to last longer than `beyond_s`, by what is known now."""
+        known = [list(accumulate(counts)) for kind in kinds if (counts := self._counts.get(kind))]
+        for which in range(min(bisect_right(EDGES, so_far_s), BINS - 1), BINS):
+            lasts_s = max(UNKNOWN_S, 2.0 * EDGES[which])
+            for sums in known:  # as in `lasts_s`, of jobs that have come to this edge
+                shorter = sums[which]
+                longer = sums[-1] - shorter
+                if longer >= ENOUGH:
+                    lasts_s = EDGES[min(bisect_left(sums, shorter + share * longer), BINS - 1)]
+                    break
+            if lasts_s > beyond_s:
+                return EDGES[which]
+        return EDGES[-1]
+
     def between_s(self, kinds: tuple[str, ...], so_far_s: float, share: float) -> float:
         """The same from the middle of the bin: for what is told to people."""
         return max(so_far_s, self.lasts_s(kinds, so_far_s, share) / math.sqrt(GROWTH))
@@ -69,8 +85,3 @@ def bin_of(lasted_s: float) -> int:
     if lasted_s <= FIRST_S:
         return 0
     return min(BINS - 1, math.ceil(math.log(lasted_s / FIRST_S) / math.log(GROWTH) - 1e-9))
-
-
-def next_edge_s(so_far_s: float) -> float:
-    """When a job that has run so long comes into the next bin, in seconds from its start."""
-    return EDGES[min(bisect_right(EDGES, so_far_s), BINS - 1)]

@@ -82,18 +82,24 @@ class Running:
     lists: dict[str, dict[Standby, list[tuple[int, float, str]]]] = field(
         default_factory=dict
     )  # chip -> ... (-priority, tag, run)
+    ranks: dict[int, int] = field(default_factory=dict)  # priority -> runs that have it
     _known: dict[str, tuple[Standby, tuple[int, float, str]]] = field(default_factory=dict)
 
     def add(self, run: str, chip: str, job: Job, tag: float) -> None:
         key, line = (chip, job.organisation, job.project), (-job.priority, tag, run)
         insort(self.lists.setdefault(chip, {}).setdefault(key, []), line)
         self._known[run] = (key, line)
+        self.ranks[job.priority] = self.ranks.get(job.priority, 0) + 1
 
     def remove(self, run: str) -> None:
         known = self._known.pop(run, None)
         if known is None:
             return
         key, line = known
+        if self.ranks[-line[0]] == 1:
+            del self.ranks[-line[0]]
+        else:
+            self.ranks[-line[0]] -= 1
         lines = self.lists[key[0]][key]
         del lines[bisect_left(lines, line)]
         if not lines:

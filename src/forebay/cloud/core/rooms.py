@@ -52,6 +52,7 @@ class Rooms:
         self.total: Counter[str] = Counter()  # chip -> cards
         self.real: Counter[str] = Counter()  # chip -> cards that aren't pretended
         self.free: Counter[str] = Counter()  # chip -> cards that are free
+        self.more: set[str] = set()  # chips of which cards came free since somebody last went through those that want them
 
     def largest(self, chip: str) -> int:
         """Cards of the chip's largest island."""
@@ -64,6 +65,7 @@ class Rooms:
         self.total[node.chip] += len(node.cards)
         self.real[node.chip] += 0 if node.pretend else len(node.cards)
         self._of.setdefault(centre, []).append(node.name)
+        self.more.add(node.chip)
         self._put(island, Room(centre=centre, node=node, free=free))
 
     def set_free(self, centre: str, node: str, free: tuple[int, ...]) -> None:
@@ -74,6 +76,8 @@ class Rooms:
         island = self._island(room)
         self._take_out(island, room)
         self._put(island, Room(centre=centre, node=room.node, free=free))
+        if len(free) > len(room.free):
+            self.more.add(room.node.chip)
 
     def remove_centre(self, centre: str) -> None:
         for name in self._of.pop(centre, []):

@@ -23,26 +23,40 @@ from forebay.cloud.core.choose import Blocks, Choice, barred_for, choose
 from forebay.cloud.core.job import Job, Run, Standing
 from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.queue import Lane, lane_of
-from forebay.cloud.core.size import lasts_s, size_of
+from forebay.cloud.core.size import OUTGROWN, lasts_s, size_of
 from forebay.cloud.core.state import State
 from forebay.cloud.core.tables import Reservation
-from forebay.cloud.core.yields import FAR_NS, Way, late, make_way, urgency
+from forebay.cloud.core.yields import FAR_NS, InVain, Way, late, make_way, urgency
 from forebay.units import NS_PER_S
 
 STARVED = 1.2  # times what an elastic job takes on the first line of its menu: then room is made for that
+DRIFT_NS = 300 * NS_PER_S  # after that, who goes first may be somebody else
 MOST_OF_A_LANE = 64  # jobs of one lane that are looked at after one of it waits by its own choice
 
 
 def start(state: State, job: Job, now_ns: int) -> list[e.Event]:
     """What follows from a new job: nothing, when it surely waits."""
-    lane = state.queue.lanes[lane_of(job)]
-    if lane[0][2] != job.id and not any(option.expected_s is not None for option in job.menu):
+    lane = lane_of(job)
+    if state.queue.lanes[lane][0][2] != job.id and not any(option.expected_s is not None for option in job.menu):
         return []
-    chips = {option.chip for option in job.menu}
     if not any(
         state.free_cards(o.chip) >= o.cards or state.softs.on(o.chip) or state.rights.any_borrowed(o.chip) for o in job.menu
     ):
         return []
+    chips = {option.chip for option in job.menu}
+    if not job.resumable and any(state.free_cards(o.chip) >= o.cards for o in job.menu):
+        return schedule(state, now_ns, chips)  # it may start only if it delays nobody who waits already
+    return follow(state, now_ns, chips, lane)
+
+
+def follow(state: State, now_ns: int, chips: set[str], lane: Lane | None) -> list[e.Event]:
+    """What follows when nothing but a job came (back) to the queue, into a lane: it alone is served, for whoever waits already
+    can have no more than before. Unless cards came free, or all were last gone through long ago: who goes first changes in time.
+    Without a lane, nothing follows but from that.
+    """
+    is_calm = not (state.t.quotas or state.t.budgets) and state.rooms.more.isdisjoint(chips)
+    if is_calm and all(now_ns - state.passed_ns.get(chip, 0) < DRIFT_NS for chip in chips):
+        return _go_through(state, now_ns, chips, (lane,)) if lane and lane in state.queue.lanes else []
     return schedule(state, now_ns, chips)
 
 
@@ -50,23 +64,34 @@ def schedule(state: State, now_ns: int, chips: set[str] | None = None) -> list[e
     """Launch, or make room for, every job that wants one of these chips (None: any) and can have it, in order."""
     if chips == set():
         return []
-    decisions: list[e.Event] = []
     state.look_ns = FAR_NS
+    for chip in state.total if chips is None else chips:
+        state.passed_ns[chip] = now_ns
+        state.rooms.more.discard(chip)
     if not state.queue.count:
         return _adapt(state, chips, now_ns)
-    blocks = Blocks(state, now_ns)
-    heap = _in_order(state, state.queue.on(chips), now_ns)
+    return _go_through(state, now_ns, chips, state.queue.on(chips))
+
+
+def _go_through(state: State, now_ns: int, chips: set[str] | None, lanes: Iterable[Lane]) -> list[e.Event]:
+    decisions: list[e.Event] = []
+    blocks, vain = Blocks(state, now_ns), InVain()
+    heap = _in_order(state, lanes, now_ns)
     places = dict.fromkeys((lane for *_, lane in heap), 0)  # lane -> the place in it of the job that is looked at
     for standing in late(state, (lane for *_, lane in heap), now_ns):
-        decisions += _serve(state, standing, blocks, now_ns)[0]
+        decisions += _serve(state, standing, blocks, vain, now_ns)[0]
     while heap:
-        *_, lane = heapq.heappop(heap)
+        *_, due_s, lane = heapq.heappop(heap)
         queue = state.queue.lanes.get(lane, ())
         if places[lane] >= len(queue):
             continue
         standing = state.t.jobs[queue[places[lane]][2]]
-        served, choice = _serve(state, standing, blocks, now_ns)
+        if _waits_in_vain(state, standing, due_s, blocks, vain):
+            continue
+        served, choice = _serve(state, standing, blocks, vain, now_ns)
         decisions += served
+        if served and state.t.quotas:
+            vain.forget()  # who got cards may have borrowed them
         if not served and choice.by_choice and places[lane] < MOST_OF_A_LANE:
             places[lane] += 1  # it could start and would rather wait; the next may not
         elif not served:
@@ -76,7 +101,20 @@ def schedule(state: State, now_ns: int, chips: set[str] | None = None) -> list[e
     return [*decisions, *_adapt(state, {chip for chip in chips or state.total if not blocks.waits(chip)}, now_ns)]
 
 
-def _serve(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> tuple[list[e.Event], Choice]:
+def _waits_in_vain(state: State, standing: Standing, due_s: float, blocks: Blocks, vain: InVain) -> bool:
+    """Whether a look is for nothing: no cards are free, and somebody due earlier found nobody who makes way. The common case."""
+    menu = standing.job.menu
+    option = menu[0]
+    return (
+        len(menu) == 1
+        and state.free_cards(option.chip) < option.cards
+        and blocks.waits(option.chip)
+        and not state.elastic
+        and vain.covers(state, standing.job, option, due_s)
+    )
+
+
+def _serve(state: State, standing: Standing, blocks: Blocks, vain: InVain, now_ns: int) -> tuple[list[e.Event], Choice]:
     """Launch a job, or make room for it, if it can have cards now; else note what it waits for."""
     choice = choose(state, standing, blocks, now_ns)
     faster = _in_time(state, standing, choice, now_ns)
@@ -84,7 +122,7 @@ def _serve(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> tup
         return _reserve(state, standing, faster, now_ns), choice
     if choice.allocation:
         return [_made(state, _launch(state, standing, choice.allocation, choice, now_ns))], choice
-    way = _way(state, standing, choice, now_ns)
+    way = _way(state, standing, choice, vain, now_ns)
     if way:
         return _reserve(state, standing, way, now_ns), choice
     if choice.until_ns:
@@ -139,13 +177,13 @@ def reckon(state: State, now_ns: int) -> list[e.Reckoned]:
         standing = state.t.jobs[run.job]
         more_s = (now_ns - (run.running_at_ns or run.launched_at_ns)) / NS_PER_S
         size = size_of(state, standing, more_s)
-        if size > state.t.sizes[run.job] * 1.2:
+        if size > state.t.sizes[run.job] * OUTGROWN:
             width = size / max(1e-9, state.t.sizes[run.job])
             lasts = max(more_s * 1.2, run.lasts_s * width)
             reckoned = e.Reckoned(at_ns=now_ns, by="forebay", run=run_id, lasts_s=lasts, size=size)
             state.fold(reckoned)
             decisions.append(reckoned)
-        state.ends.check_again(run_id, now_ns)
+        state.check_later(state.t.runs[run_id], now_ns)
     return decisions
 
 
@@ -225,11 +263,12 @@ def _due_s(state: State, lane: Lane, place: int, now_ns: int) -> float:
     return (state.queue.lanes[lane][place][0] - clock) / rate
 
 
-def _way(state: State, standing: Standing, choice: Choice, now_ns: int) -> Way | None:
+def _way(state: State, standing: Standing, choice: Choice, vain: InVain, now_ns: int) -> Way | None:
     for option in choice.waits_for:
         way = make_way(state, standing, option, now_ns)
         if way:
             return way
+        vain.note(state, standing.job, option, now_ns)
     return None
 
 

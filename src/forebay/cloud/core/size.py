@@ -8,6 +8,7 @@ Limits: what was said is believed. Whoever says too little is served early and, 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from forebay.cloud.core.job import Job, Option, Run, Standing
@@ -43,6 +44,20 @@ def size_of(state: State, standing: Standing, more_s: float = 0.0) -> float:
     width = _width(state, job.menu[0])
     lasts_s = state.history.lasts_s(kinds(job), lasted_s(state, standing) + more_s)
     return width * (min(lasts_s, job.time_limit_s) if job.time_limit_s is not None else lasts_s)
+
+
+OUTGROWN = 1.2  # times its size: then a job is reckoned anew
+
+
+def outgrown_s(state: State, standing: Standing, more_s: float) -> float:
+    """How long the run of a job has gone on when the job may turn out larger than it was taken for; inf: never."""
+    job = standing.job
+    width = _width(state, job.menu[0])
+    beyond_s = OUTGROWN * state.t.sizes[job.id] / max(width, 1e-9)
+    if any(option.expected_s is not None for option in job.menu) or (job.time_limit_s or math.inf) <= beyond_s:
+        return math.inf
+    before_s = lasted_s(state, standing)
+    return state.history.outgrown_s(kinds(job), before_s + more_s, beyond_s) - before_s
 
 
 def lasts_s(state: State, standing: Standing, option: Option) -> float:

@@ -10,6 +10,7 @@ Shape:  the tables hold frozen nouns and are what a snapshot keeps; the indexes 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
@@ -28,7 +29,7 @@ from forebay.cloud.core.queue import Running, Waiting
 from forebay.cloud.core.rights import Rights
 from forebay.cloud.core.rooms import Rooms
 from forebay.cloud.core.share import Shares
-from forebay.cloud.core.size import card_seconds, kinds, lasted_s, size_of
+from forebay.cloud.core.size import card_seconds, kinds, lasted_s, outgrown_s, size_of
 from forebay.cloud.core.tables import Reservation, Tables
 from forebay.cloud.core.tenant import Price
 from forebay.units import NS_PER_S
@@ -46,6 +47,7 @@ class State:
         self.history = History(self.t.history)
         self.queue = Waiting()
         self.look_ns = 0  # when time alone may change what can start: as of the last look; 0: nobody has looked yet
+        self.passed_ns: dict[str, int] = {}  # chip -> when all that want it were last gone through
         self.softs = Running()  # runs that can be stopped and gone on with later
         self.hards = Running()  # the others
         self.live: dict[str, None] = {}  # runs that hold cards, oldest first
@@ -485,8 +487,19 @@ class State:
         node = self.node(run.allocation.centre, run.allocation.parts[0].node)
         island = (node.pretend, run.allocation.centre, node.island) if node else None
         self.ends.expect(run, self.t.jobs[run.job].job, island)
+        if run.expected_s is None:
+            self.check_later(run, run.running_at_ns or run.launched_at_ns)
+
+    def check_later(self, run: Run, now_ns: int) -> None:
+        """Say when to look next whether a run outlasts its forecast."""
+        began_ns = run.running_at_ns or run.launched_at_ns
+        more_s = outgrown_s(self, self.t.jobs[run.job], (now_ns - began_ns) / NS_PER_S) if run.running_at_ns else FIRST_CHECK_S
+        if more_s < math.inf:
+            at_ns = began_ns + int(max(more_s, FIRST_CHECK_S) * NS_PER_S) + 1
+            self.ends.check_at(run.id, max(at_ns, now_ns + NS_PER_S))
 
 
+FIRST_CHECK_S = 300.0
 _index_of = attrgetter("index")
 
 

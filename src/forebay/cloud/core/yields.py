@@ -84,6 +84,35 @@ def late(state: State, lanes: Iterable[Lane], now_ns: int) -> list[Standing]:
     return [standing for *_, standing in sorted(found, key=lambda item: item[:2])]
 
 
+class InVain:
+    """For whom too few made way in this pass: whoever is due no earlier and wants as many cards needn't try."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, list[tuple[int, float]]] = {}  # chip -> (cards, urgency)
+
+    def note(self, state: State, job: Job, option: Option, now_ns: int) -> None:
+        if state.t.windows or any(o.expected_s is not None for o in job.menu):
+            return  # others may find room where this job can't go, or bear more
+        own = (lines for key, lines in state.softs.on(option.chip).items() if key[1] == job.organisation)
+        if state.softs.ranks.keys() <= {job.priority} or all(-lines[0][0] <= job.priority for lines in own):
+            # Else others may stop what this job may not.
+            self._failed.setdefault(option.chip, []).append((option.cards, urgency(state, job, now_ns)))
+
+    def covers(self, state: State, job: Job, option: Option, due_s: float) -> bool:
+        """Whether a job that is due in so long would get nothing either."""
+        failed = self._failed.get(option.chip)
+        if not failed or not any(cards <= option.cards and other_s <= due_s for cards, other_s in failed):
+            return False
+        if state.rights.quota(job.organisation, option.chip) is not None or option.expected_s is not None:
+            return False
+        return state.softs.ranks.keys() <= {job.priority} or not any(
+            -lines[-1][0] < job.priority for key, lines in state.softs.on(option.chip).items() if key[1] == job.organisation
+        )
+
+    def forget(self) -> None:
+        self._failed.clear()
+
+
 def make_way(state: State, standing: Standing, option: Option, now_ns: int) -> Way | None:
     """None when too few make way."""
     job, chip = standing.job, option.chip
@@ -143,45 +172,56 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
     for_s = min((o.expected_s for o in job.menu if o.expected_s is not None), default=0.0)
     mine = urgency(state, job, now_ns) if slack is None or slack > job.restart_s else -FAR_S  # late: before all that aren't
     taken: Counter[str] = Counter()  # organisation -> cards of it that make way already
-    heap = [
-        _entry(job, lines, len(lines) - 1, _Account(organisation, *state.shares.clock(organisation, project, now_ns), lines))
-        for standby in ([state.softs, state.hards] if owed else [state.softs])
-        for (_, organisation, project), lines in standby.on(chip).items()
-    ]
+    heap: list[tuple[float, float, int, _Account]] = []
+    for standby in [state.softs, state.hards] if owed else [state.softs]:
+        for (_, organisation, project), lines in standby.on(chip).items():
+            clock, rate = state.shares.clock(organisation, project, now_ns)
+            own = organisation == job.organisation
+            if own or owed or (lines[-1][1] - clock) / rate > mine:  # else none of its runs is due later
+                heap.append(_entry(job, lines, len(lines) - 1, _Account(organisation, own, clock, rate, lines)))
     heapq.heapify(heap)
     while heap:
-        minus_lower, minus_late, at, account = heapq.heappop(heap)
+        minus_lower, minus_late, at, account = heap[0]
         if at:
-            heapq.heappush(heap, _entry(job, account.lines, at - 1, account))
-        run = state.t.runs[account.lines[at][2]]
-        cards = run.allocation.cards
-        soft = state.t.jobs[run.job].job.resumable
-        borrowed = state.rights.borrows(account.organisation, chip) - taken[account.organisation]
-        is_due_later = -minus_late > mine + _price_s(state, run, account.rate, now_ns) and not _is_tight(
-            state, run, -minus_late, for_s, now_ns
-        )
-        if account.organisation == job.organisation:
-            goes = soft and (minus_lower < 0 or (minus_lower == 0 and is_due_later))
-        elif owed:
-            goes = borrowed > 0
+            heapq.heapreplace(heap, _entry(job, account.lines, at - 1, account))
         else:
-            goes = soft and is_due_later and borrowed >= cards
-        if not goes and not owed and minus_lower >= 0 and -minus_late <= mine:
+            heapq.heappop(heap)
+        due_s = -minus_late
+        if due_s <= mine and minus_lower >= 0 and not owed:
             return  # all that follow are due earlier still
-        if goes and not owed and (until_ns := _spared_until_ns(state, run)) > now_ns:
+        run = state.t.runs[account.lines[at][2]]
+        if run.stop or run.queue_reason:
+            continue
+        cards = run.allocation.cards
+        if owed and not account.own:
+            goes = state.rights.borrows(account.organisation, chip) > taken[account.organisation]
+        elif minus_lower < 0:
+            goes = True
+        else:
+            goes = minus_lower == 0 and due_s > mine + _price_s(state, run, cards, account.rate, now_ns)
+            goes = goes and not _is_tight(state, run, due_s, for_s, now_ns)
+            if goes and not account.own:
+                goes = state.rights.borrows(account.organisation, chip) - taken[account.organisation] >= cards
+        if not goes or (account.own and owed and not state.t.jobs[run.job].job.resumable):
+            continue
+        if not owed and (until_ns := _spared_until_ns(state, run)) > now_ns:
             state.look_ns = min(state.look_ns, until_ns)
             continue
-        if goes and not run.stop and not run.queue_reason:
-            taken[account.organisation] += cards
-            yield run
+        taken[account.organisation] += cards
+        yield run
 
 
-@dataclass(frozen=True, slots=True)
 class _Account:
-    organisation: str
-    clock: float
-    rate: float
-    lines: list[tuple[int, float, str]]  # its runs on the chip, the one to go first last
+    """Runs of one account on a chip."""
+
+    __slots__ = ("clock", "lines", "organisation", "own", "rate")
+
+    def __init__(self, organisation: str, own: bool, clock: float, rate: float, lines: list[tuple[int, float, str]]) -> None:
+        self.organisation = organisation
+        self.own = own  # whether it is of the organisation for whose job somebody makes way
+        self.clock = clock
+        self.rate = rate
+        self.lines = lines  # the one to go first last
 
     def __lt__(self, other: _Account) -> bool:
         return self.lines[0] < other.lines[0]
@@ -190,7 +230,7 @@ class _Account:
 def _entry(job: Job, lines: list[tuple[int, float, str]], at: int, account: _Account) -> tuple[float, float, int, _Account]:
     """Sorts as they go. The first number: by how much its priority is below the job's, where both are of one organisation."""
     minus_priority, tag, _ = lines[at]
-    lower = float(job.priority + minus_priority) if account.organisation == job.organisation else 0.0
+    lower = float(job.priority + minus_priority) if account.own else 0.0
     return -lower, -(tag - account.clock) / account.rate, at, account
 
 
@@ -214,11 +254,11 @@ def _is_tight(state: State, run: Run, due_s: float, for_s: float, now_ns: int) -
     return ends_s - due_s > BEARABLE * (age_s + due_s)
 
 
-def _price_s(state: State, run: Run, rate: float, now_ns: int) -> float:
+def _price_s(state: State, run: Run, cards: int, rate: float, now_ns: int) -> float:
     """What stopping a run loses, in seconds of its own account's clock: its start and its work since the newest checkpoint."""
     job = state.t.jobs[run.job].job
     since_s = (now_ns - max(run.checkpoint_at_ns, run.running_at_ns)) / NS_PER_S if run.checkpoint_at_ns else 0.0
-    width = run.allocation.cards * state.compute(run.allocation.chip)
+    width = cards * state.compute(run.allocation.chip)
     return width * (job.restart_s + since_s) / rate
 
 
