@@ -80,7 +80,13 @@ BUGS = {
     ),
     "borrowed-cards-are-not-taken-back": Bug(
         "lenders wait for what is theirs",
-        ((CORE + "yields.py", "            goes = borrowed > 0\n", "            goes = False\n"),),
+        (
+            (
+                CORE + "yields.py",
+                "            goes = state.rights.borrows(account.organisation, chip) > taken[account.organisation]\n",
+                "            goes = False\n",
+            ),
+        ),
     ),
     "wide-jobs-starve": Bug(
         "whatever fits goes first, so that a job which needs many cards waits for ever",
