@@ -37,6 +37,7 @@ class Plan:
     quotas: bool
     tick_s: float
     snapshot_every: int
+    slow_disk_s: float  # the longest that a write takes
 
 
 def steps_of(seed: int) -> int:
@@ -86,6 +87,7 @@ def draw(seed: int) -> Plan:
         quotas=dice.random() < 0.7,
         tick_s=max(1.0, mean_job_s / 15),
         snapshot_every=dice.choice((300, 1000, 3000)),
+        slow_disk_s=dice.choice((0.05, 0.05, 4.0)),
     )
 
 

@@ -82,7 +82,7 @@ class Cloud:
         self.world = world
         self.dead = False
         dice = world.dice(f"cloud {world.now_s}")
-        self._slow = dice.random() * 0.05
+        self._slow = dice.random() * world.plan.slow_disk_s
         self._dice = dice
         self.journal = world.open_journal()
         skew_ns = dice.choice((0, 0, 0, -30 * NS))  # of the machine's clock
