@@ -22,7 +22,12 @@ from forebay.errors import ForebayError, Unavailable
 
 BY = {"at_ns": 0, "by": "test"}
 JOB = Job(
-    id="j1", organisation="ada", project="p", name="", menu=(Option(chip="cpu", cards=1),), script=Script(bundle="b", entry="t.py")
+    id="j1",
+    organisation="ada",
+    project="p",
+    name="",
+    menu=(Option(chip="cpu", cards=1),),
+    script=Script(bundle="b", entry="t.py"),
 )
 ENDED = Seen(name="j1-1", phase=Phase.ENDED, outcome=Outcome.SUCCEEDED, held_ns=5)
 

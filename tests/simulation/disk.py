@@ -33,6 +33,8 @@ class OnSqlite(Journal):
 
     def append(self, events: Sequence[e.Event], state: State, answers: Sequence[Answer] = ()) -> None:
         _fail_or(self.world, self.seq, super().append, events, state, answers)
+        if events and not self._since_snapshot:
+            self.world.snapshot_made(self, state)
 
 
 @dataclass(slots=True)
@@ -94,9 +96,7 @@ class InMemory(Journal):
         return enumerate(self._kept.lines, 1)
 
 
-def _fail_or(
-    world: World, before: int, append: Any, events: Sequence[e.Event], state: State, answers: Sequence[Answer]
-) -> None:
+def _fail_or(world: World, before: int, append: Any, events: Sequence[e.Event], state: State, answers: Sequence[Answer]) -> None:
     """Write a batch, unless something happens before, and tell the world what has become safe."""
     if world.happens("disk", world.plan.disk_fails):
         raise Unavailable("The disk is full, in the simulation.")

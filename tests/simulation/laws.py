@@ -82,6 +82,13 @@ def listing(state: State, journal: Journal) -> None:
         must(row == journals._listed(state, name), f"{name} is listed as it stands")
 
 
+def snapshot(journal: Journal, state: State) -> None:
+    """The newest snapshot, which was just made, says what the state says."""
+    with connection(journal) as db:
+        text = db.execute(sa.select(journals.SNAPSHOTS.c.body)).scalar_one()
+    same(State(decode(Tables, json.loads(text))), state, "a snapshot")
+
+
 def connection(journal: Journal) -> Any:
     return journal._db.reader.connect()
 

@@ -100,8 +100,13 @@ class Cloud:
     def serve(self, ask: Callable[[Cloud], Awaitable[Any]]) -> asyncio.Task[Any]:
         task = self.world.loop.create_task(ask(self))  # type: ignore[arg-type]
         self._tasks[task] = None
-        task.add_done_callback(lambda task: self._tasks.pop(task, None))
+        task.add_done_callback(self._served)
         return task
+
+    def _served(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled():
+            task.exception()  # maybe nobody who asked is there any more
 
     async def _aside(self, call: Callable[..., Any], *given: Any) -> Any:
         """The disk takes its time, in which others ask, and in which the cloud may die."""
@@ -229,6 +234,12 @@ class World:
             self.fail(f"broken: {broken}", broken)
         if self.steps >= self.wanted_steps and not self.calm:
             self.spawn(self._calm_down())
+
+    def snapshot_made(self, journal: OnSqlite, state: State) -> None:
+        try:
+            laws.snapshot(journal, state)
+        except Broken as broken:
+            self.fail(f"broken: {broken}", broken)
 
     def look(self, state: State) -> None:
         laws.cards(state, self.audit)
