@@ -1,4 +1,4 @@
-"""Live lives: one again, `python -m tests.simulation --seed N --steps M`, or many on all cores, from the root of the repository."""
+"""One life again, `python -m tests.simulation --seed N --steps M`, or many on all cores; from the root of the repository."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ Limits: `InMemory` keeps events as they are, and not as text; it has no listing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 

@@ -4,9 +4,10 @@ Asked:  in what order do things happen, and when is somebody answered?
 Answer: one task takes what has come in, lets the core fold and decide it one by one, writes the whole batch in one
         transaction, and only then answers and publishes. While the disk is busy the next batch gathers: that is the group
         commit. No `if` about jobs lives here.
-Limits: between deciding and the end of the write, the state, and so what is answered by a mere look at it, tells of a batch
-        that is not yet safe; actions are published only after it, and `safe` waits for it. If the write fails the batch is refused and the state is read again from the journal; until that succeeds, all
-        that comes in is refused. A journal that another cloud has taken over ends this one.
+Limits: between deciding and the end of the write the state, and what is answered by a mere look at it, tells of a batch that is
+        not yet safe; actions are published only after it, and `safe` waits for it. If the write fails the batch is refused and
+        the state is read again from the journal; until that succeeds, all that comes in is refused. A journal that another cloud
+        has taken over ends this one.
 """
 
 from __future__ import annotations
