@@ -16,8 +16,8 @@ test: $(VENV)/.installed-test check  ## the suite, under 15 minutes
 
 test-slow: $(VENV)/.installed-slow  ## kills, long simulations, real servers and libraries; under 45 minutes
 	$(BIN)/python -m forebay.porting.shim build --cache $(SHIM)
-	FOREBAY_TEST_SHIM_CACHE=$(SHIM) FOREBAY_TEST_TORCH_NPU=$(VENV)/torch-npu FOREBAY_TEST_JUPYTER=$(VENV)/jupyter $(BIN)/python -m pytest -m slow --timeout 1800 --ignore tests/centre --ignore tests/cloud --ignore tests/simulation
-	FOREBAY_TEST_SHIM_CACHE=$(SHIM) FOREBAY_TEST_JUPYTER=$(VENV)/jupyter $(BIN)/python -m pytest -m slow --timeout 1800 -n 2 --dist loadfile tests/centre tests/cloud tests/simulation
+	FOREBAY_TEST_SHIM_CACHE=$(SHIM) FOREBAY_TEST_TORCH_NPU=$(VENV)/torch-npu FOREBAY_TEST_JUPYTER=$(VENV)/jupyter $(BIN)/python -m pytest -m slow --timeout 1800 -n 2 --dist loadfile
+	$(BIN)/python -m tests.simulation --seed 1000 --together 1000000 --processes 2 --quiet
 
 check: $(VENV)/.installed-test  ## style and types
 	$(BIN)/ruff check .

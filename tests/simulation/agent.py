@@ -130,7 +130,8 @@ class Agent:
         for run in self.engine.handles():
             seen = self.engine.look(run)
             unwanted = run not in wanted and seen.phase is not Phase.ENDED and run not in self._stopping
-            if self._reported.get(run) != seen or unwanted:
+            known_as = self._reported.get(run)
+            if unwanted or (known_as is not seen and known_as != seen):
                 news[run] = seen
         news |= self._never_started
         states = self.engine.states()

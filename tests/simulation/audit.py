@@ -65,6 +65,7 @@ class Audit:
         self.states: dict[tuple[str, str], NodeState] = {}
         self.windows: dict[str, Window] = {}
         self.jobs: dict[str, Known] = {}
+        self.open: dict[str, Known] = {}  # those that aren't over
         self.going: dict[str, Going] = {}
         self.holder: dict[Card, str] = {}
         self.kept: dict[Card, str] = {}
@@ -167,7 +168,7 @@ class Audit:
 
     def _Submitted(self, event: e.Submitted) -> None:
         must(event.job.id not in self.jobs, "a job is submitted once")
-        self.jobs[event.job.id] = Known(event.job, event.at_ns, waits_since_ns=event.at_ns)
+        self.jobs[event.job.id] = self.open[event.job.id] = Known(event.job, event.at_ns, waits_since_ns=event.at_ns)
 
     def _Cancelled(self, event: e.Cancelled) -> None:
         known = self.jobs[event.job]
@@ -296,11 +297,12 @@ class Audit:
         if event.phase == "succeeded":
             must(known.where == "between" and known.ended and known.ended.outcome == "succeeded", "success is its run's")
         known.where = "over"
+        del self.open[event.job]
 
     # What several need.
 
     def between(self) -> list[str]:
-        return [name for name, known in self.jobs.items() if known.where == "between"]
+        return [name for name, known in self.open.items() if known.where == "between"]
 
     def _count(self, job: Job, allocation: Allocation, sign: int) -> None:
         self.held[(job.organisation, allocation.chip)] += sign * allocation.cards

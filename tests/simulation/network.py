@@ -18,6 +18,23 @@ class Lost(Exception):
     """No answer came. Nobody knows whether the request was heard."""
 
 
+async def over(task: asyncio.Task[Any]) -> None:
+    """Wait for a task's end. Whoever waits may be cancelled, and the task goes on: what `asyncio.wait` does for many."""
+    if task.done():
+        return
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(_: asyncio.Task[Any]) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(tell)
+    try:
+        await ended
+    finally:
+        task.remove_done_callback(tell)
+
+
 class Network:
     def __init__(self, world: World) -> None:
         self._world = world
@@ -38,7 +55,9 @@ class Network:
         task = cloud.serve(ask)
         if self._rolls(plan.repeat):
             self._world.spawn(self._repeat(ask))
-        await asyncio.wait((task,))
+        if self._rolls(plan.drop):  # the connection breaks while the cloud is at work on it
+            await self._broken_off(task)
+        await over(task)
         if task.cancelled() or who in self.broken or self._rolls(plan.drop):
             if not task.cancelled():
                 task.exception()
@@ -47,14 +66,22 @@ class Network:
         await self._delay()
         return task.result()
 
+    async def _broken_off(self, task: asyncio.Task[Any]) -> None:
+        await asyncio.sleep(self._dice.random() * 0.1)
+        if not task.done():
+            task.add_done_callback(self._unheard)
+            await asyncio.sleep(self._dice.random() * 0.5)
+            raise Lost
+
+    def _unheard(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) and not isinstance(error, ForebayError):
+            self._world.fail(f"a request whose answer nobody hears met {error!r}", error)
+
     async def _repeat(self, ask: Asked) -> None:
         """The same request once more, later: overtaken by others, and nobody listens to its answer."""
         await asyncio.sleep(self._dice.random() * 3 * self._world.plan.longest_delay_s)
         if self._world.cloud:
-            task = self._world.cloud.serve(ask)
-            await asyncio.wait((task,))
-            if not task.cancelled() and (error := task.exception()) and not isinstance(error, ForebayError):
-                self._world.fail(f"a repeated request met {error!r}", error)
+            self._world.cloud.serve(ask).add_done_callback(self._unheard)
 
     async def _delay(self) -> None:
         dice, longest_s = self._dice, self._world.plan.longest_delay_s

@@ -37,6 +37,12 @@ class Plan:
     quotas: bool
     tick_s: float
     snapshot_every: int
+    slow_disk_s: float  # the longest that a write takes
+
+
+def steps_of(seed: int) -> int:
+    """How long a life is, where nobody says. A step of a long one costs more: restarts read more, bills have more lines."""
+    return 3_000 if seed % 10 == 5 else 1_000
 
 
 def draw(seed: int) -> Plan:
@@ -80,7 +86,8 @@ def draw(seed: int) -> Plan:
         longest_queue=dice.choice((10, 20, 40)),
         quotas=dice.random() < 0.7,
         tick_s=max(1.0, mean_job_s / 15),
-        snapshot_every=dice.choice((1500, 3000, 20_000)),
+        snapshot_every=dice.choice((300, 1000, 3000)),
+        slow_disk_s=dice.choice((0.05, 0.05, 4.0)),
     )
 
 

@@ -65,11 +65,13 @@ class Promises:
 
     def _lenders(self, state: State, audit: Audit, now: float) -> None:
         owed: set[tuple[str, str]] = set()
-        for known in audit.jobs.values():
+        limited = {name.split("/")[0] for name in audit.budgets}
+        before_ns = self._world.wall_ns() - 10 * NS
+        for known in audit.open.values():
             job = known.job
-            if known.where != "waits" or known.not_before_ns > self._world.wall_ns() - 10 * NS:
+            if known.where != "waits" or known.not_before_ns > before_ns:
                 continue
-            if (job.organisation, COMPUTE) in audit.quotas or job.organisation in {n.split("/")[0] for n in audit.budgets}:
+            if (job.organisation, COMPUTE) in audit.quotas or job.organisation in limited:
                 continue
             if len(job.menu) > 1:
                 continue
@@ -107,13 +109,15 @@ class Promises:
         on: dict[tuple[object, str], int] = defaultdict(int)
         for run in state.live:
             known = state.t.runs[run]
+            if known.allocation.chip != chip:
+                continue
             owner = state.t.jobs[known.job].job.organisation
             node = state.node(known.allocation.centre, known.allocation.parts[0].node)
             out = {centre_node for centre_node in state.bad_cards if centre_node[0] == known.allocation.centre}
             parts = [(known.allocation.centre, part.node) for part in known.allocation.parts]
             if any(part in out or (found := state.node(*part)) is None or state.why_out(part[0], found) for part in parts):
                 continue
-            if known.allocation.chip == chip and owner != organisation and node and not known.stop and not known.queue_reason:
+            if owner != organisation and node and not known.stop and not known.queue_reason:
                 on[((node.pretend, known.allocation.centre, node.island), owner)] += known.allocation.cards
         for island_key, island in state.rooms.islands.get(chip, {}).items():
             lent = sum(
@@ -128,9 +132,12 @@ class Promises:
     def _overdue(self, state: State, audit: Audit, now: float) -> None:
         """Nobody waits on and on although exact sharing would have ended their job."""
         world = self._world
-        for name, known in audit.jobs.items():
+        if audit.budgets:
+            return
+        limited = {organisation for organisation, _ in audit.quotas}
+        for name, known in audit.open.items():
             job = known.job
-            if known.where != "waits" or any(o == job.organisation for o, _ in audit.quotas) or audit.budgets:
+            if known.where != "waits" or job.organisation in limited:
                 continue
             if state.t.jobs[name].phase.over:
                 continue  # decided; its line is on its way to the disk

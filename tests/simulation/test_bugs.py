@@ -13,7 +13,7 @@ from .bugs import BUGS, plant
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "forebay"
-LIVES, STEPS = 16, 2_500  # at most: 40,000 steps
+LIVES, STEPS = 40, 1_000  # at most; most bugs are found in the first life
 
 
 @pytest.mark.parametrize("name", BUGS)
@@ -27,8 +27,9 @@ def test_a_bug_is_planted_where_its_piece_of_code_stands_once(name):
 @pytest.mark.parametrize("name", BUGS)
 def test_the_simulation_finds(name, tmp_path):
     plant(BUGS[name], SOURCE, tmp_path / "forebay")
+    lives = ["--seed", "1", "--lives", str(LIVES), "--steps", str(STEPS), "--on", BUGS[name].on, "--until-found"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--seed", "1", "--lives", str(LIVES), "--steps", str(STEPS), "--until-found"],
+        [sys.executable, "-m", "tests.simulation", *lives],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Clouds live by their seeds, and keep their promises. `make test` has 10,000 steps of it, the slow test 120,000."""
+"""Clouds live by their seeds, and keep their promises: 10,000 steps of it. `make test-slow` has a million, and the long lives."""
 
 from __future__ import annotations
 
@@ -9,27 +9,46 @@ from pathlib import Path
 
 import pytest
 
+from .many import together
 from .plan import draw
 from .world import Failed, World, live
 
 ROOT = Path(__file__).parents[2]
-FAST, FAST_STEPS = (3, 4, 5, 6), 2_500  # 10,000 steps together, of lives that are lived quickly
-LIVES, STEPS = 10, 2_000  # of one slow test
-SLOW_TESTS = 6  # x LIVES x STEPS = 120,000 steps: a million is 50 minutes of CPU, more than CI has
+SEEDS, STEPS = range(3, 13), 1_000  # 10,000 steps together; the life of seed 10 is on SQLite
+LONG, LONG_STEPS = (5, 6, 7, 8), 5_000
 
 
-@pytest.mark.parametrize("seed", FAST)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_cloud_keeps_its_promises(seed):
-    life = live(seed, FAST_STEPS)
-    assert life.steps >= FAST_STEPS and life.jobs > 100
+    life = live(seed, STEPS)
+    assert life.steps >= STEPS and life.jobs > 50
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("number", range(SLOW_TESTS))
-def test_a_cloud_keeps_its_promises_for_long(number):
-    for seed in range(1000 + number * LIVES, 1000 + (number + 1) * LIVES):
-        assert live(seed, STEPS).steps >= STEPS
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", LONG)
+def test_a_cloud_keeps_its_promises_for_long(seed):
+    assert live(seed, LONG_STEPS, on_sqlite=True).steps >= LONG_STEPS
+
+
+def test_a_life_is_the_same_on_sqlite_and_in_memory():
+    on_sqlite, in_memory = live(1, 500, on_sqlite=True), live(1, 500, on_sqlite=False)
+    assert on_sqlite == in_memory
+    assert on_sqlite.crashes, "over restarts too"
+
+
+def test_lives_on_several_processes_are_those_on_one():
+    lives = ("--seed", "21", "--lives", "2", "--steps", "150")
+    one, two = (_process(*lives, "--processes", number, hash_seed="1") for number in ("1", "2"))
+    digests = [sorted(line.split()[-1] for line in told.splitlines() if line.startswith("seed")) for told in (one, two)]
+    assert digests[0] == digests[1] and len(digests[0]) == 2
+    assert "every promise was kept" in two
+
+
+def test_a_million_steps_are_as_many_lives_as_make_them():
+    lives = together(1000, 1_000_000)
+    assert sum(one.steps for one in lives) >= 1_000_000 > sum(one.steps for one in lives[:-1])
+    assert [one.seed for one in lives] == list(range(1000, 1000 + len(lives)))
 
 
 def test_the_same_seed_gives_the_same_journal_in_any_process():

@@ -2,14 +2,18 @@
 
 Asked:  how does a day of a cloud pass in a second, and twice in just the same way?
 Answer: where asyncio would sleep until its next timer, this loop's clock is put there. It reads no clock of the machine's, opens
-        nothing that it waits for, and has no threads. What is ready runs in the order in which it became ready.
-Limits: whoever waits for the world (a thread, a socket) would wait for ever; that is told as an error.
+        nothing that it waits for, and has no threads. What is ready runs in the order in which it became ready; timers that are
+        due at the same time, in the order in which they were set.
+Limits: whoever waits for the world (a thread, a socket) would wait for ever; that is told as an error. Of asyncio's own loop the
+        turn and its handles are written anew, since a life spends a good part of its time in them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import selectors
+import contextvars
+from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 from forebay.units import NS_PER_S
@@ -17,40 +21,94 @@ from forebay.units import NS_PER_S
 EPOCH_NS = 1_700_000_000 * NS_PER_S
 
 
-class _Jump(selectors.BaseSelector):
-    """Has nothing to select: makes time pass instead."""
+class Planned:
+    """A call that is going to be made, unless it is cancelled before: what asyncio calls a handle."""
 
-    def __init__(self) -> None:
-        self.now_s = 0.0
+    __slots__ = ("_at_s", "args", "call", "context")
 
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise RuntimeError("everybody waits, and nothing is going to happen")
-        self.now_s += max(0.0, timeout)
-        return []
+    def __init__(
+        self, call: Callable[..., Any], args: tuple[Any, ...], context: contextvars.Context | None, at_s: float = 0.0
+    ) -> None:
+        self.call: Callable[..., Any] | None = call
+        self.args, self._at_s = args, at_s
+        self.context = contextvars.copy_context() if context is None else context
 
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return selectors.SelectorKey(fileobj, -1, events, data)
+    def cancel(self) -> None:
+        self.call, self.args = None, ()
 
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return selectors.SelectorKey(fileobj, -1, 0, None)
+    def cancelled(self) -> bool:
+        return self.call is None
 
-    def get_map(self) -> Any:
-        return {}
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        raise KeyError(fileobj)
+    def when(self) -> float:
+        return self._at_s
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop in simulated time."""
 
     def __init__(self) -> None:
-        self._jump = _Jump()
-        super().__init__(self._jump)
+        super().__init__()
+        self._now_s = 0.0
+        self._timers: list[tuple[float, int, Planned]] = []
+        self._set = 0  # timers, so far
 
     def time(self) -> float:
-        return self._jump.now_s
+        return self._now_s
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> Planned:
+        planned = Planned(callback, args, context)
+        self._ready.append(planned)  # type: ignore[attr-defined]
+        return planned
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> Planned:
+        planned = Planned(callback, args, context, when)
+        self._set += 1
+        heappush(self._timers, (when, self._set, planned))
+        return planned
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> Planned:
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        """One turn: whatever is ready now; if nothing is, what is due next."""
+        ready = self._ready  # type: ignore[attr-defined]
+        if not ready:
+            self._jump()
+        for _ in range(len(ready)):
+            planned = ready.popleft()
+            if planned.call is None:
+                continue
+            try:
+                planned.context.run(planned.call, *planned.args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self.call_exception_handler({"message": "a call failed", "exception": error})
+
+    def _jump(self) -> None:
+        timers, ready = self._timers, self._ready  # type: ignore[attr-defined]
+        while timers and not ready:
+            at_s, _, planned = heappop(timers)
+            if planned.call is None:
+                continue
+            self._now_s = max(self._now_s, at_s)
+            ready.append(planned)
+            while timers and timers[0][0] <= at_s:
+                ready.append(heappop(timers)[2])
+        if not ready:
+            raise RuntimeError("everybody waits, and nothing is going to happen")
+
+    def _process_events(self, event_list: Any) -> None:
+        """There are none."""
+
+    def _write_to_self(self) -> None:
+        """Nobody else is there to wake us."""
 
 
 class VirtualClock:

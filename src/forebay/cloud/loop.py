@@ -4,9 +4,10 @@ Asked:  in what order do things happen, and when is somebody answered?
 Answer: one task takes what has come in, lets the core fold and decide it one by one, writes the whole batch in one
         transaction, and only then answers and publishes. While the disk is busy the next batch gathers: that is the group
         commit. No `if` about jobs lives here.
-Limits: between deciding and the end of the write, listings may show a batch that is not yet safe; actions are published only
-        after it. If the write fails the batch is refused and the state is read again from the journal; until that succeeds, all
-        that comes in is refused. A journal that another cloud has taken over ends this one.
+Limits: between deciding and the end of the write the state, and what is answered by a mere look at it, tells of a batch that is
+        not yet safe; actions are published only after it, and `safe` waits for it. If the write fails the batch is refused and
+        the state is read again from the journal; until that succeeds, all that comes in is refused. A journal that another cloud
+        has taken over ends this one.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class Loop:
         self._began = self.clock.monotonic_s()
         self._began_ns = self.clock.now_ns()
         self._inbox: asyncio.Queue[_Ask] = asyncio.Queue()
+        self._for_safety: list[asyncio.Future[None]] | None = None  # those who wait for it; None: the state is safe
         self._changed = asyncio.Event()
         journal.drop_old_answers(self.clock.now_ns())
 
@@ -144,6 +146,18 @@ class Loop:
         self._inbox.put_nowait(_Ask(make, request, answer, logs.REQUEST.get(), size))
         return await answer
 
+    def safe(self) -> asyncio.Future[None]:
+        """Done when all that the state says now is in the journal. Unavailable when that couldn't be written, and isn't so.
+
+        For whoever answers by a look at the state, and is believed: take it in the same breath as the look.
+        """
+        waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._for_safety is None:
+            waits.set_result(None)
+        else:
+            self._for_safety.append(waits)
+        return waits
+
     @property
     def next_change(self) -> asyncio.Event:
         """What `changed` waits for, to be taken before a look at the journal that others may run ahead of."""
@@ -153,7 +167,8 @@ class Loop:
         """Wait until something has been published, or the time is up."""
         event = event or self._changed
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # and not wait_for, which makes a task of each wait
+                await event.wait()
 
     def wake(self) -> None:
         """Let those who wait in `changed` look again. For what isn't in the journal: log lines and progress."""
@@ -199,6 +214,23 @@ class Loop:
         ]
 
     async def _take(self, batch: list[_Ask]) -> None:
+        waiting: list[asyncio.Future[None]] = []
+        self._for_safety = waiting
+        why: ForebayError | None = Unavailable("The cloud ended before this was safe.", hint="try again")
+        try:
+            why = await self._decide(batch)
+        finally:
+            self._for_safety = None
+            for waits in waiting:
+                if waits.done():
+                    continue
+                if why is None:
+                    waits.set_result(None)
+                else:
+                    waits.set_exception(why)
+
+    async def _decide(self, batch: list[_Ask]) -> ForebayError | None:
+        """Decide, write and answer a batch, or refuse it and say why."""
         lines: list[e.Event] = []
         origins: list[str] = []  # of each line
         answers: dict[str, Answer] = {}
@@ -236,7 +268,7 @@ class Loop:
                     "The cloud met an error of its own, so nothing of this was done.", found=repr(error), hint="tell the operator"
                 )
             await self._read_again(batch, error)
-            return
+            return error
         if lines:
             self._publish(lines)
             self.counts.journaled(lines, self.state)
@@ -244,6 +276,7 @@ class Loop:
         for ask, body in good:
             if not ask.answer.done():
                 ask.answer.set_result(body)
+        return None
 
     async def _read_again(self, batch: list[_Ask], why: ForebayError) -> None:
         """Take the state from the journal, which doesn't have what couldn't be written; then refuse the batch.

@@ -165,7 +165,9 @@ async def wanted(
         for run in desk.loop.wanted(centre)
     ]
     desk.told[centre] = asks = desk.asks(centre)
-    return {"version": desk.loop.version(centre), "generation": _generation(state, centre), "runs": runs, **asks}
+    answer = {"version": desk.loop.version(centre), "generation": _generation(state, centre), "runs": runs, **asks}
+    await desk.loop.safe()  # a generation that nobody will know of any more would fence nothing
+    return answer
 
 
 def _generation(state: State, centre: str) -> int:
@@ -222,7 +224,9 @@ async def report(body: dict[str, Any], desk: At, centre: Known) -> Body:
         states = tuple(decode(NodeState, state, at="state", strict=False) for state in _said(body, "states", list))
         if _changed_states(desk.state, centre, states):
             news.append(desk.loop.tell(partial(_fenced, generation, centre, partial(_states_seen, centre, states))))
-    await asyncio.gather(*news)
+    # What we knew already may be of a report that broke off and is still being written: the agent is to believe us only when
+    # that is safe, since it forgets runs that have ended, and doesn't say twice what was taken down.
+    await asyncio.gather(desk.loop.safe(), *news)
     for run, progress in _said(body, "progress", dict).items():
         if is_ours(desk.state, centre, run):
             desk.store.progress[run] = decode(Progress, progress, at="progress", strict=False)
