@@ -34,6 +34,9 @@ class Rates:
     job: Rate = Rate(per_s=10_000, burst=20_000)  # jobs that a key submits, alone or in batches
 
 
+USUAL = Rates()
+
+
 @dataclass(slots=True)
 class Buckets:
     """The buckets of one kind, by whose they are."""

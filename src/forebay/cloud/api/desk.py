@@ -10,7 +10,7 @@ from fastapi import Depends, Header, Request
 from forebay.cloud import access
 from forebay.cloud.access import Who
 from forebay.cloud.core.state import State
-from forebay.cloud.limits import Buckets, Rates
+from forebay.cloud.limits import USUAL, Buckets, Rates
 from forebay.cloud.loop import Body, Loop, Make
 from forebay.cloud.loop import Request as Once
 from forebay.cloud.menu import Reader
@@ -26,7 +26,7 @@ from forebay.units import MIB
 class Desk:
     """What the handlers share: the loop, the files, the reader of programs."""
 
-    def __init__(self, loop: Loop, store: Store, rates: Rates) -> None:
+    def __init__(self, loop: Loop, store: Store, rates: Rates = USUAL) -> None:
         self.loop = loop
         self.store = store
         self.reader = Reader(store.empty_folder("reading"))
