@@ -32,6 +32,7 @@ def decide(state: State, fact: e.Event) -> list[e.Event]:
     """Fold a fact, and return the decisions that it leads to, folded too."""
     if not isinstance(fact, e.Tick):
         state.fold(fact)
+    state.ripen(fact.at_ns)
     woken = state.wake(fact.at_ns)
     decisions = _follow(state, fact, woken)
     # Whatever the fact was about: where a job's pause is over, where cards are kept for nobody any more, and where a job that

@@ -82,15 +82,13 @@ class Running:
     lists: dict[str, dict[Standby, list[tuple[int, float, str]]]] = field(
         default_factory=dict
     )  # chip -> ... (-priority, tag, run)
-    spared: dict[str, int] = field(default_factory=dict)  # run -> until when it isn't stopped for those that are due earlier
     ranks: dict[int, int] = field(default_factory=dict)  # priority -> runs that have it
     _known: dict[str, tuple[Standby, tuple[int, float, str]]] = field(default_factory=dict)
 
-    def add(self, run: str, chip: str, job: Job, tag: float, spared_ns: int) -> None:
+    def add(self, run: str, chip: str, job: Job, tag: float) -> None:
         key, line = (chip, job.organisation, job.project), (-job.priority, tag, run)
         insort(self.lists.setdefault(chip, {}).setdefault(key, []), line)
         self._known[run] = (key, line)
-        self.spared[run] = spared_ns
         self.ranks[job.priority] = self.ranks.get(job.priority, 0) + 1
 
     def remove(self, run: str) -> None:
@@ -98,7 +96,6 @@ class Running:
         if known is None:
             return
         key, line = known
-        del self.spared[run]
         if self.ranks[-line[0]] == 1:
             del self.ranks[-line[0]]
         else:
@@ -107,6 +104,9 @@ class Running:
         del lines[bisect_left(lines, line)]
         if not lines:
             del self.lists[key[0]][key]
+
+    def __contains__(self, run: str) -> bool:
+        return run in self._known
 
     def on(self, chip: str) -> Mapping[Standby, list[tuple[int, float, str]]]:
         return self.lists.get(chip, {})

@@ -41,7 +41,11 @@ def start(state: State, job: Job, now_ns: int) -> list[e.Event]:
     if state.queue.lanes[lane][0][2] != job.id and not any(option.expected_s is not None for option in job.menu):
         return []
     if not any(
-        state.free_cards(o.chip) >= o.cards or state.softs.on(o.chip) or state.rights.any_borrowed(o.chip) for o in job.menu
+        state.free_cards(o.chip) >= o.cards
+        or state.softs.on(o.chip)
+        or state.greens.on(o.chip)
+        or state.rights.any_borrowed(o.chip)
+        for o in job.menu
     ):
         return []
     chips = {option.chip for option in job.menu}

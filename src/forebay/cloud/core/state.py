@@ -10,6 +10,7 @@ Shape:  the tables hold frozen nouns and are what a snapshot keeps; the indexes 
 
 from __future__ import annotations
 
+import heapq
 import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,8 @@ class State:
         self.looked = False  # whether anybody has looked at all chips since this state was made
         self.passed_ns: dict[str, int] = {}  # chip -> when all that want it were last gone through
         self.softs = Running()  # runs that can be stopped and gone on with later
+        self.greens = Running()  # those of them that have just begun, and are spared (`spare.py`)
+        self.ripening: list[tuple[int, str]] = []  # (until when, run) of these; a heap
         self.hards = Running()  # the others
         self.live: dict[str, None] = {}  # runs that hold cards, oldest first
         self.elastic: dict[str, None] = {}  # those that may go over to another line of their menus
@@ -185,6 +188,7 @@ class State:
             case e.StopAsked(run=run_id, reason=reason, grace_s=grace_s, requeue=requeue, for_job=for_job):
                 t.runs[run_id] = changed(t.runs[run_id], stop=reason, stop_for=for_job, grace_s=grace_s, requeue=requeue)
                 self._stand(t.runs[run_id].job, phase=Phase.STOPPING, reason=reason)
+                self._stand_by_no_more(t.runs[run_id])
             case e.Ended():
                 self._end(event)
             case e.OutputKept():
@@ -333,8 +337,7 @@ class State:
         self.limited.pop(run.id, None)
         self.elastic.pop(run.id, None)
         self.ends.forget(run.id)
-        self.softs.remove(run.id)
-        self.hards.remove(run.id)
+        self._stand_by_no_more(run)
         self._give_back(allocation, self.t.jobs[run.job].job.organisation)
         if event.outcome in ("failed", "lost"):
             self._doubt(run)
@@ -426,10 +429,27 @@ class State:
 
     def _stand_by(self, run: Run) -> None:
         """Say anew when a run would have to make way."""
+        self._stand_by_no_more(run)
+        if run.stop:
+            return
         job = self.t.jobs[run.job].job
         standby = self.softs if job.resumable else self.hards
-        standby.remove(run.id)
-        standby.add(run.id, run.allocation.chip, job, self.tag(job.id), spared_until_ns(run, job))
+        if job.resumable and (until_ns := spared_until_ns(run, job)) > self.t.last_at_ns:
+            standby = self.greens
+            heapq.heappush(self.ripening, (until_ns, run.id))
+        standby.add(run.id, run.allocation.chip, job, self.tag(job.id))
+
+    def _stand_by_no_more(self, run: Run) -> None:
+        for standby in (self.softs, self.greens, self.hards):
+            standby.remove(run.id)
+
+    def ripen(self, now_ns: int) -> None:
+        """Runs that were spared for a while aren't any more."""
+        while self.ripening and self.ripening[0][0] <= now_ns:
+            run = self.t.runs[heapq.heappop(self.ripening)[1]]
+            if run.id in self.greens and spared_until_ns(run, job := self.t.jobs[run.job].job) <= now_ns:
+                self.greens.remove(run.id)
+                self.softs.add(run.id, run.allocation.chip, job, self.tag(job.id))
 
     def node(self, centre: str, node: str) -> Node | None:
         room = self.rooms.by_node.get((centre, node))

@@ -31,7 +31,6 @@ from forebay.units import NS_PER_S
 
 MOST_LOOKED_AT = 256  # of a lane
 FAR_S = 1e9
-NEVER_NS = 2**62
 OWED = "the organisation to which these cards are guaranteed takes them back"
 EARLIER = "a job that is due earlier goes first"
 BEARABLE = 0.04  # of the time that a job takes under exact sharing
@@ -93,8 +92,7 @@ class InVain:
     def note(self, state: State, job: Job, option: Option, now_ns: int) -> None:
         if state.t.windows or any(o.expected_s is not None for o in job.menu):
             return  # others may find room where this job can't go, or bear more
-        own = (lines for key, lines in state.softs.on(option.chip).items() if key[1] == job.organisation)
-        if state.softs.ranks.keys() <= {job.priority} or all(-lines[0][0] <= job.priority for lines in own):
+        if not _ranked(state, job) or all(-lines[0][0] <= job.priority for lines in _own(state, job, option.chip)):
             # Else others may stop what this job may not.
             self._failed.setdefault(option.chip, []).append((option.cards, urgency(state, job, now_ns)))
 
@@ -105,12 +103,21 @@ class InVain:
             return False
         if state.rights.quota(job.organisation, option.chip) is not None or option.expected_s is not None:
             return False
-        return state.softs.ranks.keys() <= {job.priority} or not any(
-            -lines[-1][0] < job.priority for key, lines in state.softs.on(option.chip).items() if key[1] == job.organisation
-        )
+        return not _ranked(state, job) or all(-lines[-1][0] >= job.priority for lines in _own(state, job, option.chip))
 
     def forget(self) -> None:
         self._failed.clear()
+
+
+def _ranked(state: State, job: Job) -> bool:
+    """Whether there are runs of another priority than a job's."""
+    return not (state.softs.ranks.keys() | state.greens.ranks.keys()) <= {job.priority}
+
+
+def _own(state: State, job: Job, chip: str) -> Iterator[list[tuple[int, float, str]]]:
+    """The runs of a job's organisation."""
+    for standby in (state.softs, state.greens):
+        yield from (lines for key, lines in standby.on(chip).items() if key[1] == job.organisation)
 
 
 def make_way(state: State, standing: Standing, option: Option, now_ns: int, at: str = "") -> Way | None:
@@ -118,6 +125,7 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int, at: 
     job, chip = standing.job, option.chip
     owed = state.rights.is_owed(job.organisation, chip, option.cards) and state.rights.any_borrowed(chip)
     if not owed and not _anyone(state, job, chip, now_ns):
+        _look_when_ripe(state, job, chip, now_ns)
         return None
     barred = barred_for(state, job, now_ns)
     islands = {
@@ -143,7 +151,19 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int, at: 
             return Way(
                 allocation=allocation, runs=runs, grace_s=quota.reclaim_s if quota else None, reason=OWED if owed else EARLIER
             )
+    if not owed:
+        _look_when_ripe(state, job, chip, now_ns)
     return None
+
+
+def _look_when_ripe(state: State, job: Job, chip: str, now_ns: int) -> None:
+    """Runs that are spared now may make way later: of each account the one that is due last is waited for."""
+    mine = _claim_s(state, job, now_ns)
+    for (_, organisation, project), lines in state.greens.on(chip).items():
+        clock, rate = state.shares.clock(organisation, project, now_ns)
+        if (lines[-1][1] - clock) / rate > mine:
+            run = state.t.runs[lines[-1][2]]
+            state.look_at(chip, max(now_ns + 1, spared_until_ns(run, state.t.jobs[run.job].job)))
 
 
 def _is_out(state: State, run: Run) -> bool:
@@ -163,23 +183,31 @@ def _anyone(state: State, job: Job, chip: str, now_ns: int) -> bool:
         clock, rate = state.shares.clock(organisation, project, now_ns)
         if (tag - clock) / rate > mine:
             return True
-    return False
+    return _ranked(state, job) and any(-lines[-1][0] < job.priority for lines in _own(state, job, chip))
+
+
+def _claim_s(state: State, job: Job, now_ns: int) -> float:
+    """When a job is due; it goes before all that are due later."""
+    slack = slack_s(state, job, now_ns)
+    return urgency(state, job, now_ns) if slack is None or slack > job.restart_s else -FAR_S  # late: before all that aren't
 
 
 def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> Iterator[Run]:
     """The runs that make way for a job: of its own organisation those of lower priority, then all by how late they are due."""
-    slack = slack_s(state, job, now_ns)
     for_s = min((o.expected_s for o in job.menu if o.expected_s is not None), default=0.0)
-    mine = urgency(state, job, now_ns) if slack is None or slack > job.restart_s else -FAR_S  # late: before all that aren't
+    mine = _claim_s(state, job, now_ns)
     taken: Counter[str] = Counter()  # organisation -> cards of it that make way already
-    soonest_ns, spared = NEVER_NS, state.softs.spared
     heap: list[tuple[float, float, int, _Account]] = []
-    for standby in [state.softs, state.hards] if owed else [state.softs]:
+    ranked = _ranked(state, job)
+    for standby in (state.softs, state.greens, state.hards) if owed else (state.softs, state.greens):
         for (_, organisation, project), lines in standby.on(chip).items():
-            clock, rate = state.shares.clock(organisation, project, now_ns)
             own = organisation == job.organisation
+            if standby is state.greens and not owed and not (own and ranked):
+                continue
+            clock, rate = state.shares.clock(organisation, project, now_ns)
             if own or owed or (lines[-1][1] - clock) / rate > mine:  # else none of its runs is due later
-                heap.append(_entry(job, lines, len(lines) - 1, _Account(organisation, own, clock, rate, lines)))
+                account = _Account(organisation, own, standby is state.greens, clock, rate, lines)
+                heap.append(_entry(job, lines, len(lines) - 1, account))
     heapq.heapify(heap)
     while heap:
         minus_lower, minus_late, at, account = heap[0]
@@ -190,11 +218,9 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
         due_s = -minus_late
         if due_s <= mine and minus_lower >= 0 and not owed:
             break  # all that follow are due earlier still
-        run_id = account.lines[at][2]
-        if not owed and minus_lower >= 0 and (until_ns := spared[run_id]) > now_ns:
-            soonest_ns = min(soonest_ns, until_ns)
+        if account.spared and not owed and minus_lower >= 0:
             continue
-        run = state.t.runs[run_id]
+        run = state.t.runs[account.lines[at][2]]
         if run.stop or run.queue_reason:
             continue
         cards = run.allocation.cards
@@ -210,25 +236,22 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
         if not goes or (account.own and owed and not state.t.jobs[run.job].job.resumable):
             continue
         if not owed and minus_lower < 0 and (until_ns := spared_until_ns(run, state.t.jobs[run.job].job, 1.0)) > now_ns:
-            soonest_ns = min(soonest_ns, until_ns)
+            state.look_at(chip, until_ns)
             continue
         taken[account.organisation] += cards
         yield run
-    if soonest_ns < NEVER_NS:
-        state.look_at(chip, soonest_ns)
 
 
+@dataclass(slots=True)
 class _Account:
     """Runs of one account on a chip."""
 
-    __slots__ = ("clock", "lines", "organisation", "own", "rate")
-
-    def __init__(self, organisation: str, own: bool, clock: float, rate: float, lines: list[tuple[int, float, str]]) -> None:
-        self.organisation = organisation
-        self.own = own  # whether it is of the organisation for whose job somebody makes way
-        self.clock = clock
-        self.rate = rate
-        self.lines = lines  # the one to go first last
+    organisation: str
+    own: bool  # whether it is of the organisation for whose job somebody makes way
+    spared: bool  # whether they have just begun
+    clock: float
+    rate: float
+    lines: list[tuple[int, float, str]]  # the one to go first last
 
     def __lt__(self, other: _Account) -> bool:
         return self.lines[0] < other.lines[0]
