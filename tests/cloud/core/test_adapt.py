@@ -23,6 +23,16 @@ def elastic(name: str, *needs: tuple[str, int], organisation: str = "acme", spee
 WIDTHS = (("cpu", 1), ("cpu", 2), ("cpu", 4), ("cpu", 8))
 
 
+MENU_S = {1: 10_000.0, 2: 5_200.0, 4: 3_000.0, 6: 2_600.0, 8: 2_400.0}
+
+
+def flat(name: str, *, least: int = 1, organisation: str = "acme") -> Job:
+    """A job that gains little by more than four cards."""
+    asked = job(name, *(("cpu", n) for n in MENU_S if n >= least), organisation=organisation)
+    menu = tuple(replace(o, expected_s=MENU_S[o.cards]) for o in asked.menu)
+    return replace(asked, menu=menu, resumable=True, elastic=True, restart_s=60.0)
+
+
 def started(at_s: float, run: str) -> e.Started:
     return e.Started(at_ns=int(at_s * S), by="centre here", run=run)
 
@@ -64,19 +74,88 @@ def test_a_job_that_is_nearly_done_does_not_grow():
     assert stops(replay(state, ended(2400, "other-1"))) == []  # 100 s are left
 
 
-def test_an_elastic_job_goes_back_to_the_first_line_of_its_menu_when_somebody_waits():
+def test_a_job_that_gains_little_by_its_last_cards_gives_them_to_one_that_waits():
     state = pool(node("n", "cpu", 8))
-    replay(state, submitted(0, elastic("a", ("cpu", 4), ("cpu", 8), ("cpu", 1))), started(1, "a-1"))
-    assert stops(replay(state, submitted(200, job("other", ("cpu", 4), organisation="other")))) == ["a-1"]
-    replay(state, ended(210, "a-1", "stopped", held_s=209))
+    replay(state, submitted(0, flat("a")), started(1, "a-1"))
+    assert cards(state, "a") == 8
+    asked = replay(state, submitted(700, job("other", ("cpu", 4), organisation="other")))
+    assert [d.job for d in asked if isinstance(d, e.Reserved)] == ["other"]
+    assert stops(asked) == ["a-1"]
+    replay(state, ended(710, "a-1", "stopped", held_s=709))
     assert (cards(state, "a"), cards(state, "other")) == (4, 4)
+
+
+def test_the_more_others_there_are_the_narrower_a_job_begins():
+    widths = []
+    for others in (0, 1, 4):
+        state = pool(node("n", "cpu", 16))
+        replay(state, *(submitted(0, job(f"o{i}", ("cpu", 1))) for i in range(others)), submitted(0, flat("a")))
+        widths.append(cards(state, "a"))
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] == 8
+    assert widths[-1] < 8
+
+
+def test_a_job_with_little_left_is_not_made_narrower():
+    state = pool(node("n", "cpu", 8))
+    replay(state, submitted(0, flat("a")), started(1, "a-1"))
+    late_s = MENU_S[8] - 100  # less is left than two restarts cost
+    assert stops(replay(state, submitted(late_s, job("other", ("cpu", 4), organisation="other")))) == []
+
+
+def test_a_run_that_has_just_begun_is_not_made_narrower():
+    state = pool(node("n", "cpu", 8))
+    replay(state, submitted(0, flat("a")), started(1, "a-1"))
+    assert stops(replay(state, submitted(30, job("other", ("cpu", 4), organisation="other")))) == []
+
+
+def test_nobody_is_pushed_below_the_least_line_of_its_menu():
+    state = pool(node("n", "cpu", 8))
+    replay(state, submitted(0, flat("a", least=6)), started(1, "a-1"))
+    assert stops(replay(state, submitted(700, job("other", ("cpu", 4), organisation="other")))) == []
+
+
+def test_an_organisation_is_not_narrowed_below_its_guarantee():
+    state = pool(node("n", "cpu", 8))
+    mine = e.QuotaSet(at_ns=0, by="op", organisation="acme", chip="cpu", cards=8, borrow=None)
+    replay(state, mine, submitted(0, flat("a")), started(1, "a-1"))
+    assert stops(replay(state, submitted(700, job("other", ("cpu", 4), organisation="other")))) == []
+
+
+def test_a_run_of_higher_priority_keeps_its_cards():
+    state = pool(node("n", "cpu", 8))
+    replay(state, submitted(0, replace(flat("a"), priority=1)), started(1, "a-1"))
+    assert stops(replay(state, submitted(700, job("other", ("cpu", 4))))) == []
+
+
+def test_who_is_narrowed_finds_its_width_in_what_is_left_and_else_nobody_is():
+    state = pool(node("n", "cpu", 8), node("m", "cpu", 8))
+    replay(state, submitted(0, flat("a")), submitted(0, flat("b", organisation="other")))
+    replay(state, started(1, "a-1"), started(1, "b-1"))
+    assert (cards(state, "a"), cards(state, "b")) == (8, 6)
+    # Eight cards of one node are all that a holds, and only two would be left for it.
+    assert stops(replay(state, submitted(700, job("eight", ("cpu", 8), organisation="third")))) == []
+    replay(state, e.Cancelled(at_ns=701 * S, by="k1", job="eight"))
+    assert stops(replay(state, submitted(702, job("six", ("cpu", 6), organisation="third")))) == ["a-1"]
+    replay(state, ended(710, "a-1", "stopped", held_s=709))
+    assert [cards(state, name) for name in ("a", "b", "six")] == [4, 6, 6]
+
+
+def test_the_same_facts_lead_to_the_same_decisions():
+    def life() -> list[e.Event]:
+        state = pool(node("n", "cpu", 8), node("m", "cpu", 8))
+        facts = [submitted(i, flat(f"a{i}", organisation=f"o{i % 2}")) for i in range(6)]
+        facts += [started(5, f"a{i}-1") for i in range(6) if state.t.runs.get(f"a{i}-1")]
+        return replay(state, *facts)
+
+    assert life() == life()
 
 
 def test_a_job_that_is_not_elastic_keeps_its_cards():
     state = pool(node("n", "cpu", 8))
     stiff = replace(elastic("a", ("cpu", 8)), elastic=False, resumable=False)
     replay(state, submitted(0, stiff), started(1, "a-1"))
-    assert stops(replay(state, submitted(200, job("other", ("cpu", 4), organisation="other")))) == []
+    assert stops(replay(state, submitted(700, job("other", ("cpu", 4), organisation="other")))) == []
 
 
 def test_an_elastic_job_moves_to_a_faster_chip_that_is_free():

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forebay.cloud.core import foresee, money
-from forebay.cloud.core.adapt import asked_for
 from forebay.cloud.core.budget import over_budget
 from forebay.cloud.core.evidence import shunned
 from forebay.cloud.core.foresee import Outlook
@@ -28,6 +27,7 @@ from forebay.cloud.core.rooms import Island
 from forebay.cloud.core.size import lasts_s
 from forebay.cloud.core.state import State
 from forebay.cloud.core.transfer import far
+from forebay.cloud.core.width import rents_s
 from forebay.units import NS_PER_S
 
 
@@ -64,8 +64,6 @@ def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Cho
     if job.budget_micro is not None:
         left_micro = job.budget_micro - sum(money.cost_micro(state.t.runs[run], now_ns) for run in standing.runs)
         allowed = [o for o in allowed if left_micro > 0 and _cost(state, standing, o) <= left_micro]
-    if job.elastic and state.queue.count > 1:  # others wait too
-        allowed = [o for o in allowed if o.cards <= asked_for(job, o.chip)]
     prefer = home(state, standing) if standing.runs else ""
     shun = shunned(state, standing) if standing.runs and state.t.suspects else frozenset()
     barred = barred_for(state, job, now_ns)
@@ -88,8 +86,9 @@ def choose(state: State, standing: Standing, blocks: Blocks, now_ns: int) -> Cho
         outlooks = tuple(
             [_outlook(state, standing, o, cards, barred, far_s, now_ns) for o, cards in zip(allowed, found, strict=True)]
         )
+        rents = rents_s(state, standing, allowed, now_ns)
         by_s = (job.deadline_ns - now_ns) / NS_PER_S if job.deadline_ns else None
-        which = foresee.best(outlooks, [_cost(state, standing, o) for o in allowed], job.prefer, by_s)
+        which = foresee.best(outlooks, [_cost(state, standing, o) for o in allowed], job.prefer, by_s, rents)
     else:
         which = next((i for i, cards in enumerate(found) if cards), None)
     waits = timed and which is not None and bool(outlooks[which].starts_in_s)  # even where its cards are free, far from its data

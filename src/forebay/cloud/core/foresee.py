@@ -47,11 +47,16 @@ def outlook(
 
 
 def best(
-    outlooks: Sequence[Outlook], costs: Sequence[float] = (), prefer: str = FASTEST, by_s: float | None = None
+    outlooks: Sequence[Outlook],
+    costs: Sequence[float] = (),
+    prefer: str = FASTEST,
+    by_s: float | None = None,
+    rents_s: Sequence[float] = (),
 ) -> int | None:
     """Which of the options to take, or to wait for. None: wait for any of them.
 
-    `costs`: of each, in any unit. `by_s`: those that end within this time come first, if any does.
+    `costs`: of each, in any unit. `by_s`: those that end within this time come first, if any does. `rents_s`: what holding its
+    cards costs others (`adapt.py`); it counts as if the option ended so much later.
     """
     free = [i for i, o in enumerate(outlooks) if o.starts_in_s == 0]
     unknown = [i for i in free if outlooks[i].ends_in_s is None]
@@ -61,6 +66,8 @@ def best(
         return free[0] if free else None
     if by_s is not None:
         ends = {i: end for i, end in ends.items() if end <= by_s} or ends
+    if rents_s:
+        ends = {i: end + rents_s[i] for i, end in ends.items()}
     cost = {i: costs[i] if costs else 0.0 for i in ends}
     return min(
         ends,

@@ -18,7 +18,7 @@ import heapq
 from collections.abc import Iterable
 
 from forebay.cloud.core import events as e
-from forebay.cloud.core.adapt import better, wider
+from forebay.cloud.core.adapt import better, squeeze
 from forebay.cloud.core.choose import Blocks, Choice, barred_for, choose
 from forebay.cloud.core.job import Job, Run, Standing
 from forebay.cloud.core.pool import Allocation
@@ -30,7 +30,6 @@ from forebay.cloud.core.transfer import far
 from forebay.cloud.core.yields import InVain, Way, late, make_way, urgency
 from forebay.units import NS_PER_S
 
-STARVED = 1.2  # times what an elastic job takes on the first line of its menu: then room is made for that
 DRIFT_NS = 300 * NS_PER_S  # after that, who goes first may be somebody else
 MOST_OF_A_LANE = 64  # jobs of one lane that are looked at after one of it waits by its own choice
 
@@ -130,7 +129,7 @@ def _serve(state: State, standing: Standing, blocks: Blocks, vain: InVain, now_n
         return _reserve(state, standing, faster, now_ns), choice
     if choice.allocation:
         return [_made(state, _launch(state, standing, choice.allocation, choice, now_ns))], choice
-    way = _way(state, standing, choice, vain, now_ns)
+    way = _way(state, standing, choice, blocks, vain, now_ns)
     if way:
         return _reserve(state, standing, way, now_ns), choice
     for option in choice.waits_for:
@@ -138,9 +137,6 @@ def _serve(state: State, standing: Standing, blocks: Blocks, vain: InVain, now_n
             state.look_at(option.chip, choice.until_ns)
         if not choice.at:  # else it could start elsewhere, and nobody need be kept from these for it
             blocks.add(option)
-        if not state.t.reservations:
-            for run in wider(state, option, now_ns):
-                return [_made(state, _restart(state, run, "it makes room for a job that waits", now_ns))], choice
     return [], choice
 
 
@@ -149,13 +145,9 @@ def _in_time(state: State, standing: Standing, choice: Choice, now_ns: int) -> W
     if choice.allocation is None or choice.option is None or choice.option.expected_s is None or len(standing.job.menu) < 2:
         return None
     due_s, left = urgency(state, standing.job, now_ns), 1.0 - standing.done
-    asked = standing.job.menu[0]
-    is_late = choice.option.expected_s * left > due_s
-    is_narrow = standing.job.elastic and choice.option.chip == asked.chip
-    is_starved = is_narrow and choice.option.expected_s > STARVED * (asked.expected_s or choice.option.expected_s)
-    if not is_late and not is_starved:
+    if choice.option.expected_s * left <= due_s:
         return None
-    for option in standing.job.menu if is_late else (asked,):
+    for option in standing.job.menu:
         if option.expected_s is None or option.expected_s * left + standing.job.restart_s >= choice.option.expected_s * left:
             continue
         way = None if state.why_not(standing.job, option) else make_way(state, standing, option, now_ns)
@@ -276,9 +268,10 @@ def _due_s(state: State, lane: Lane, place: int, now_ns: int) -> float:
     return (state.queue.lanes[lane][place][0] - clock) / rate
 
 
-def _way(state: State, standing: Standing, choice: Choice, vain: InVain, now_ns: int) -> Way | None:
+def _way(state: State, standing: Standing, choice: Choice, blocks: Blocks, vain: InVain, now_ns: int) -> Way | None:
     for option in choice.waits_for:
-        way = make_way(state, standing, option, now_ns, at=choice.at)
+        narrower = None if blocks.waits(option.chip) else squeeze(state, standing, option, now_ns, at=choice.at)
+        way = narrower or make_way(state, standing, option, now_ns, at=choice.at)
         if way:
             return way
         vain.note(state, standing.job, option, now_ns)

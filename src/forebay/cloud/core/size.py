@@ -71,5 +71,12 @@ def lasts_s(state: State, standing: Standing, option: Option) -> float:
     return min(left, job.time_limit_s) if job.time_limit_s is not None else left
 
 
+def left_s(state: State, run: Run, now_ns: int) -> float:
+    """How long a run with a known time still goes on."""
+    whole_s = run.expected_s or 0.0
+    ran_s = (now_ns - (run.running_at_ns or run.launched_at_ns)) / NS_PER_S
+    return max(0.0, whole_s * (1.0 - state.t.jobs[run.job].done) - ran_s)
+
+
 def _width(state: State, option: Option) -> float:
     return option.cards * state.compute(option.chip)

@@ -18,13 +18,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from forebay.cloud.core.adapt import left_s
 from forebay.cloud.core.choose import barred_for
 from forebay.cloud.core.job import Job, Option, Run, Standing
 from forebay.cloud.core.place import Barred, parts_over
 from forebay.cloud.core.pool import Allocation, Room
 from forebay.cloud.core.queue import Lane
 from forebay.cloud.core.rooms import Island, IslandKey
+from forebay.cloud.core.size import left_s
 from forebay.cloud.core.spare import spared_until_ns
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S
@@ -139,13 +139,13 @@ def make_way(state: State, standing: Standing, option: Option, now_ns: int, at: 
         centre = run.allocation.centre
         node = state.node(centre, run.allocation.parts[0].node)
         key = (node.pretend, centre, node.island) if node else None
-        if node is None or key is None or key not in islands or (state.troubled and _is_out(state, run)):
+        if node is None or key is None or key not in islands or (state.troubled and is_out(state, run)):
             continue
         if barred and any((centre, part.node) in barred for part in run.allocation.parts):
             continue
         going[key].append(run)
         free[key] += run.allocation.cards
-        if free[key] >= option.cards and (plan := _plan(state, islands[key], option, going[key], barred)):
+        if free[key] >= option.cards and (plan := plan_on(state, islands[key], option, going[key], barred)):
             quota = state.rights.quota(job.organisation, chip) if owed else None
             allocation, runs = plan
             return Way(
@@ -166,7 +166,7 @@ def _look_when_ripe(state: State, job: Job, chip: str, now_ns: int) -> None:
             state.look_at(chip, max(now_ns + 1, spared_until_ns(run, state.t.jobs[run.job].job)))
 
 
-def _is_out(state: State, run: Run) -> bool:
+def is_out(state: State, run: Run) -> bool:
     """Whether a node of it is out of use, so that its cards would be nobody's."""
     centre = run.allocation.centre
     nodes = [state.node(centre, part.node) for part in run.allocation.parts]
@@ -282,7 +282,7 @@ def _price_s(state: State, run: Run, cards: int, rate: float, now_ns: int) -> fl
     return width * (job.restart_s + since_s) / rate
 
 
-def _plan(
+def plan_on(
     state: State, island: Island, option: Option, going: list[Run], barred: Barred
 ) -> tuple[Allocation, tuple[str, ...]] | None:
     """Cards on an island out of what is free and what the runs leave, and which of the runs it takes."""
