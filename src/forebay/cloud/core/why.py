@@ -241,7 +241,9 @@ def _survey(state: State, standing: Standing, option: Option, now_ns: int, own_o
         if own_only and other.job.organisation != job.organisation:
             continue
         if not own_only and other.job.resumable and urgency(state, other.job, now_ns) > mine:  # it would make way, if not at once
-            spared_s = max(0.0, (spared_until_ns(run, other.job) - now_ns) / NS_PER_S)
+            is_lower = other.job.organisation == job.organisation and other.job.priority < job.priority
+            until_ns = spared_until_ns(run, other.job, 1.0) if is_lower else spared_until_ns(run, other.job)
+            spared_s = max(0.0, (until_ns - now_ns) / NS_PER_S)
             ground.runs.append(((spared_s, spared_s, spared_s), run.allocation.cards))
             ground.leaving_s = max(ground.leaving_s, other.job.grace_s + SETTLES_S)
             continue
