@@ -87,3 +87,18 @@ def test_cards_that_are_kept_for_another_are_free_when_that_one_is_through():
     replay(state, submitted(62, timed("next", 1, 300)))
     found = start(state, "next", 62)
     assert found is not None and found.likely_s == 100.0
+
+
+def test_many_that_follow_each_other_last_as_many_of_their_kind_do_and_not_as_its_half():
+    state = pool(node("n", "cpu", 1))
+    for number in range(40):  # one in four takes a hundred times as long
+        at, run, took = 2000 * number, f"a{number}", 1000 if number % 4 == 0 else 10
+        replay(state, submitted(at, replace(job(run, ("cpu", 1)), name="a")), started(at, f"{run}-1"))
+        replay(state, ended(at + took, f"{run}-1", held_s=took))
+    now = 100_000
+    replay(state, submitted(now, replace(job("x", ("cpu", 1)), name="a")), started(now, "x-1"))
+    for number in range(32):
+        replay(state, submitted(now + number, replace(job(f"b{number}", ("cpu", 1)), name="a")))
+    found = start(state, "b31", now + 40)
+    assert found is not None and 32 * 150 < found.likely_s < 32 * 400  # 257 s each; half of them take ten
+    assert found.soonest_s < found.likely_s / 4 and found.latest_s > 2 * found.likely_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.cloud.core import events as e
@@ -113,6 +113,7 @@ def test_the_core_stops_a_run_at_its_time_limit_in_simulated_time_too():
     assert 100 <= history.lives[0].jct_ns / 1e9 < 102
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 8), st.integers(1, 40)), min_size=1, max_size=25), st.booleans())
 def test_all_jobs_end_and_card_time_is_conserved_under_every_policy(shapes, resumable):
     jobs = [job(f"j{i}", at, cards, seconds) for i, (at, cards, seconds) in enumerate(shapes)]

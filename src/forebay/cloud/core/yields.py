@@ -229,7 +229,7 @@ def _candidates(state: State, job: Job, chip: str, owed: bool, now_ns: int) -> I
         elif minus_lower < 0:
             goes = True
         else:
-            goes = minus_lower == 0 and due_s > mine + _price_s(state, run, cards, account.rate, now_ns)
+            goes = minus_lower == 0 and due_s > mine + price_s(state, run, cards, account.rate, now_ns)
             goes = goes and not _is_tight(state, run, due_s, for_s, now_ns)
             if goes and not account.own:
                 goes = state.rights.borrows(account.organisation, chip) - taken[account.organisation] >= cards
@@ -274,7 +274,7 @@ def _is_tight(state: State, run: Run, due_s: float, for_s: float, now_ns: int) -
     return ends_s - due_s > BEARABLE * (age_s + due_s)
 
 
-def _price_s(state: State, run: Run, cards: int, rate: float, now_ns: int) -> float:
+def price_s(state: State, run: Run, cards: int, rate: float, now_ns: int) -> float:
     """What stopping a run loses, in seconds of its own account's clock: its start and its work since the newest checkpoint."""
     job = state.t.jobs[run.job].job
     since_s = (now_ns - max(run.checkpoint_at_ns, run.running_at_ns)) / NS_PER_S if run.checkpoint_at_ns else 0.0
