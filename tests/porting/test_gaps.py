@@ -241,7 +241,7 @@ def test_a_silent_fallback_planted_in_the_fake_chip_is_found_measured_and_ranked
     words += ["--only", "erfinv", "--only", "tanh", *(["--cache", cache] if cache else [])]
     source = str(Path(forebay.__file__).parents[1])
     environ = {**os.environ, **fault, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "forebay.porting.certify", *words], env=environ, check=True, timeout=110)
+    subprocess.run([sys.executable, "-m", "forebay.porting.certify", *words], env=environ, check=True, timeout=900)
     told = chips_card.finish(tmp_path / "out", folder=tmp_path / "cards", seconds=0)
     assert told.card.letter("erfinv", "float32 forward") == "h" and told.card.letter("tanh", "float32 forward") == "s"
     script = "import torch\nx = torch.rand(64, device='cuda') - 0.5\nfor _ in range(20): torch.erfinv(x); torch.tanh(x)\n"

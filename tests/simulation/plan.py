@@ -75,7 +75,7 @@ def draw(seed: int) -> Plan:
         drop=0.0 if calm else dice.choice((0.0, 0.01, 0.05)),
         repeat=0.0 if calm else dice.choice((0.0, 0.02, 0.05)),
         longest_delay_s=dice.choice((0.01, 0.5, 5.0)),
-        disk_fails=0.0 if calm else dice.choice((0.0, 0.002, 0.01)),
+        disk_fails=0.0 if calm else dice.choice((0.0, 0.001, 0.005)),
         crash_in_write=0.0 if calm else dice.choice((0.0, 0.0003, 0.001)),
         fault=0.02 if calm else dice.choice((0.05, 0.15, 0.3)),
         stubborn=dice.choice((0.0, 0.1, 0.5)),
@@ -86,7 +86,7 @@ def draw(seed: int) -> Plan:
         longest_queue=dice.choice((10, 20, 40)),
         quotas=dice.random() < 0.7,
         tick_s=max(1.0, mean_job_s / 15),
-        snapshot_every=dice.choice((300, 1000, 3000)),
+        snapshot_every=dice.choice((150, 400, 1000)),
         slow_disk_s=dice.choice((0.05, 0.05, 4.0)),
     )
 

@@ -27,7 +27,7 @@ for name, op in database.load().items():
 
 @pytest.mark.slow
 def test_no_operators_probes_raise():
-    done = subprocess.run([sys.executable, "-c", MAKE_ALL], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", MAKE_ALL], capture_output=True, text=True, timeout=1500)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr[-2000:]
 
 

@@ -30,7 +30,8 @@ def pytest_generate_tests(metafunc):
 def pytest_collection_modifyitems(items):
     """The first test waits for a compiler, on a busy machine for minutes: its limit is for the test itself."""
     for item in items:
-        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
+        limited = item.get_closest_marker("timeout") or item.get_closest_marker("slow")
+        if item.path.is_relative_to(HERE) and limited is None:
             item.add_marker(pytest.mark.timeout(120, func_only=True))
 
 
@@ -60,7 +61,7 @@ def mapped():
     return Carrier("mapped", "for the tests")
 
 
-def run(carrier, *words, cards=2, ranks=0, python=sys.executable, **variables):
+def run(carrier, *words, cards=2, ranks=0, python=sys.executable, within_s=100, **variables):
     """Run Python with these words under a carrier; with ranks, as many processes that can find each other."""
     environment = {**os.environ, **load.child_environment(carrier, cards), "OMP_NUM_THREADS": "1", **variables}
     if ranks:
@@ -81,7 +82,7 @@ def run(carrier, *words, cards=2, ranks=0, python=sys.executable, **variables):
     try:
         ended = []
         for process in processes:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=within_s)
             ended.append(subprocess.CompletedProcess(words, process.returncode, out, err))
         return ended if ranks else ended[0]
     finally:

@@ -209,11 +209,11 @@ def test_a_number_of_cards_that_cannot_be_is_refused(mapped, cards):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(1800)
 def test_two_builders_at_once_make_one_library(tmp_path):
     command = [sys.executable, "-m", "forebay.porting.shim", "build", "--cache", str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    ended = [process.communicate(timeout=400) for process in both]
+    ended = [process.communicate(timeout=1500) for process in both]
     paths = {out.splitlines()[-1] for out, _ in ended}
     assert len(paths) == 1
     assert sorted("compiled in" in err for _, err in ended) == [False, True]
