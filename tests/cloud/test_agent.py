@@ -16,7 +16,7 @@ import pytest
 from forebay.centre.agent import Agent
 from forebay.centre.link import Link, News
 from forebay.centre.local import Local
-from forebay.chips.node import Node
+from forebay.chips.node import Condition, Node, NodeState
 from forebay.client import Client
 from forebay.codec import decode
 from forebay.errors import Stale, Unavailable
@@ -305,6 +305,60 @@ def test_an_agent_whose_report_is_stale_asks_anew_and_its_runs_go_on(pool, membe
         assert member.wait(job, timeout_s=60)["phase"] == "succeeded"
         assert len(starts(pool, job)) == 1
         assert link.told[0] == "stale" and set(link.told[link.told.index("taken down") :]) == {"taken down"}
+    finally:
+        agent.stop()
+        working.join(10)
+        pool.start_agent()
+
+
+class Overtaken(Link):
+    """A link on which the first report of a node that is down arrives once more, after the report that it is up again."""
+
+    late: tuple[Any, ...] | None = None
+    arrived = False
+
+    def report(self, *said: Any) -> tuple[int, list[str]]:
+        answer, states = super().report(*said), said[2]
+        if states and self.late is None:
+            self.late = said
+        elif states == () and self.late is not None and not self.arrived:
+            super().report(*self.late)
+            self.arrived = True
+        return answer
+
+
+class Failing(Local):
+    """An engine whose node can fail."""
+
+    condition = Condition.UP
+
+    def states(self) -> tuple[NodeState, ...]:
+        up = self.condition is Condition.UP
+        return () if up else (NodeState(name="here", condition=self.condition, reason="in a test"),)
+
+
+def test_a_report_that_was_overtaken_is_set_right(pool, monkeypatch):
+    monkeypatch.setattr("forebay.centre.link.WAIT_S", 0.5)
+    pool.kill("agent")
+    home = pool.data / "centre"
+    nodes = tuple(decode(Node, node) for node in json.loads((home / "nodes.json").read_text()))
+    link = Overtaken(pool.url, (pool.data / "centre.token").read_text().strip())
+    engine = Failing(home, nodes=nodes, base=pool.bases, standby=False)
+    agent = Agent(home, engine, link)
+    working = threading.Thread(target=agent.run, daemon=True)
+    working.start()
+
+    def out() -> str:
+        with pool.client() as operator:
+            (node,) = [node for one in operator.pool()["centres"] for node in one["nodes"] if node["name"] == "here"]
+            return str(node["out"])
+
+    try:
+        engine.condition = Condition.DOWN
+        assert until(lambda: "in a test" in out())
+        engine.condition = Condition.UP
+        assert until(lambda: link.arrived)
+        assert until(lambda: not out()), "the cloud believes the older report"
     finally:
         agent.stop()
         working.join(10)

@@ -308,7 +308,7 @@ def test_each_centre_is_told_of_its_own_runs_only(cloud, operator, member, scrip
         before = wanted(south)["version"]
         job = member.run(script, chips=["h100-sxm"])["id"]
         assert [run["spec"]["name"] for run in wanted(north)["runs"]] == [f"{job}-1"]
-        assert wanted(south) == {"version": before, "generation": 1, "runs": [], "send": [], "tunnels": {}}
+        assert wanted(south) == {"version": before, "generation": 1, "runs": [], "troubled": {}, "send": [], "tunnels": {}}
         member.cancel(job)
 
 

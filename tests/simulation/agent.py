@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from forebay.centre.spec import Outcome, Phase, Seen, Spec
-from forebay.chips.node import NodeState
+from forebay.chips.node import Condition, NodeState
 from forebay.cloud import access
 from forebay.cloud.api import agents
 from forebay.codec import decode, encode
@@ -72,6 +72,8 @@ class Agent:
                 version, generation, pause_s = news["version"], news["generation"], 0.2
                 if version >= self._told_version:
                     self._news = news
+                    if self._states is not None and news["troubled"] != _troubled(self._states):
+                        self._states = None  # an older report has arrived after the newest
                 self._awake.set()
             except (Lost, ForebayError):
                 version, generation, self._met = -1, None, False
@@ -172,3 +174,7 @@ class Agent:
             self._news = None
         self._states = None
         self._reported.clear()
+
+
+def _troubled(states: tuple[NodeState, ...]) -> dict[str, str]:
+    return {state.name: state.condition.value for state in states if state.condition is not Condition.UP}

@@ -121,6 +121,8 @@ class Agent:
                 with self._guard:
                     if version >= self._told_version:
                         self._news = news
+                        if not self._is_known(news):
+                            self._states = None
                 self._awake.set()
             except ForebayError as error:
                 log.warning("%s", str(error).replace("\n", " "))
@@ -277,6 +279,13 @@ class Agent:
         self._states = None
         self._reported.clear()
         self._progress.clear()
+
+    def _is_known(self, news: News) -> bool:
+        """Whether the cloud takes the nodes to stand as we told it. An older report may have arrived after the newest."""
+        told = self._states
+        if news.troubled is None or told is None:
+            return True
+        return set(news.troubled.items()) == {(name, condition.value) for name, condition in _troubles(told)}
 
     def _states_are_news(self, states: tuple[NodeState, ...]) -> bool:
         """Whether the cloud should hear now how the nodes stand."""

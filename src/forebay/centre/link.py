@@ -45,6 +45,7 @@ class News:
     send: tuple[str, ...] = ()  # runs of this centre whose output is wanted elsewhere
     tunnels: Mapping[str, str] = field(default_factory=dict)  # people who want to talk to a run: tunnel -> run
     generation: int | None = None  # to be said with reports; None: the cloud is older than this word
+    troubled: Mapping[str, str] | None = None  # node -> how it stands, of those that aren't up; None: likewise
 
 
 def address(cloud: str) -> str:
@@ -130,6 +131,7 @@ class Link:
             tuple(body.get("send", ())),
             body.get("tunnels", {}),
             body.get("generation"),
+            body.get("troubled"),
         )
 
     def bundle(self, run: str) -> bytes:

@@ -22,7 +22,7 @@ from fastapi.responses import FileResponse, Response
 
 from forebay import __version__
 from forebay.centre.spec import Phase, Progress, Seen
-from forebay.chips.node import Node, NodeState
+from forebay.chips.node import Condition, Node, NodeState
 from forebay.cloud import access, versions
 from forebay.cloud.api.desk import At, Desk
 from forebay.cloud.core import events as e
@@ -165,13 +165,27 @@ async def wanted(
         for run in desk.loop.wanted(centre)
     ]
     desk.told[centre] = asks = desk.asks(centre)
-    answer = {"version": desk.loop.version(centre), "generation": _generation(state, centre), "runs": runs, **asks}
+    answer = {
+        "version": desk.loop.version(centre),
+        "generation": _generation(state, centre),
+        "runs": runs,
+        "troubled": _troubled(state, centre),
+        **asks,
+    }
     await desk.loop.safe()  # a generation that nobody will know of any more would fence nothing
     return answer
 
 
 def _generation(state: State, centre: str) -> int:
     return state.t.centres[centre].generation
+
+
+def _troubled(state: State, centre: str) -> dict[str, str]:
+    """The nodes that we take to be down or drained. The agent tells anew when it isn't so: a report that was long under way may
+    have been overtaken by a newer one, and nothing but a change is told a second time.
+    """
+    known = state.t.node_states.get(centre, {})
+    return {name: stands.condition.value for name, stands in known.items() if stands.condition is not Condition.UP}
 
 
 def _must_be_of(generation: int | None, centre: str, state: State) -> None:
