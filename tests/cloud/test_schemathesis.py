@@ -97,7 +97,7 @@ def theirs(town: Town) -> Any:
             "members": operator.members(THEIRS),
             "keys": [k for k in [*operator.keys()] if k["organisation"] == THEIRS],
             "quotas": [{**q, "held": 0} for q in operator.quotas() if q["organisation"] == THEIRS],
-            "budgets": [b for b in operator.budgets()["budgets"] if b["organisation"] == THEIRS],
+            "budgets": [{**b, "spent_micro": 0} for b in operator.budgets()["budgets"] if b["organisation"] == THEIRS],
             "data": [v for v in operator.data() if v["organisation"] == THEIRS],
             "jobs": [j["id"] for j in operator.jobs(project=f"{THEIRS}/{THEIRS}s")],
             "job": (job["phase"], job["reason"], job["script"]),

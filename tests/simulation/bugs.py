@@ -110,8 +110,8 @@ BUGS = {
         (
             (
                 "cloud/journal.py",
-                '"body": _dumps(encode(state.t))}',
-                '"body": _dumps({**encode(state.t), "reservations": {}})}',
+                "value = getattr(tables, field.name)",
+                'value = {} if field.name == "reservations" else getattr(tables, field.name)',
             ),
         ),
         on="sqlite",
