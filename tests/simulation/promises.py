@@ -65,11 +65,20 @@ class Promises:
 
     def _lenders(self, state: State, audit: Audit, now: float) -> None:
         owed: set[tuple[str, str]] = set()
+        wide: set[tuple[str, str]] = set()  # where a job of its own, which wants more than is guaranteed, may be before it
         limited = {name.split("/")[0] for name in audit.budgets}
         before_ns = self._world.wall_ns() - 10 * NS
         for known in audit.open.values():
             job = known.job
-            if known.where != "waits" or known.not_before_ns > before_ns:
+            if known.where != "waits":
+                continue
+            wide |= {
+                key
+                for option in job.menu
+                if (key := (job.organisation, option.chip)) in audit.quotas
+                and audit.held[key] + option.cards > audit.guaranteed(*key)
+            }
+            if known.not_before_ns > before_ns:
                 continue
             if (job.organisation, COMPUTE) in audit.quotas or job.organisation in limited:
                 continue
@@ -83,7 +92,7 @@ class Promises:
                 and self._could(state, audit, key, option.cards)
             ):
                 owed.add(key)
-        since = {key: self._owed.get(key, now) for key in owed}
+        since = {key: self._owed.get(key, now) for key in owed - wide}
         for key, at_s in since.items():
             if audit.last_got.get(key, -1.0) > at_s or audit.rights_changed_s > at_s:
                 since[key] = now
