@@ -148,7 +148,7 @@ def test_a_job_goes_where_its_data_has_been_brought_and_the_way_there_was_measur
         operator.undrain("north")
         assert where(member, first) == ["south"]
         (started,) = [event for event in member.story(first) if event["kind"] == "Started"]
-        assert started["body"]["fetched_bytes"] == 40 * MIB and "of data were brought there" in started["text"]
+        assert started["body"]["fetched_bytes"] == 40 * MIB
         assert rates()["south"]["source"] == "measured" and 0.1 * MIB < rates()["south"]["bytes_per_s"] < 10_000 * MIB
         operator.set_centre_rate("north", "1 GB/s")
         assert rates()["north"] == {"bytes_per_s": 10**9, "source": "said"}

@@ -13,6 +13,8 @@ from forebay.cloud.core.pool import Allocation
 from forebay.cloud.core.state import State
 from forebay.units import NS_PER_S, show_bytes, show_money, show_seconds
 
+LEAST_TOLD_S = 0.1  # of the way of a job's data: below that it is no news
+
 
 def tell(event: e.Event, state: State) -> str:
     """One line for people."""
@@ -47,7 +49,7 @@ def tell(event: e.Event, state: State) -> str:
             waited = event.at_ns - state.t.runs[run].launched_at_ns
             how = f"; CUDA's words: {carrier}" if carrier else ""
             bound = f", on {_bound(event.bound)}" if event.bound else ""
-            fetched = f"; {_fetched(event)}" if event.fetched_bytes else ""
+            fetched = f"; {_fetched(event)}" if event.fetched_ns >= LEAST_TOLD_S * NS_PER_S else ""
             return f"its ranks started{bound}, {show_seconds(waited / NS_PER_S)} after it got its cards{fetched}{how}"
         case e.CheckSeen():
             return _check(event)
@@ -157,8 +159,8 @@ def _promise(outlook: Outlook) -> str:
 
 
 def _brings(event: e.Launched) -> str:
-    """How long its data is on the way."""
-    return f"; bringing its data there takes about {show_seconds(event.transfer_s)}" if event.transfer_s else ""
+    """How long its data is on the way, if that is long enough to be told."""
+    return f"; bringing its data there takes about {show_seconds(event.transfer_s)}" if event.transfer_s >= LEAST_TOLD_S else ""
 
 
 def _fetched(event: e.Started) -> str:

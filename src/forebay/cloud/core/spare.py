@@ -14,9 +14,11 @@ from forebay.units import NS_PER_S
 
 WORKS = 10.0  # times what beginning cost
 LEAST_S = 1.0
+MOST_S = 3600.0  # or once what beginning cost, if that is more: a word of its owner's keeps no run on its cards for days
 PREPARES_S = 300.0  # a run that hasn't begun by then is taken to have
 
 
 def spared_until_ns(run: Run, job: Job, times: float = WORKS) -> int:
     since_ns = run.running_at_ns or run.launched_at_ns + int(PREPARES_S * NS_PER_S)
-    return since_ns + int(max(times * job.restart_s, LEAST_S) * NS_PER_S)
+    works_s = min(times * job.restart_s, max(MOST_S, job.restart_s))
+    return since_ns + int(max(works_s, LEAST_S) * NS_PER_S)
