@@ -81,7 +81,7 @@ class Person:
             return bool(chunk)
         return True
 
-    def ends(self, seconds: float = 30) -> int:
+    def ends(self, seconds: float = 90) -> int:
         """The exit code, once it has ended."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:

@@ -97,7 +97,7 @@ def goes_on(person: Person, member: Client) -> None:
     person.type("echo $before; exit 4\r")
     person.sees("yes\r\n")
     assert person.ends() == 4
-    about = member.wait(person.job, timeout_s=30)
+    about = member.wait(person.job, timeout_s=90)
     assert (about["phase"], [run["outcome"] for run in about["runs"]]) == ("succeeded", ["succeeded"])
 
 
@@ -190,7 +190,7 @@ def test_a_program_that_prints_without_end_waits_for_its_reader_and_nobody_grows
         assert {name: after[name] - before[name] < 4096 for name in before} == {"cloud": True, "agent": True}
         person.process.send_signal(signal.SIGKILL)
     member.cancel(person.job)
-    assert member.wait(person.job, timeout_s=30)["phase"] == "cancelled"
+    assert member.wait(person.job, timeout_s=90)["phase"] == "cancelled"
 
 
 def resident_kib(pid: int | None) -> int:

@@ -28,7 +28,7 @@ exec "$(command -v python3 || command -v python)" "$(dirname "$0")/forebay/job/d
 _TORCH = """# A line for the centre, which looks for it: what starts here may import torch, so CUDA's words are carried for it.
 import torch
 """
-OVER_S = 20.0  # for a job whose door was told to close
+OVER_S = 60.0  # for a job whose door was told to close
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
