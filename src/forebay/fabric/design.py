@@ -40,6 +40,9 @@ class Design:
     planes: int = 1
     oversubscription: float = 1.0  # down over up, at the first tier of switches
     shape: tuple[int, ...] = ()  # what the family says of it: torus and HyperX sides, Dragonfly's a, h, groups, ...
+    tiers: int = 0  # of switches, where the family has a choice; 0: as few as reach
+    concentration: int = 0  # NICs a router (Dragonfly, Slim Fly, HyperX); 0: as many as the NICs need, or as the family advises
+    parallel: int = 1  # cables between two neighbouring routers (HyperX)
     scale_up: ScaleUp | None = None
 
     @property
