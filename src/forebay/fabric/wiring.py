@@ -5,9 +5,10 @@ Answer: no object a link. Cards, routers, ports and cables are numbers; what is 
 Units:  bytes per second, each way.
 
         cards    0 .. cards-1, host by host. Cards that share a NIC share a *unit*; else each card is a unit of its own.
-        routers  0 .. routers-1: whatever passes traffic on. Tier 0 is a card itself (torus, full mesh), 1 a leaf, 2 a spine, 3 a core.
-        ports    from a unit to a router: the access cables. In direct networks the port of a card leads to its own router, has no
-                 cable and no limit (`inf`).
+        routers  0 .. routers-1: whatever passes traffic on. Tier 0 is a card itself (torus, full mesh), 1 a leaf, 2 a spine,
+                 3 a core.
+        ports    from a unit to a router: the access cables. In direct networks the port of a card leads to its own router, has
+                 no cable and no limit (`inf`).
         cables   from router to router. Parallel cables are cables of their own.
         links    one direction of a port, a cable or a card's scale-up: see `Wiring.links`.
 
@@ -77,8 +78,8 @@ class Wiring:
 
     @property
     def links(self) -> int:
-        """Links by number: port p is 2p out of its unit and 2p + 1 into it; cable c is 2P + 2c from a to b and + 1 back; the scale-up
-        of card i is 2P + 2C + 2i out of it and + 1 into it."""
+        """Links by number: port p is 2p out of its unit and 2p + 1 into it; cable c is 2P + 2c from a to b and + 1 back; the
+        scale-up of card i is 2P + 2C + 2i out of it and + 1 into it."""
         return 2 * (len(self.port_unit) + len(self.cable_a) + self.cards)
 
     @property

@@ -1,4 +1,4 @@
-"""Fat trees: two tiers of switches, or three (Leiserson, IEEE Transactions on Computers 34, 1985; Al-Fares et al., SIGCOMM 2008)."""
+"""Fat trees of two tiers of switches, or three (Leiserson, IEEE Trans. Computers 34, 1985; Al-Fares et al., SIGCOMM 2008)."""
 
 from __future__ import annotations
 
