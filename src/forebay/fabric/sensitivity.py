@@ -60,8 +60,8 @@ class UnderBooks:
     """
 
     rankings: tuple[Ranking, ...]
-    stable: bool  # the same order under every book
-    cheapest: str  # under every book; "": they disagree
+    stable: bool  # the same order under every book, and nothing unranked under one that another ranks
+    cheapest: str  # of those ranked, under every book; "": they disagree
     swaps: tuple[tuple[str, ...], ...]
 
 
