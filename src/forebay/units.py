@@ -92,6 +92,14 @@ def show_bytes_per_s(x: float) -> str:
     return show_bytes(x) + "/s"
 
 
+def write_bytes_per_s(x: float) -> str:
+    """ "400 Gbit/s", "450 GB/s" where `parse_bytes_per_s` reads exactly that back; else every digit of "B/s"."""
+    for text in (f"{x * BITS_PER_BYTE / GB:.10g} Gbit/s", f"{x / GB:.10g} GB/s"):
+        if "e" not in text and len(text) < 16 and parse_bytes_per_s(text) == x:
+            return text
+    return f"{Decimal(x):f} B/s"
+
+
 def _show(x: float, steps: list[tuple[int, str]], base: str) -> str:
     for size, name in steps:
         if x >= size:

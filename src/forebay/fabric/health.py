@@ -108,11 +108,8 @@ def _hit(w: Wiring, fault: Fault) -> tuple[Any, Any]:
     if fault.kind == "link":
         return none, _one(cables, fault)
     if fault.kind in ("nic", "host"):
-        units = (
-            _one(np.arange(w.units), fault)
-            if fault.kind == "nic"
-            else np.unique(w.unit_of[w.host_of == _one(range(w.hosts), fault)[0]])
-        )
+        hosts = w.host_of == (_one(np.arange(w.hosts), fault)[0] if fault.kind == "host" else -1)
+        units: Any = np.unique(w.unit_of[hosts]) if fault.kind == "host" else _one(np.arange(w.units), fault)
         mine = np.isin(w.port_unit, units)
         routers = w.port_router[mine & np.isinf(w.port_bytes_per_s)]  # in a direct network a card's cables are its NIC's
         return ports[mine], cables[np.isin(w.cable_a, routers) | np.isin(w.cable_b, routers)]

@@ -53,6 +53,7 @@ class Wiring:
     cable_b: Ints  # (C,)
     cable_bytes_per_s: Floats  # (C,)
     router_names: tuple[str, ...] = ()  # where a file names them; else they are made from tier and number
+    host_names: tuple[str, ...] = ()  # the same
     nics: int = 0  # in the whole fabric
 
     @property
@@ -132,8 +133,17 @@ class Wiring:
         return f"tier {low} to tier {high}"
 
     def card_name(self, card: int) -> str:
-        return f"host {int(self.host_of[card])} card {int(self.rail_of[card])}"
+        return f"{self.host_name(int(self.host_of[card]))} card {int(self.rail_of[card])}"
+
+    def host_name(self, host: int) -> str:
+        return self.host_names[host] if self.host_names else f"host {host}"
 
     def unit_name(self, unit: int) -> str:
         card = int(np.argmax(self.unit_of == unit))
         return f"{self.card_name(card)} NIC"
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        from forebay.fabric.draw import fabric
+
+        return fabric(self)

@@ -106,6 +106,8 @@ def _known(kind: str) -> str:
             "No family of fabrics has that name.",
             asked=f"kind = {kind}",
             found=", ".join(FAMILIES),
-            hint=" or ".join(f"kind = {name}" for name in nearest(kind, list(FAMILIES)) or ["clos-2", "clos-3", "rail-optimised"]),
+            hint=" or ".join(
+                f"kind = {name}" for name in nearest(kind, list(FAMILIES)) or ["clos-2", "clos-3", "rail-optimised"]
+            ),
         )
     return kind

@@ -68,7 +68,9 @@ def _filled(d: Design) -> Tree:
     """Leaves filled host by host."""
     asked = 3 if d.kind == "clos-3" else 2
     if d.tiers not in (0, asked):
-        raise BadInput(f"A {d.kind} has {asked} tiers.", asked=f"tiers = {d.tiers}", hint=f"tiers = {asked} or kind = clos-{d.tiers}")
+        raise BadInput(
+            f"A {d.kind} has {asked} tiers.", asked=f"tiers = {d.tiers}", hint=f"tiers = {asked} or kind = clos-{d.tiers}"
+        )
     leaf = tiers.leaf_split(d, d.switch_ports, d.nics_per_host)
     count = d.hosts * d.nics_per_host
     leaves = -(-count // leaf.down)
@@ -80,7 +82,9 @@ def _filled(d: Design) -> Tree:
         return Tree(leaf, leaves, 1, 1, over)
     three = tiers.pods(leaves, 1, leaf.up, d.switch_ports)
     if leaves < 2:
-        raise BadInput("All NICs fit on one leaf: three tiers would join nothing.", asked=f"hosts = {d.hosts}", hint="kind = clos-2")
+        raise BadInput(
+            "All NICs fit on one leaf: three tiers would join nothing.", asked=f"hosts = {d.hosts}", hint="kind = clos-2"
+        )
     if three is None:
         raise _too_many(d, d.switch_ports * (d.switch_ports // 2) * leaf.down, "")
     return Tree(leaf, leaves, 1, 1, three)

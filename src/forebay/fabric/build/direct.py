@@ -84,7 +84,13 @@ def _cubes(d: Design) -> Design:
 
 def _three(n: int) -> tuple[int, ...]:
     """n as three factors, ones allowed, as even as they go."""
-    found = [(a, b, n // a // b) for a in range(1, n + 1) if n % a == 0 for b in range(a, n // a + 1) if n // a % b == 0 and n // a // b >= b]
+    found = [
+        (a, b, n // a // b)
+        for a in range(1, n + 1)
+        if n % a == 0
+        for b in range(a, n // a + 1)
+        if n // a % b == 0 and n // a // b >= b
+    ]
     return min(reversed(found), key=lambda sides: sides[2] - sides[0])[::-1]
 
 
@@ -104,7 +110,9 @@ def wire(d: Design) -> Wiring:
                 near, far = np.take(card, inside, axis=axis), np.take(far, inside, axis=axis)
             lay.cables(near.ravel(), far.ravel(), card_bytes_per_s(d) / each)
     words = {"torus": "torus", "ocs-torus": "torus of cubes", "nd-full-mesh": f"{len(sides)}-dimensional full mesh"}[d.kind]
-    return lay.wiring(d, f"{words.capitalize()} of {' x '.join(map(str, sides))} cards", unit_of=np.arange(d.cards, dtype=np.int32))
+    return lay.wiring(
+        d, f"{words.capitalize()} of {' x '.join(map(str, sides))} cards", unit_of=np.arange(d.cards, dtype=np.int32)
+    )
 
 
 def _mesh(d: Design) -> Wiring:

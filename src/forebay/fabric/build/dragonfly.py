@@ -44,10 +44,16 @@ def fill(design: Design) -> Design:
     if groups < 2 or globals_ < groups - 1:
         most = globals_ + 1
         hint = alternatives("shape", [(*shape[:-1], max(2, most))]) if groups > most else "kind = clos-2"
-        raise BadInput("A group reaches every other one, and there are two or more.", asked=asked, found=f"at most {most}", hint=hint)
-    used = max(each + middle[0] * _times(d, each, middle[0]), ends * _times(d, each, middle[0]) + h) if plus else each + ends - 1 + h
+        raise BadInput(
+            "A group reaches every other one, and there are two or more.", asked=asked, found=f"at most {most}", hint=hint
+        )
+    used = (
+        max(each + middle[0] * _times(d, each, middle[0]), ends * _times(d, each, middle[0]) + h) if plus else each + ends - 1 + h
+    )
     if used > ports:
-        raise BadInput("A switch has too few ports.", asked=asked, found=f"{used} of {ports}", hint=f"switch_ports = {used} or shape = ()")
+        raise BadInput(
+            "A switch has too few ports.", asked=asked, found=f"{used} of {ports}", hint=f"switch_ports = {used} or shape = ()"
+        )
     return replace(d, concentration=each)
 
 

@@ -57,17 +57,23 @@ def measure(d: Design) -> Hpn:
     segments = -(-d.hosts // down)
     if d.tiers == 1:
         if segments > 1:
-            raise BadInput("Without aggregation there is one segment.", asked=f"{d.hosts} hosts", hint=f"hosts = {down} or tiers = 0")
+            raise BadInput(
+                "Without aggregation there is one segment.", asked=f"{d.hosts} hosts", hint=f"hosts = {down} or tiers = 0"
+            )
         return Hpn(down, up, agg_up, 1, 1, None, 0)
     per_pod = (ports - agg_up) // d.nics_per_host
     if not per_pod:
         asked = f"{d.nics_per_host} rails, {ports} ports"
-        raise BadInput("An aggregation switch can't reach one segment's ToRs.", asked=asked, hint=f"switch_ports = {2 * d.nics_per_host}")
+        raise BadInput(
+            "An aggregation switch can't reach one segment's ToRs.", asked=asked, hint=f"switch_ports = {2 * d.nics_per_host}"
+        )
     pods = -(-segments // per_pod)
     if pods > ports or (d.tiers == 2 and pods > 1):
         most = down * per_pod * (1 if d.tiers == 2 else ports)
         hint = f"hosts = {most}" + (" or tiers = 0" if d.tiers == 2 else "")
-        raise BadInput("HPN of these switches doesn't reach so many.", asked=f"{d.hosts:,} hosts", found=f"at most {most:,}", hint=hint)
+        raise BadInput(
+            "HPN of these switches doesn't reach so many.", asked=f"{d.hosts:,} hosts", found=f"at most {most:,}", hint=hint
+        )
     over = tiers.stripe(min(segments, per_pod) * d.nics_per_host, up, ports - agg_up)
     if over is None:
         raise BadInput("No count of aggregation switches divides a ToR's uplinks.", asked=f"{up} ports up", hint="shape = ()")

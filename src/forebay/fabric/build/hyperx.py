@@ -39,7 +39,11 @@ def fill(design: Design) -> Design:
     each = d.concentration or need
     asked = f"sides {shape}, {d.parallel} cables each, {count:,} NICs"
     if each < need:
-        hint = f"concentration = {need}" if need + between <= d.switch_ports else f"hosts = {max(1, each * prod(shape) // d.nics_per_host)}"
+        hint = (
+            f"concentration = {need}"
+            if need + between <= d.switch_ports
+            else f"hosts = {max(1, each * prod(shape) // d.nics_per_host)}"
+        )
         raise BadInput("The switches have too few ports for NICs.", asked=asked, found=f"{each} NICs a switch", hint=hint)
     if each + between > d.switch_ports:
         found = f"{each} + {between} of {d.switch_ports}"

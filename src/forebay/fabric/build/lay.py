@@ -121,7 +121,7 @@ def good_shape(d: Design, sides: int) -> tuple[int, tuple[int, ...]]:
     """Hosts, at least as many as asked for, and a shape for their cards whose longest side is at most twice its shortest, if one is near."""
     whole = math.lcm(d.scale_up.cards, d.cards_per_host) // d.cards_per_host if d.scale_up else 1
     best: tuple[float, int, tuple[int, ...]] | None = None
-    for more in range(0, max(32, d.hosts // 8) + 1):
+    for more in range(max(32, d.hosts // 8) + 1):
         hosts = d.hosts + more
         found = balanced(hosts * d.cards_per_host, sides) if hosts % whole == 0 else None
         if found and (best is None or found[-1] / found[0] < best[0]):
@@ -129,7 +129,9 @@ def good_shape(d: Design, sides: int) -> tuple[int, tuple[int, ...]]:
         if best and best[0] <= 2:
             break
     if best is None:
-        raise BadInput(f"No {sides} sides of 2 or more make {d.cards} cards.", asked=f"hosts = {d.hosts}", hint="kind = full-mesh")
+        raise BadInput(
+            f"No {sides} sides of 2 or more make {d.cards} cards.", asked=f"hosts = {d.hosts}", hint="kind = full-mesh"
+        )
     return best[1], tuple(reversed(best[2]))
 
 

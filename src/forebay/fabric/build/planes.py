@@ -104,4 +104,6 @@ def _too_many(d: Design, ends: int, most: int, hosts: int) -> BadInput:
             hints.append(f"switch_ports = {ports}")
             break
     asked = f"{ends:,} NICs in each network of {d.switch_ports}-port switches"
-    return BadInput(f"A network of {d.kind} doesn't reach so many.", asked=asked, found=f"at most {most:,}", hint=" or ".join(hints))
+    return BadInput(
+        f"A network of {d.kind} doesn't reach so many.", asked=asked, found=f"at most {most:,}", hint=" or ".join(hints)
+    )

@@ -46,7 +46,9 @@ def leaf_split(d: Design, ports: int, together: int = 1) -> Leaf:
         possible = [1.0] if ports >= 2 else []
         found = f"{down} ports down, {up} up"
         hint = f"oversubscription = {possible[0]}" if possible else "switch_ports = 64"
-        raise BadInput("A leaf needs ports down and up.", asked=f"oversubscription = {ratio:g}, {ports} ports", found=found, hint=hint)
+        raise BadInput(
+            "A leaf needs ports down and up.", asked=f"oversubscription = {ratio:g}, {ports} ports", found=found, hint=hint
+        )
     return Leaf(down, up)
 
 
@@ -74,7 +76,9 @@ def stripe_used(leaf: Leaf, used: int, leaves: int, ports: int, fixed: bool) -> 
     return min(found, key=lambda s: (s.spines, s.up), default=None)
 
 
-def lay_spines(lay: Lay, leaves: Ints, s: Stripe, ports: int, bytes_per_s: float, tier: int = 2, plane: int = 0, group: int = 0) -> Ints:
+def lay_spines(
+    lay: Lay, leaves: Ints, s: Stripe, ports: int, bytes_per_s: float, tier: int = 2, plane: int = 0, group: int = 0
+) -> Ints:
     """Spines over these leaves, each leaf with `each` cables to each. Returns the spines."""
     spines = lay.routers(s.spines, tier, ports, plane, group)
     lay.cables(np.repeat(leaves, s.up), np.tile(np.repeat(spines, s.each), len(leaves)), bytes_per_s)
