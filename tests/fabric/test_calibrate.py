@@ -158,11 +158,17 @@ def test_a_sick_system_isnt_fitted(one):
 
 
 def test_a_single_point_gives_the_efficiency_and_leaves_the_rest_to_the_base():
-    one = calibrate(
-        of(Physics(efficiency=0.8, message_s=3.7e-6), sizes=(GIB,)), link_bytes_per_s=RATE, base=DEFAULTS["infiniband"]
-    )
+    base = DEFAULTS["infiniband"]
+    one = calibrate(of(replace(base, efficiency=0.8), sizes=(GIB,)), link_bytes_per_s=RATE, base=base)
     assert one.physics.efficiency == pytest.approx(0.8, rel=1e-6)
-    assert one.physics.hop_s == pytest.approx(3.7e-6)
+    assert (one.physics.message_s, one.physics.hop_s) == pytest.approx((1.9e-6, 0.45e-6))
+
+
+def test_the_links_of_a_round_keep_the_bases_latency_and_the_ends_take_the_rest():
+    truth = Physics(efficiency=0.9, message_s=20e-6, hop_s=0.45e-6)
+    physics = calibrate(of(truth), link_bytes_per_s=RATE).physics
+    assert physics.hop_s == 0.45e-6
+    assert physics.message_s == pytest.approx(20e-6, rel=0.02)
 
 
 def test_a_calibration_is_a_dated_file(tmp_path):

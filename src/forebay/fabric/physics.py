@@ -36,7 +36,7 @@ class Physics:
     source: str = ""
 
 
-# Efficiency: a healthy 400 Gbit/s NIC gives 46 to 48 GB/s (a maintainer in NVIDIA/nccl-tests issue 290). Latency: 64 bytes from end
+# Efficiency: a healthy 400 Gbit/s NIC gives 46 to 48 GB/s (maintainer, NVIDIA/nccl-tests issue 290). Latency: 64 bytes from end
 # to end over one leaf (two links) and across leaves (four) in DeepSeek-AI, Insights into DeepSeek-V3 (ISCA 2025), Table 5:
 # InfiniBand 2.8 and 3.7 us, RoCE 3.6 and 5.6, NVLink 3.33. No public record tells the launch apart.
 _NIC = "47 of 50 GB/s, NVIDIA/nccl-tests issue 290; arXiv 2505.09343, Table 5: same leaf and cross leaf"
