@@ -169,6 +169,9 @@ def test_a_price_in_another_currency_is_converted_at_the_books_own_rate():
         (BOOK + "[[items]\n", "no TOML.*line 3"),
         (BOOK + CNY.replace("7.10 CNY", "7.10 EUR") + item("fibre", "3 USD"), r"line 4, \[currencies.CNY\] rate"),
         (BOOK + "[links]\naccess_link = 'string'\n" + item("fibre", "3 USD"), r"line 4, \[links\] access_link"),
+        (BOOK + "[links]\naccess_link = ['optics']\n" + item("fibre", "3 USD"), r"line 4, \[links\] access_link"),
+        (BOOK + item("fibre", "3 USD", 'speed = "0 Gbit/s"'), r"line 8, items\[0\] speed: A speed is above zero"),
+        (BOOK + "[sources]\n'quote 17' = 3\n" + item("fibre", "3 USD"), r"\[sources\] quote 17: A source is a text"),
     ],
 )
 def test_a_book_that_is_wrong_gets_one_error_with_its_line_and_field(text, says):

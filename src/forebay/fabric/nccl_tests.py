@@ -62,7 +62,7 @@ def parse(text: str) -> Run:
         elif line.startswith("#"):
             if {"size", "time", "busbw"} <= set(words):
                 columns = words[1:]
-            if found := re.search(r"Avg bus bandwidth\s*:\s*([\d.]+)", line):
+            if found := re.search(r"Avg bus bandwidth\s*:\s*(\d+(?:\.\d+)?)\s*$", line):
                 average = float(found[1]) * GB
             if found := re.search(r"Collective test starting:\s*(\S+)", line):
                 said = found[1]
