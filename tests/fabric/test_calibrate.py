@@ -241,6 +241,13 @@ def test_a_flat_cap_tells_how_many_nics_work(rates, kind):
     assert "flat from 64 MiB on" in said.findings[0].evidence
 
 
+def test_a_pair_that_uses_all_its_nics_isnt_said_to_use_some():
+    rings = Setup(**{**encode(TWO_HOSTS), "nics_per_host": 4, "algorithm": "ring", "scale_up_bytes_per_s": 0.0})
+    assert diagnose(at([190, 191, 190, 191, 190], rings)).verdict == "healthy"
+    three = Setup(**{**encode(TWO_HOSTS), "nics_per_host": 3, "scale_up_bytes_per_s": 0.0})
+    assert [finding.kind for finding in diagnose(at([140, 142, 143, 142, 143], three)).findings] == ["no GPUDirect"]
+
+
 def test_a_forced_ring_is_named_first():
     assert kinds(at([88, 89, 88, 89, 88], Setup(**{**encode(TWO_HOSTS), "algorithm": "ring"})))[0] == "forced ring"
 

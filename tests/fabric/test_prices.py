@@ -113,6 +113,11 @@ def test_a_switch_without_a_price_of_its_own_is_priced_by_its_ports():
     assert price(two, book).total_micro == (2 * 64 * 7 + 500) * MICRO
 
 
+def test_the_figure_that_says_most_is_taken():
+    book = books.parse(BOOK + item("switch", "1 USD") + item("switch", "2 USD", "ports = 64") + item("fibre", "1 USD"), "x")
+    assert price(Quantities(switches=(Lot(n=1, ports=64), Lot(n=1, ports=32))), book).total_micro == 3 * MICRO
+
+
 def test_watts_are_summed_as_prices_are_and_glass_draws_none():
     book = books.load("default")
     drawn = power(fabric(DEEPSEEK[0], cards=2048), book)
