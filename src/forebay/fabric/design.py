@@ -1,8 +1,8 @@
 """The nouns Design and ScaleUp: how a fabric is to be wired.
 
 Asked:  what must be said of a fabric so that somebody else draws exactly the same one?
-Answer: a family ("rail-optimised"), how many hosts with how many cards and NICs, the switch (ports and speed), and what the family
-        adds: planes, oversubscription, a shape. `build.build` makes the Wiring out of it.
+Answer: a family ("rail-optimised"), how many hosts with how many cards and NICs, the switch (ports and speed), and what the
+        family adds: planes, oversubscription, a shape. `build.build` makes the Wiring out of it.
 Limits: one kind of switch and one speed of port a design; what is wired by hand comes from a file (`read`).
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 class ScaleUp:
     """The links at memory speed between the cards of one domain: an NVLink or UB domain, whole hosts or a supernode.
 
-    It is taken as non-blocking between the cards of a domain; a supernode whose switches are to be simulated is a Design of its own.
+    It is taken as non-blocking between the cards of a domain; a supernode whose switches are to be simulated is a Design.
     """
 
     cards: int  # in one domain
@@ -40,6 +40,9 @@ class Design:
     planes: int = 1
     oversubscription: float = 1.0  # down over up, at the first tier of switches
     shape: tuple[int, ...] = ()  # what the family says of it: torus and HyperX sides, Dragonfly's a, h, groups, ...
+    tiers: int = 0  # of switches, where the family has a choice; 0: as few as reach
+    concentration: int = 0  # NICs a router (Dragonfly, Slim Fly, HyperX); 0: as many as the NICs need, or as the family advises
+    parallel: int = 1  # cables between two neighbouring routers (HyperX)
     scale_up: ScaleUp | None = None
 
     @property

@@ -5,9 +5,10 @@ Answer: no object a link. Cards, routers, ports and cables are numbers; what is 
 Units:  bytes per second, each way.
 
         cards    0 .. cards-1, host by host. Cards that share a NIC share a *unit*; else each card is a unit of its own.
-        routers  0 .. routers-1: whatever passes traffic on. Tier 0 is a card itself (torus, full mesh), 1 a leaf, 2 a spine, 3 a core.
-        ports    from a unit to a router: the access cables. In direct networks the port of a card leads to its own router, has no
-                 cable and no limit (`inf`).
+        routers  0 .. routers-1: whatever passes traffic on. Tier 0 is a card itself (torus, full mesh), 1 a leaf, 2 a spine,
+                 3 a core.
+        ports    from a unit to a router: the access cables. In direct networks the port of a card leads to its own router, has
+                 no cable and no limit (`inf`).
         cables   from router to router. Parallel cables are cables of their own.
         links    one direction of a port, a cable or a card's scale-up: see `Wiring.links`.
 
@@ -16,7 +17,7 @@ Limits: tiers and planes are labels for counting and drawing; routing looks at t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,8 @@ class Wiring:
 
     @property
     def links(self) -> int:
-        """Links by number: port p is 2p out of its unit and 2p + 1 into it; cable c is 2P + 2c from a to b and + 1 back; the scale-up
-        of card i is 2P + 2C + 2i out of it and + 1 into it."""
+        """Links by number: port p is 2p out of its unit and 2p + 1 into it; cable c is 2P + 2c from a to b and + 1 back; the
+        scale-up of card i is 2P + 2C + 2i out of it and + 1 into it."""
         return 2 * (len(self.port_unit) + len(self.cable_a) + self.cards)
 
     @property
@@ -119,6 +120,18 @@ class Wiring:
             ends = [self.unit_name(int(self.port_unit[one])), self.router_name(int(self.port_router[one]))]
         return " -> ".join(reversed(ends) if back else ends)
 
+    def link_kind(self, link: int) -> str:
+        """ "tier 1 up to tier 2": what links of one sort share."""
+        one, back = divmod(link, 2)
+        if link >= self.first_scale_up_link:
+            return "scale-up"
+        if link < self.first_cable_link:
+            return "into the card" if back else "out of the card"
+        cable = one - self.first_cable_link // 2
+        ends = [int(self.router_tier[self.cable_a[cable]]), int(self.router_tier[self.cable_b[cable]])]
+        low, high = reversed(ends) if back else ends
+        return f"tier {low} to tier {high}"
+
     def card_name(self, card: int) -> str:
         return f"{self.host_name(int(self.host_of[card]))} card {int(self.rail_of[card])}"
 
@@ -134,19 +147,3 @@ class Wiring:
         from forebay.fabric.draw import fabric
 
         return fabric(self)
-
-    def without(self, ports: Ints, cables: Ints) -> Wiring:
-        """The same fabric with these ports and cables taken out. Routers stay, so numbers of routers and cards do too."""
-        left_p = np.ones(len(self.port_unit), bool)
-        left_c = np.ones(len(self.cable_a), bool)
-        left_p[ports] = False
-        left_c[cables] = False
-        return replace(
-            self,
-            port_unit=self.port_unit[left_p],
-            port_router=self.port_router[left_p],
-            port_bytes_per_s=self.port_bytes_per_s[left_p],
-            cable_a=self.cable_a[left_c],
-            cable_b=self.cable_b[left_c],
-            cable_bytes_per_s=self.cable_bytes_per_s[left_c],
-        )

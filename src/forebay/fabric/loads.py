@@ -1,0 +1,145 @@
+"""How many bytes each link carries, when many cards send at once.
+
+Asked:  these pairs of cards, or all pairs of these groups, exchange so many bytes. What goes over each link?
+Answer: sprayed traffic is pushed toward one home after the other (Brandes' accumulation, J. Math. Sociology 25, 2001, with
+        capacities): what a router holds is split over the links that lead one closer, in proportion to their speed, as packet
+        spraying does. All sources of a home are pushed at once, so an all-to-all of 10,000 cards, 99,990,000 flows, costs one
+        pass over the cables for each home and a count for each pair. Nothing is listed.
+        Hashed traffic (`ecmp`) is walked flow by flow while there are at most `LISTED` of them; beyond that so many flows cross
+        each link that the hash averages out, and they are taken as sprayed: `averaged` says so.
+        *Valiant* pushes to every leaf and from every leaf. *UGAL* (Singh, 2005) is taken as the best fixed mix of shortest ways
+        and Valiant for this traffic, which is what it aims for; real ones lag behind.
+Units:  bytes.
+Limits: what spraying does inside one NIC or switch is not modelled; ports of a unit share its traffic by their speed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from forebay.errors import BadInput
+from forebay.fabric.graph import Graph
+from forebay.fabric.push import parts, push_all
+from forebay.fabric.rates import Longs
+from forebay.fabric.routes import Routing, check, first_of_host, forwards, routes
+from forebay.fabric.wiring import Floats, Ints, Wiring
+
+LISTED = 4_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Loads:
+    """What each link carries. It knows no time: that is `flows.last_of_equals` or `rates`."""
+
+    nbytes: Floats  # (L,)
+    cut: int = 0  # pairs that find no way
+    averaged: bool = False  # hashed flows were too many to be listed, and taken as sprayed
+
+    def seconds(self, bytes_per_s: Floats) -> float:
+        """Of the busiest link, if nothing else holds it up: when the last of equal flows ends (`flows.last_of_equals`)."""
+        used = self.nbytes > 0
+        with np.errstate(divide="ignore"):
+            return float((self.nbytes[used] / bytes_per_s[used]).max()) if used.any() else 0.0
+
+
+def of_pairs(wiring: Wiring, graph: Graph, source: Ints, target: Ints, nbytes: Floats | float, routing: Routing) -> Loads:
+    """Card source[i] sends nbytes[i] (or as many each) to card target[i]; (F,)."""
+    source, target = np.ascontiguousarray(source, np.int32), np.ascontiguousarray(target, np.int32)
+    check(wiring, source, target)
+    size = np.broadcast_to(np.asarray(nbytes, np.float64), source.shape)
+    if routing.kind == "ecmp":
+        flows = np.repeat(np.arange(len(source)), routing.subflows)
+        number = np.arange(len(flows), dtype=np.int32)
+        found = routes(wiring, graph, source[flows], target[flows], routing, number)
+        each = np.repeat(size[flows] / routing.subflows, np.diff(found.offsets))
+        return Loads(
+            nbytes=np.bincount(found.links, each, minlength=wiring.links).astype(np.float64),
+            cut=len(found.cut) // routing.subflows,
+        )
+    order = np.argsort(target, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=wiring.cards))]).astype(np.int64)
+    return _sprayed(wiring, graph, routing, starts, source[order], np.ascontiguousarray(size[order]), np.zeros(0, np.int32))
+
+
+def of_groups(wiring: Wiring, graph: Graph, groups: Ints, nbytes: float, routing: Routing) -> Loads:
+    """Every card of a group sends `nbytes` to every other of it; groups (G, n), cards, all groups at once."""
+    groups = np.ascontiguousarray(groups, np.int32)
+    check(wiring, groups.reshape(-1), groups.reshape(-1))
+    count, width = groups.shape
+    if len(np.unique(groups)) != groups.size:
+        raise BadInput("Groups that send at the same time share no card.", asked=f"{count} groups of {width}")
+    if routing.kind == "ecmp" and count * width * (width - 1) * routing.subflows <= LISTED:
+        pair = np.array([(i, j) for i in range(width) for j in range(width) if i != j], np.int32).reshape(-1, 2)
+        return of_pairs(wiring, graph, groups[:, pair[:, 0]].reshape(-1), groups[:, pair[:, 1]].reshape(-1), nbytes, routing)
+    group_of = np.full(wiring.cards, -1, np.int32)
+    group_of[groups] = np.arange(count, dtype=np.int32)[:, None]
+    starts = np.arange(count + 1, dtype=np.int64) * width
+    found = _sprayed(wiring, graph, routing, starts, groups.reshape(-1), np.full(1, nbytes), group_of)
+    return replace(found, averaged=routing.kind == "ecmp")
+
+
+def _sprayed(wiring: Wiring, graph: Graph, routing: Routing, starts: Longs, sources: Ints, size: Floats, group_of: Ints) -> Loads:
+    g, w = graph, wiring
+    units_by_home = np.argsort(g.home_of, kind="stable").astype(np.int32)
+    home_units = np.searchsorted(g.home_of[units_by_home], np.arange(g.homes + 1)).astype(np.int64)
+    cards_by_unit = np.argsort(w.unit_of, kind="stable").astype(np.int32)
+    unit_cards = np.searchsorted(w.unit_of[cards_by_unit], np.arange(w.units + 1)).astype(np.int64)
+    component, leaves_in = _components(g)
+
+    def push(valiant: bool) -> tuple[Floats, int]:
+        carried, cut = push_all(
+            starts, sources, size, group_of, valiant, forwards(w, routing), w.domain_of, w.host_of, w.rail_of,
+            w.scale_up_bytes_per_s, w.first_scale_up_link, w.links, first_of_host(w), g.unit_of, g.port_start, g.port,
+            g.port_router, g.port_bytes_per_s, g.step_start, g.step_to, g.step_link, g.step_bytes_per_s, g.home_start,
+            g.home_router, home_units, units_by_home, unit_cards, cards_by_unit, component, leaves_in,
+        )  # fmt: skip
+        return carried, int(cut)
+
+    carried, cut = push(routing.kind == "valiant")
+    if routing.kind == "ugal":
+        detour, _ = push(True)
+        carried = _best_mix(carried, detour, wiring.capacities())
+    lost = g.home_of[w.unit_of] < 0  # targets without any port are asked for by nobody above
+    if lost.any():
+        cut += _asked_of(lost, starts, sources, group_of, w.domain_of, w.scale_up_bytes_per_s)
+    return Loads(nbytes=carried, cut=cut)
+
+
+def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:
+    """The mix with the least busy busiest link. Its worst link is convex in the share, so a ternary search finds it."""
+    used = (near + detour > 0) & (capacity > 0)
+    a, b = near[used] / capacity[used], detour[used] / capacity[used]
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        one, two = low + (high - low) / 3, high - (high - low) / 3
+        if (a + one * (b - a)).max() <= (a + two * (b - a)).max():
+            high = two
+        else:
+            low = one
+    share = (low + high) / 2 if len(a) else 0.0
+    share = 0.0 if share < 1e-9 else share
+    mixed: Floats = near + share * (detour - near)
+    return mixed
+
+
+def _asked_of(lost: Any, starts: Longs, sources: Ints, group_of: Ints, domain_of: Ints, scale_up: float) -> int:
+    """Pairs whose target hangs nowhere."""
+    total = 0
+    for card in np.flatnonzero(lost):
+        row = card if not len(group_of) else group_of[card]
+        if row < 0:
+            continue
+        asking = sources[starts[row] : starts[row + 1]]
+        near = (domain_of[asking] == domain_of[card]) & (scale_up > 0)
+        total += int(((asking != card) & ~near).sum())
+    return total
+
+
+def _components(graph: Graph) -> tuple[Ints, Longs]:
+    """Which routers can reach each other (R,), and how many routers with ports each such part has."""
+    part = parts(graph.step_start, graph.step_to)
+    leaves = np.unique(graph.port_router)
+    return part, np.bincount(part[leaves], minlength=int(part.max(initial=0)) + 1).astype(np.int64)
