@@ -17,6 +17,7 @@ from forebay.errors import BadInput, Unknown
 from forebay.fabric import design_file, read
 from forebay.fabric.build import build
 from forebay.fabric.design import Design, ScaleUp
+from forebay.fabric.health import Fault, broken
 from forebay.fabric.quantity import names, speed
 from forebay.fabric.read import exact, whole
 from forebay.fabric.wiring import Wiring
@@ -287,7 +288,7 @@ def test_a_wiring_survives_a_trip_through_our_own_json(tmp_path, wiring, name):
     assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith("gz")
 
 
-def broken(**change):
+def changed(**change):
     return json.dumps(exact.to_data(build(SMALL)) | change)
 
 
@@ -311,15 +312,15 @@ def broken(**change):
 def test_our_own_json_is_checked_too(change, words):
     change = {"cables": 0, "cable_a": [], "cable_b": [], "cable_bytes_per_s": []} | change if "port_router" in change else change
     with pytest.raises(BadInput, match=words):
-        read.parse(broken(**change))
+        read.parse(changed(**change))
 
 
 def test_a_fabric_that_failures_have_cut_may_be_read_again():
     wiring = build(SMALL)
-    cut = wiring.without(np.array([], np.int32), np.arange(len(wiring.cable_a), dtype=np.int32))
+    cut = broken(wiring, tuple(Fault(kind="spine", number=i) for i in range(int((wiring.router_tier == 2).sum()))))
     assert whole.pieces(cut).max() > 0
     assert same(read.parse(read.dump(cut)), cut)
-    with pytest.raises(BadInput, match="in pieces"):
+    with pytest.raises(BadInput, match="above zero"):
         read.parse(json.dumps(exact.to_data(cut) | {"whole": True}))
 
 

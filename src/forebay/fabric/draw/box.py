@@ -1,100 +1,104 @@
-"""Routers in a box of sides: a torus, a mesh, a HyperX. The true graph where it is flat and small, else a sketch of it."""
+"""Routers in a box of sides: a torus, a mesh, a HyperX. Every cable where it is small and flat, else a sketch of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 
-from forebay.fabric.draw.facts import speeds, summary
-from forebay.fabric.draw.svg import Sheet
+import numpy as np
+
+from forebay.fabric.draw.facts import speed, speeds, summary
+from forebay.fabric.draw.svg import Sheet, fit
 from forebay.fabric.wiring import Wiring
-from forebay.units import write_bytes_per_s
 
-MOST = 5  # drawn on a side
+MOST, WHOLE = 5, 8  # drawn on a side; and where all is drawn
+Spot = tuple[float, float]
 
 
-def box(w: Wiring, shape: tuple[int, ...], rings: bool) -> str:
-    """Up to three sides are drawn, in slant; of a longer side some, with a gap. Rows are rings, or every two in a row are joined."""
+def whole(w: Wiring, shape: tuple[int, ...]) -> bool:
+    """All of it can be drawn so: cards alone, two or three sides, no parallel cables."""
+    low, high = np.minimum(w.cable_a, w.cable_b).astype(np.int64), np.maximum(w.cable_a, w.cable_b)
+    pairs = np.unique(low * w.routers + high)
+    return w.routers == math.prod(shape) == w.cards and len(shape) < 4 and max(shape) <= WHOLE and len(pairs) == len(w.cable_a)
+
+
+def box(w: Wiring, shape: tuple[int, ...], rings: bool, *, every: bool) -> str:
+    """Up to three sides are drawn, in slant. Of a longer side some, with a gap, and then what closes a row once a side."""
     last = shape[-3:]
-    more = shape[:-3]
-    drawn = [min(side, 16 if len(last) == 2 and math.prod(last) <= 64 else MOST) for side in last]
-    across, up = drawn[-1], drawn[-2]
-    deep = drawn[0] if len(last) == 3 else 1
-    step, slant = 84.0, (40.0, 30.0)
-    if max(across, up) > MOST:
-        step = 56.0
-    wide = max(820.0, (across - 1) * step + (deep - 1) * slant[0] + 420)
-    tall = (up - 1) * step + (deep - 1) * slant[1]
-    sheet = Sheet(wide, max(tall + 210, 390), w.name, summary(w))
-    x0, y0 = 80.0, 120.0 + (deep - 1) * slant[1]
+    across, up = (side if every else min(side, MOST) for side in (last[-1], last[-2]))
+    deep = 1 if len(last) < 3 else last[0] if every else min(last[0], MOST)
+    step, (slant_x, slant_y) = (92.0, (44.0, 32.0)) if max(across, up) <= MOST else (64.0, (30.0, 22.0))
+    right = 84 + (across - 1) * step + (deep - 1) * slant_x
+    tall = (up - 1) * step + (deep - 1) * slant_y
+    sheet = Sheet(max(900.0, right + 400), max(tall + 220, 400), w.name, summary(w))
 
-    def at(z: int, y: int, x: int) -> tuple[float, float]:
-        return x0 + x * step + z * slant[0], y0 + y * step - z * slant[1]
+    def at(z: int, y: int, x: int) -> Spot:
+        return 84 + x * step + z * slant_x, 126 + (deep - 1) * slant_y + y * step - z * slant_y
 
-    for z in reversed(range(deep)):
-        for y, x in product(range(up), range(across)):
-            here = at(z, y, x)
-            faint = 0.9 - 0.12 * z
-            for side, (dz, dy, dx), place, n in ((-1, (0, 0, 1), x, across), (-2, (0, 1, 0), y, up), (-3, (1, 0, 0), z, deep)):
-                if place + 1 < n:
-                    cut = last[side] > n and place == n - 2
-                    sheet.line(*here, *at(z + dz, y + dy, x + dx), f"s{-side}", thick=1.6, faint=faint, dash="4 4" if cut else "")
-    _closing(sheet, at, last, (deep, up, across), rings)
-    for z in reversed(range(deep)):
-        for y, x in product(range(up), range(across)):
-            sheet.circle(*at(z, y, x), 6.5, "f1" if w.router_tier.min() else "f0", told="", faint=1)
-    _words(sheet, w, shape, last, more, rings, (deep, up, across), x0 + (across - 1) * step + (deep - 1) * slant[0] + 70)
+    for z, y, x in product(reversed(range(deep)), range(up), range(across)):
+        for kind, (dz, dy, dx), place, n, side in (
+            ("s1", (0, 0, 1), x, across, last[-1]),
+            ("s2", (0, 1, 0), y, up, last[-2]),
+            ("s3", (1, 0, 0), z, deep, last[0]),
+        ):
+            if place + 1 < n:
+                gap = side > n and place == n - 2
+                ends = (*at(z, y, x), *at(z + dz, y + dy, x + dx))
+                sheet.line(*ends, kind, thick=1.6, faint=0.9 - 0.1 * min(z, 5), dash="4 4" if gap else "")
+    _closing(sheet, at, (deep, up, across), rings, every)
+    for z, y, x in product(reversed(range(deep)), range(up), range(across)):
+        told = w.router_name(int(np.ravel_multi_index((z, y, x)[-len(last) :], last))) if every else ""
+        sheet.circle(*at(z, y, x), 7, "f1" if w.router_tier.min() else "f0", told=told)
+    _words(sheet, w, shape, rings, every, right + 70)
     return sheet.done()
 
 
-def _closing(sheet: Sheet, at, last, counts, rings: bool) -> None:  # type: ignore[no-untyped-def]
-    """What closes a row: the way back of a ring, or the cables from each to each; on one row a side, so that it can be read."""
+def _closing(sheet: Sheet, at: Callable[[int, int, int], Spot], counts: tuple[int, int, int], rings: bool, every: bool) -> None:
+    """What closes a row: the way back of a ring, or the cables from each to each."""
     deep, up, across = counts
-    rows = [(1, [at(0, up - 1, x) for x in range(across)], (0.0, 34.0)), (2, [at(0, y, 0) for y in range(up)], (-34.0, 0.0))]
-    if deep > 1:
-        rows.append((3, [at(z, 0, 0) for z in range(deep)], (-16.0, -26.0)))
-    for side, spots, (bx, by) in rows:
-        n = len(spots)
-        pairs = [(0, n - 1)] if rings else [(i, j) for i in range(n) for j in range(i + 2, n)]
-        for i, j in pairs:
-            if j - i < 2:
-                continue
-            (x1, y1), (x2, y2), far = spots[i], spots[j], (j - i) / max(1, n - 1)
-            sheet.path(
-                f"M{x1:.1f} {y1:.1f}Q{(x1 + x2) / 2 + 2 * bx * far:.1f} {(y1 + y2) / 2 + 2 * by * far:.1f} {x2:.1f} {y2:.1f}",
-                f"s{side}",
-                thick=1.6,
-            )
+    bend = 0.45 if every else 1.0
+    for z, y in product(range(deep), range(up)):
+        if every or (z == 0 and y == up - 1):
+            _close(sheet, [at(z, y, x) for x in range(across)], "s1", (0, 34 * bend), rings)
+    for z, x in product(range(deep), range(across)):
+        if every or (z == 0 and x == 0):
+            _close(sheet, [at(z, y, x) for y in range(up)], "s2", (-34 * bend, 0), rings)
+    for y, x in product(range(up), range(across)):
+        if deep > 1 and (every or (y == 0 and x == 0)):
+            _close(sheet, [at(z, y, x) for z in range(deep)], "s3", (-16 * bend, -26 * bend), rings)
 
 
-def _words(sheet, w: Wiring, shape, last, more, rings: bool, counts, x: float) -> None:  # type: ignore[no-untyped-def]
-    lowest = int(w.router_tier.min())
-    n = math.prod(shape)
+def _close(sheet: Sheet, spots: list[Spot], kind: str, bend: Spot, rings: bool) -> None:
+    n = len(spots)
+    pairs = [(0, n - 1)] if rings else [(one, two) for one in range(n) for two in range(one + 2, n)]
+    for i, j in pairs:
+        if j - i > 1:
+            (x1, y1), (x2, y2), far = spots[i], spots[j], 2 * (j - i) / (n - 1)
+            middle = f"{(x1 + x2) / 2 + bend[0] * far:.1f} {(y1 + y2) / 2 + bend[1] * far:.1f}"
+            sheet.path(f"M{x1:.1f} {y1:.1f}Q{middle} {x2:.1f} {y2:.1f}", kind, thick=1.3, faint=0.8)
+
+
+def _words(sheet: Sheet, w: Wiring, shape: tuple[int, ...], rings: bool, every: bool, x: float) -> None:
+    lowest, n, last, more = int(w.router_tier.min()), math.prod(shape), shape[-3:], shape[:-3]
     inside = (w.cable_a < n) & (w.cable_b < n)
-    y = 110.0
-    sheet.text(x, y, " × ".join(map(str, shape)) + f" = {n:,} {'routers' if lowest else 'cards'}", size=14, weight=600)
-    rows = [("s1", "across", last[-1]), ("s2", "down", last[-2])] + (
-        [("s3", "into the depth", last[0])] if len(last) == 3 else []
-    )
-    for i, (kind, way, side) in enumerate(rows):
-        told = f"{side} {way}, " + ("a ring" if rings and side > 2 else "every two joined" if side > 2 else "joined")
-        y = sheet.legend(x, 138 + 22 * i, [(kind, told)], room=400)
+    sheet.text(x, 110, f"{' × '.join(map(str, shape))} = {n:,} {'routers' if lowest else 'cards'}", size=14, weight=600)
+    y = 136.0
+    ways = ("s1", "s2", "s3"), ("across", "down", "into the depth"), reversed(last)
+    for kind, way, side in zip(*ways, strict=False):
+        joined = "a ring" if rings and side > 2 else "every two joined" if side > 2 else "joined"
+        y = sheet.legend(x, y, [(kind, f"{side} {way}, {joined}")], room=400) + 2
     lines = []
     if more:
-        lines.append(
-            f"and {len(more)} more side{'s' if len(more) > 1 else ''} of {' and '.join(map(str, more))}: such boxes, joined place by place"
-        )
+        lines.append(f"and {len(more)} more side{'s' if len(more) > 1 else ''} of {' and '.join(map(str, more))}:")
+        lines.append("such boxes, joined place by place")
     lines.append(f"{int(inside.sum()):,} cables of {speeds(w.cable_bytes_per_s[inside])}")
     if not inside.all():
         lines.append(f"{int((~inside).sum()):,} cables to {w.routers - n:,} switches beside")
-    if lowest:
-        lines.append(f"{w.cards / n:.4g} cards at each router")
-    if w.scale_up_bytes_per_s:
-        lines.append(f"scale-up at {write_bytes_per_s(w.scale_up_bytes_per_s)} a card")
-    if any(d < s for d, s in zip(counts[-len(last) :], last, strict=True)):
-        lines.append("dashed: more of the like between")
-    lines.append("closing cables are drawn on one row a side")
-    from forebay.fabric.draw.svg import fit
-
-    for i, line in enumerate(lines):
-        sheet.text(x, y + 10 + 20 * i, fit(line, 12, sheet.wide - x - 16), size=12, kind="soft")
+    lines += [f"{w.cards / n:.4g} cards at each router"] if lowest else []
+    lines += [f"scale-up at {speed(w.scale_up_bytes_per_s)} a card"] if w.scale_up_bytes_per_s else []
+    if not every:
+        lines += ["dashed: more of the like between"] if max(last) > MOST else []
+        lines += ["what closes a row is drawn once a side"] if max(last) > 2 else []
+    for row, line in enumerate(lines):
+        sheet.text(x, y + 10 + 20 * row, fit(line, 12, sheet.wide - x - 16), size=12, kind="soft")

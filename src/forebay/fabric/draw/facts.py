@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from forebay.fabric.wiring import Wiring
-from forebay.units import write_bytes_per_s
+from forebay.units import show_bytes_per_s, write_bytes_per_s
 
 WORDS = {0: ("card", "cards"), 1: ("leaf", "leaves"), 2: ("spine", "spines"), 3: ("core", "cores")}
 
@@ -28,11 +28,17 @@ def few(values: Any, what: str) -> str:
 
 def speeds(bytes_per_s: Any) -> str:
     """ "400 Gbit/s", "200 to 400 Gbit/s"."""
-    finite = bytes_per_s[np.isfinite(bytes_per_s)]
+    finite = bytes_per_s[np.isfinite(bytes_per_s) & (bytes_per_s > 0)]
     if not len(finite):
         return ""
-    low, high = write_bytes_per_s(float(finite.min())), write_bytes_per_s(float(finite.max()))
+    low, high = speed(float(finite.min())), speed(float(finite.max()))
     return low if low == high else f"{low} to {high}"
+
+
+def speed(bytes_per_s: float) -> str:
+    """As people write it, where that is short: "400 Gbit/s", "8.33 GB/s"."""
+    exact = write_bytes_per_s(bytes_per_s)
+    return exact if len(exact) <= 12 else show_bytes_per_s(bytes_per_s)
 
 
 def summary(w: Wiring) -> str:
@@ -42,7 +48,10 @@ def summary(w: Wiring) -> str:
     told += [f"{switches:,} switches"] if switches else []
     access = 0 if not np.isfinite(w.port_bytes_per_s).any() else len(w.port_unit)
     told += [f"{access:,} access cables"] if access else []
-    return " · ".join([*told, f"{len(w.cable_a):,} cables between {'switches' if switches and not w.direct else 'cards'}"])
+    down = int((w.port_bytes_per_s == 0).sum() + (w.cable_bytes_per_s == 0).sum())
+    last = [f"{down:,} of them down"] if down else []
+    told.append(f"{len(w.cable_a):,} cables between {'switches' if switches and not w.direct else 'cards'}")
+    return " · ".join(told + last)
 
 
 def tiered(w: Wiring) -> bool:
@@ -71,7 +80,9 @@ def sides(w: Wiring) -> tuple[tuple[int, ...], bool] | None:
 
     Taken from the design's shape, and believed only if the cables say the same: each cable changes one coordinate.
     """
-    lowest = int(w.router_tier.min(initial=0))
+    if not w.routers:
+        return None
+    lowest = int(w.router_tier.min())
     n = int((w.router_tier == lowest).sum())
     if w.design is None or len(w.design.shape) < 2 or (w.router_tier[:n] != lowest).any():
         return None

@@ -12,11 +12,11 @@ from forebay.fabric.draw.svg import Sheet, fit
 from forebay.fabric.wiring import Wiring
 
 MOST = 40  # rows
-RAMP = ((236, 240, 246), (173, 205, 240), (98, 160, 222), (250, 190, 90), (232, 112, 50), (178, 24, 43))
+RAMP = ((250, 246, 232), (254, 217, 142), (253, 157, 72), (222, 72, 45), (122, 4, 38))
 
 
 def heat(w: Wiring, used: Any, *, title: str = "") -> str:
-    """SVG. `used` is (links,): how full each link is, 0 to 1, numbered as in Wiring. A cell is the fullest from its row to its column.
+    """SVG. `used` is (links,): how full each link is, 0 to 1, numbered as in Wiring. A cell is the fullest from row to column.
 
     Rows are routers where these are few; else groups of a tier and plane, then planes, then tiers. Scale-up has a row of its own.
     """
@@ -44,7 +44,7 @@ def _places(w: Wiring) -> tuple[Any, list[str]]:
     """The row of each router, and the names of rows; the first is the cards', the second scale-up's if there is one."""
     first = ["cards"] + (["scale-up"] if w.scale_up_bytes_per_s else [])
     tiers, planes, groups = w.router_tier.astype(np.int64), w.router_plane.astype(np.int64), w.router_group.astype(np.int64)
-    if w.routers + len(first) <= 24:
+    if w.routers + len(first) <= MOST:
         order = np.lexsort((np.arange(w.routers), groups, planes, tiers))
         row = np.empty(w.routers, np.int64)
         row[order] = np.arange(w.routers)
@@ -56,7 +56,7 @@ def _places(w: Wiring) -> tuple[Any, list[str]]:
             break
     names = []
     for kind in kinds.T.tolist():
-        told = [word(kind[0])]
+        told = [word(kind[0]) if kind[0] else "cards, passing on"]
         for key, value in zip(keys[1:], kind[1:], strict=True):
             if key is planes and many_planes:
                 told.append(f"plane {value}")
@@ -79,7 +79,7 @@ def _draw(w: Wiring, names: list[str], top: Any, mean: Any, count: Any, title: s
     cell = max(15.0, min(46.0, 560.0 / size))
     left, head = 250.0, 108.0
     sheet = Sheet(
-        max(700.0, left + cell * size + 40),
+        max(800.0, left + cell * size + 40),
         head + cell * size + 90,
         title or f"Link load: {w.name}",
         "the fullest link from each row to each column",
@@ -100,9 +100,8 @@ def _draw(w: Wiring, names: list[str], top: Any, mean: Any, count: Any, title: s
                 f"{names[i]} -> {names[j]}: fullest {100 * top[i, j]:.3g} %, mean {100 * mean[i, j]:.3g} %, {count[i, j]:,} links"
             )
             sheet.rect(x + 0.5, y + 0.5, cell - 1, cell - 1, round_=1, told=told, colour=colour(top[i, j]))
-            if cell >= 24:
-                dark = top[i, j] > 0.72 or 0.35 < top[i, j] < 0.45
-                kind = "night" if dark else "day"
+            if cell >= 20:
+                kind = "night" if top[i, j] > 0.66 else "day"
                 sheet.text(
                     x + cell / 2,
                     y + cell / 2 + 4,
@@ -121,7 +120,7 @@ def _draw(w: Wiring, names: list[str], top: Any, mean: Any, count: Any, title: s
 
 
 def colour(share: float) -> str:
-    """From pale over blue to red, as hexadecimal. What is over 1 is red."""
+    """From pale over orange to dark red, as hexadecimal. What is over 1 is as 1."""
     at = min(max(share, 0.0), 1.0) * (len(RAMP) - 1)
     i = min(int(at), len(RAMP) - 2)
     return "#" + "".join(f"{round(a + (b - a) * (at - i)):02x}" for a, b in zip(RAMP[i], RAMP[i + 1], strict=True))

@@ -11,7 +11,7 @@ from forebay.fabric.draw.facts import degrees, few, speeds, summary, word
 from forebay.fabric.draw.svg import Sheet, fit, width
 from forebay.fabric.wiring import Wiring
 
-MOST = 36  # groups drawn
+MOST = 48  # groups drawn
 
 
 def ring(w: Wiring) -> str:
@@ -30,7 +30,7 @@ def ring(w: Wiring) -> str:
     deep = max((len(cards) for cards in held.values()), default=0)
     out = 16 + 9 * min(deep, 16) + 26
     side = 2 * (r + out) + 20
-    sheet = Sheet(max(760.0, side + 40), side + 130, w.name, summary(w))
+    sheet = Sheet(max(900.0, side + 40), side + 130, w.name, summary(w))
     cx, cy = sheet.wide / 2, 76 + side / 2
     gap = 0.8 if groups > 1 else 0.0
     step = 2 * math.pi / (w.routers + gap * groups)
@@ -68,6 +68,7 @@ def ring(w: Wiring) -> str:
     entries += [("f0", f"{w.cards:,} cards")] if deep else []
     entries += [("s2", f"{within:,} cables within groups")] if groups > 1 and within else []
     entries += [("s4" if groups > 1 else "s0", f"{between:,} cables between groups" if groups > 1 else f"{within:,} cables")]
+    entries += [("s5", "down")] if (w.cable_bytes_per_s == 0).any() else []
     sheet.legend(24, sheet.high - 40, [*entries, ("", f"cables of {speeds(w.cable_bytes_per_s)}")])
     return sheet.done()
 
@@ -81,7 +82,7 @@ def _chords(sheet: Sheet, w: Wiring, at: dict[int, tuple[float, float]], cx: flo
     faint = 0.8 if len(w.cable_a) < 150 else 0.45 if len(w.cable_a) < 700 else 0.22
     alone = len(set(w.router_group.tolist())) == 1
     drawn: dict[tuple[int, int], int] = {}
-    for a, b in zip(w.cable_a.tolist(), w.cable_b.tolist(), strict=True):
+    for a, b, fast in zip(w.cable_a.tolist(), w.cable_b.tolist(), w.cable_bytes_per_s.tolist(), strict=True):
         k = drawn[min(a, b), max(a, b)] = drawn.get((min(a, b), max(a, b)), -1) + 1
         (x1, y1), (x2, y2) = at[a], at[b]
         same = w.router_group[a] == w.router_group[b]
@@ -89,7 +90,12 @@ def _chords(sheet: Sheet, w: Wiring, at: dict[int, tuple[float, float]], cx: flo
         pull = 0.12 + 0.1 * k
         mx, my = (x1 + x2) / 2 * (1 - pull) + cx * pull, (y1 + y2) / 2 * (1 - pull) + cy * pull
         kind = "s0" if alone else "s2" if same else "s4"
-        sheet.path(f"M{x1:.1f} {y1:.1f}Q{mx:.1f} {my:.1f} {x2:.1f} {y2:.1f}", kind, faint=faint)
+        sheet.path(
+            f"M{x1:.1f} {y1:.1f}Q{mx:.1f} {my:.1f} {x2:.1f} {y2:.1f}",
+            kind if fast else "s5",
+            faint=faint,
+            dash="" if fast else "3 3",
+        )
 
 
 def groups(w: Wiring) -> str:
@@ -114,7 +120,8 @@ def groups(w: Wiring) -> str:
     for pair, n in zip(pairs.tolist(), cables.tolist(), strict=True):
         i, j = divmod(pair, count)
         if i < shown and j < shown:
-            sheet.line(*where[i], *where[j], "s4" if named else "s0", thick=0.6 + 2 * n / most, faint=faint)
+            (x1, y1), (x2, y2) = where[i], where[j]
+            sheet.line(x1, y1, x2, y2, "s4" if named else "s0", thick=0.6 + 2 * n / most, faint=faint)
     for i, (x, y) in enumerate(where):
         sheet.circle(x, y, dot, "f1", told=f"{'group' if named else w.router_name(i)} {i if named else ''}".strip())
         size = min(11.0, dot)

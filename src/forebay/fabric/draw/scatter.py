@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from forebay.errors import BadInput
@@ -11,6 +11,13 @@ from forebay.fabric.draw.svg import Sheet, place, short, ticks, width
 from forebay.units import MICRO_PER_UNIT, show_seconds
 
 WIDE, HIGH, LEFT, RIGHT, TOP, FOOT = 1000.0, 600.0, 84.0, 30.0, 84.0, 96.0
+
+
+NAMED = 40  # points: beyond, only the front is named
+AROUND = (
+    (1, 0, "start"), (1, -1, "start"), (1, 1, "start"), (0, -1, "middle"),
+    (0, 1, "middle"), (-1, 0, "end"), (-1, -1, "end"), (-1, 1, "end"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,8 @@ def scatter(points: Sequence[Point], *, title: str = "Cost against step time", c
         sheet.circle(x, y, r, "f1" if p.on_front else "f0", told=told, faint=0.85 if p.on_front else 0.5)
         sheet.block(x - r * 0.75, y - r * 0.75, r * 1.5, r * 1.5)
     for (x, y), r, p in zip(spots, radii, priced, strict=True):
-        _label(sheet, x, y, r, p)
+        if p.on_front or len(priced) <= NAMED:
+            _label(sheet, x, y, r, p)
     entries = [("f1", "on the Pareto front: nothing is both cheaper and faster"), ("f0", "beaten by another")]
     sheet.legend(LEFT, HIGH - 20, entries + ([("", "area of a dot: power")] if any(p.power_w for p in priced) else []))
     return sheet.done()
@@ -77,10 +85,13 @@ def _room(values: Sequence[float]) -> tuple[float, float]:
     """From nought, unless the values lie close together far from it."""
     low, high = min(values), max(values)
     pad = (high - low) * 0.12 or high * 0.1 or 1.0
-    return (0.0 if low < 0.6 * high else max(0.0, low - pad)), high + pad
+    return (0.0 if low < 0.4 * high else max(0.0, low - pad)), high + pad
 
 
-def _axes(sheet: Sheet, at, xs, ys, currency: str) -> None:  # type: ignore[no-untyped-def]
+Pair = tuple[float, float]
+
+
+def _axes(sheet: Sheet, at: Callable[[float, float], Pair], xs: Pair, ys: Pair, currency: str) -> None:
     for x in ticks(*xs):
         px, _ = at(x, ys[0])
         sheet.line(px, TOP, px, HIGH - FOOT, "axis", faint=0.5)
@@ -99,7 +110,7 @@ def _label(sheet: Sheet, x: float, y: float, r: float, p: Point) -> None:
     words = p.name if len(p.name) <= 40 else p.name[:39] + "…"
     far = (0.0, 12.0, 26.0, 44.0, 66.0, 90.0, 120.0, 160.0) if p.on_front else (0.0, 10.0)
     for more in far:
-        for dx, dy, anchor in ((1, 0, "start"), (1, -1, "start"), (1, 1, "start"), (0, -1, "middle"), (0, 1, "middle"), (-1, 0, "end"), (-1, -1, "end"), (-1, 1, "end")):  # fmt: skip
+        for dx, dy, anchor in AROUND:
             lx, ly = x + dx * (r + 4 + more), y + dy * (r + 8 + more) + 4
             a, b, c, d = place(lx, ly, words, size, anchor)
             if sheet.free((a - 2, b - 1, c + 4, d + 2)) and b + d < HIGH - FOOT and a > LEFT:

@@ -172,6 +172,4 @@ def _told(tag: str, name: str, told: str) -> str:
 
 def _clean(words: str) -> str:
     """Without what XML can't hold."""
-    return "".join(
-        c if c in "\n\t" or (" " <= c and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff") else "\ufffd" for c in words
-    )
+    return re.sub("[^\n\t -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", words)

@@ -21,7 +21,7 @@ def tree(w: Wiring) -> str:
     cards = np.bincount(w.host_of)
     across = max(1, min(4, int(cards.max()))) if w.hosts > 1 else int(cards.max())
     host_wide = across * 11 + 8
-    wide = float(min(1500, max(760, most * 46 + 80, w.hosts * (host_wide + 6) + 60)))
+    wide = float(min(1500, max(900, most * 46 + 80, w.hosts * (host_wide + 6) + 60)))
     a_row = max(1, int((wide - 48) // (host_wide + 6)))
     rows = -(-w.hosts // a_row)
     host_high = -(-int(cards.max()) // across) * 11 + 8
@@ -44,7 +44,8 @@ def tree(w: Wiring) -> str:
         seen[end[:4]] = seen.get(end[:4], 0) + 1
     drawn: dict[tuple[float, ...], int] = {}
     planes = int(w.router_plane.max(initial=0)) + 1
-    for x1, y1, x2, y2, plane in ends:
+    speed = np.concatenate([w.port_bytes_per_s, w.cable_bytes_per_s]).tolist()
+    for (x1, y1, x2, y2, plane), fast in zip(ends, speed, strict=True):
         n, k = seen[x1, y1, x2, y2], drawn.get((x1, y1, x2, y2), 0)
         drawn[x1, y1, x2, y2] = k + 1
         shift = (k - (n - 1) / 2) * min(2.2, 14 / n)
@@ -56,7 +57,9 @@ def tree(w: Wiring) -> str:
                 faint=faint,
             )
         else:
-            sheet.line(x1 + shift, y1, x2 + shift, y2, kind, faint=faint)
+            sheet.line(
+                x1 + shift, y1, x2 + shift, y2, kind if fast else "s5", faint=faint if fast else 1, dash="" if fast else "3 3"
+            )
     _draw_boxes(sheet, w, at, boxes)
     _draw_hosts(sheet, w, spots, across, host_wide, host_high)
     entries = [
@@ -65,6 +68,7 @@ def tree(w: Wiring) -> str:
     ]
     entries += [("f0", f"{w.cards:,} cards in {w.hosts:,} hosts")]
     entries += [(f"s{1 + p % 7}", f"plane {p}") for p in range(planes)] if planes > 1 else []
+    entries += [("s5", "down")] if 0.0 in speed else []
     entries += [("s0" if planes == 1 else "", f"cables of {speeds(np.concatenate([w.port_bytes_per_s, w.cable_bytes_per_s]))}")]
     sheet.legend(24, sheet.high - 40, entries)
     return sheet.done()
@@ -106,18 +110,17 @@ def _cards(w: Wiring, a_row: int, across: int, wide: int, high: int, foot: float
 
 
 def _draw_boxes(sheet: Sheet, w: Wiring, at: dict[int, tuple[float, float]], boxes: dict[int, float]) -> None:
-    for router, (x, y) in at.items():
-        wide, name = boxes[router], w.router_name(router)
-        sheet.rect(x - wide / 2, y - BOX / 2, wide, BOX, f"f{min(int(w.router_tier[router]), 7)}", told=name)
-        label = next(
-            (
-                told
-                for told in (name, name.partition(" of plane")[0], name.partition(" of plane")[0].split()[-1])
-                if width(told, 10) < wide - 2
-            ),
-            "",
-        )
-        sheet.text(x, y + 4, label, size=10, anchor="middle", kind="on")
+    for tier in set(w.router_tier.tolist()):
+        here = np.flatnonzero(w.router_tier == tier).tolist()
+        # One way to write the names of a tier: whole, without the plane, or the last word alone.
+        whole = [w.router_name(router) for router in here]
+        bare = [name.partition(" of plane")[0] for name in whole]
+        ways = (whole, bare, [name.split()[-1] for name in bare])
+        good = next((way for way in ways if all(width(told, 10) < boxes[r] - 2 for told, r in zip(way, here, strict=True))), None)
+        for router, name, label in zip(here, whole, good or [""] * len(here), strict=True):
+            (x, y), wide = at[router], boxes[router]
+            sheet.rect(x - wide / 2, y - BOX / 2, wide, BOX, f"f{min(tier, 7)}", told=name)
+            sheet.text(x, y + 4, label, size=10, anchor="middle", kind="on")
 
 
 def _draw_hosts(sheet: Sheet, w: Wiring, spots: list[tuple[float, float]], across: int, wide: int, high: int) -> None:
