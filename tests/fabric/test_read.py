@@ -408,3 +408,12 @@ def test_a_gzip_that_unfolds_too_far_is_no_way_in(monkeypatch):
     monkeypatch.setattr(read, "GIB", 1000)
     with pytest.raises(BadInput, match="unfolds"):
         read.parse(gzip.compress(b" " * 5000))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "fabric-files.md").read_text()
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block, found", list(zip(BLOCKS, [Design, Wiring, Wiring, Wiring], strict=True)))
+def test_the_examples_of_the_page_are_read(block, found):
+    assert type(read.parse(block)) is found

@@ -62,7 +62,7 @@ def agree(program: Path, wiring, pairs, nbytes, *, seed: int = 0) -> np.ndarray:
     ours = completions(way.offsets, way.links, wiring.capacities(), sizes)
     theirs = simgrid(program, way.offsets, way.links, wiring.capacities(), sizes)
     assert len(ours) == len(theirs)
-    assert np.abs(ours / theirs - 1).max() < 0.01
+    assert np.abs(ours / theirs - 1).max() < 1e-4  # the bar is 0.01; 5e-11 was seen
     # Until the first end nobody's rate has changed: what it sent by then is rate times time.
     first = int(theirs.argmin())
     rate = rates(way.offsets, way.links, wiring.capacities()).bytes_per_s
