@@ -202,6 +202,10 @@ BAD_TOML = [
     ("cards = 8", "cards = 8\nnics = 3", r"line 6: host node1: its cards share"),
     ("ports = 64\ntier = 1", "ports = 8\ntier = 1", r"fewer ports than cables(.|\n)*20 cables at leaf1"),
     ("cards = 8", "card = 8", r"line 7: hosts: no field of that name(.|\n)*cards"),
+    ("count = 4", "count = 99999999", r"more than I hold"),
+    ('scale_up = "450 GB/s"', "scale_up_cards = 8", r"scale_up_cards: a domain without"),
+    ('from = "node[1-2]"', 'from = "node1:[0-8]"', r"line 19: links: node1 has no NIC 8(.|\n)*8 NICs"),
+    ('from = "node[1-2]"', 'from = "node[1-2]:x"', r"line 19: links: a link to what isn't there(.|\n)*node1"),
     ("count = 4", "count = ", r"can't be read(.|\n)*line 34"),
 ]
 
@@ -402,6 +406,19 @@ def test_patterns_of_names():
         names("a[3-1]", "name")
     with pytest.raises(BadInput):
         names("a[1-99999999]", "name")
+
+
+def test_a_card_without_a_cable_needs_a_scale_up():
+    text = 'hosts=[{name="a", cards=2}, {name="b", cards=2}]\nswitches=[{name="s"}]'
+    text += "".join(f'\n[[links]]\nfrom="{x}:0"\nto="s"\nspeed="1 GB/s"' for x in "ab")
+    with pytest.raises(BadInput, match=r"no cable, and no scale-up(.|\n)*a, card 1 and 1 more"):
+        read.parse(text)
+    assert read.parse('scale_up = "450 GB/s"\n' + text).units == 4
+
+
+def test_a_name_twice_in_json_is_refused():
+    with pytest.raises(BadInput, match="'hosts' twice"):
+        read.parse('{"kind": "clos-2", "hosts": 1, "hosts": 2}')
 
 
 def test_a_gzip_that_unfolds_too_far_is_no_way_in(monkeypatch):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from forebay.errors import BadInput
+from forebay.fabric.draw.facts import seconds
 from forebay.fabric.draw.svg import Sheet, fit, ticks, width
-from forebay.units import show_seconds
 
 WIDE, LEFT, RIGHT, TALL = 1000.0, 230.0, 110.0, 34.0
 
@@ -48,12 +48,12 @@ def bars(rows: Sequence[Bar], *, title: str = "A step, in seconds") -> str:
         ]:
             if not s:
                 continue
-            sheet.rect(x, y, max(s * scale, 0.5), TALL - 12, f"f{colour}", round_=2, told=f"{row.name}: {kind} {show_seconds(s)}")
-            words = show_seconds(s)
+            sheet.rect(x, y, max(s * scale, 0.5), TALL - 12, f"f{colour}", round_=2, told=f"{row.name}: {kind} {seconds(s)}")
+            words = seconds(s)
             if width(words, 11) < s * scale - 6:
                 sheet.text(x + s * scale / 2, y + 15, words, size=11, anchor="middle", kind="on")
             x += s * scale
-        sheet.text(x + 8, y + 16, show_seconds(whole), size=12, weight=600)
+        sheet.text(x + 8, y + 16, seconds(whole), size=12, weight=600)
     sheet.legend(
         24, sheet.high - 28, [("f0", "compute"), *((f"f{1 + j % 7}", f"{kind}, exposed") for j, kind in enumerate(kinds))]
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from forebay.fabric.wiring import Wiring
-from forebay.units import show_bytes_per_s, write_bytes_per_s
+from forebay.units import show_bytes_per_s, show_seconds, write_bytes_per_s
 
 WORDS = {0: ("card", "cards"), 1: ("leaf", "leaves"), 2: ("spine", "spines"), 3: ("core", "cores")}
 
@@ -39,6 +39,11 @@ def speed(bytes_per_s: float) -> str:
     """As people write it, where that is short: "400 Gbit/s", "8.33 GB/s"."""
     exact = write_bytes_per_s(bytes_per_s)
     return exact if len(exact) <= 12 else show_bytes_per_s(bytes_per_s)
+
+
+def seconds(s: float) -> str:
+    """With the digits that tell two fabrics apart: "10.20 s"."""
+    return f"{s:.2f} s" if 1 <= s < 100 else f"{s:.3g} s" if s < 1 else show_seconds(s)
 
 
 def summary(w: Wiring) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from forebay.errors import BadInput
+from forebay.fabric.draw.facts import seconds
 from forebay.fabric.draw.svg import Sheet, place, short, ticks, width
-from forebay.units import MICRO_PER_UNIT, show_seconds
+from forebay.units import MICRO_PER_UNIT
 
 WIDE, HIGH, LEFT, RIGHT, TOP, FOOT = 1000.0, 600.0, 84.0, 30.0, 84.0, 96.0
 
@@ -68,9 +69,7 @@ def scatter(points: Sequence[Point], *, title: str = "Cost against step time", c
     most = max(p.power_w for p in priced) or 1.0
     radii = [5 + 9 * math.sqrt(p.power_w / most) if p.power_w else 6.0 for p in priced]
     for (x, y), r, p, cost in reversed(list(zip(spots, radii, priced, costs, strict=True))):
-        told = f"{p.name}: {short(cost)} {currency}, {show_seconds(p.step_s)} a step" + (
-            f", {short(p.power_w)}W" if p.power_w else ""
-        )
+        told = f"{p.name}: {short(cost)} {currency}, {seconds(p.step_s)} a step" + (f", {short(p.power_w)}W" if p.power_w else "")
         sheet.circle(x, y, r, "f1" if p.on_front else "f0", told=told, faint=0.85 if p.on_front else 0.5)
         sheet.block(x - r * 0.75, y - r * 0.75, r * 1.5, r * 1.5)
     for (x, y), r, p in zip(spots, radii, priced, strict=True):

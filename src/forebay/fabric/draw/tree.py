@@ -49,7 +49,7 @@ def tree(w: Wiring) -> str:
         n, k = seen[x1, y1, x2, y2], drawn.get((x1, y1, x2, y2), 0)
         drawn[x1, y1, x2, y2] = k + 1
         shift = (k - (n - 1) / 2) * min(2.2, 14 / n)
-        kind = f"s{1 + plane % 7}" if planes > 1 else "s0"
+        kind = f"s{(1 + plane) % 8}" if planes > 1 else "s0"
         if y1 == y2:
             sheet.path(
                 f"M{x1:.1f} {y1 - BOX / 2:.1f}Q{(x1 + x2) / 2:.1f} {y1 - 60 - 3 * k:.1f} {x2:.1f} {y2 - BOX / 2:.1f}",
@@ -67,7 +67,7 @@ def tree(w: Wiring) -> str:
         for t in reversed(tiers)
     ]
     entries += [("f0", f"{w.cards:,} cards in {w.hosts:,} hosts")]
-    entries += [(f"s{1 + p % 7}", f"plane {p}") for p in range(planes)] if planes > 1 else []
+    entries += [(f"s{(1 + p) % 8}", f"plane {p}") for p in range(planes)] if planes > 1 else []
     entries += [("s5", "down")] if 0.0 in speed else []
     entries += [("s0" if planes == 1 else "", f"cables of {speeds(np.concatenate([w.port_bytes_per_s, w.cable_bytes_per_s]))}")]
     sheet.legend(24, sheet.high - 40, entries)

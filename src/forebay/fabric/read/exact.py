@@ -18,6 +18,7 @@ import numpy as np
 from forebay.codec import decode, encode
 from forebay.errors import BadInput
 from forebay.fabric.design import Design
+from forebay.fabric.read.listing import MOST
 from forebay.fabric.read.whole import pieces, refuse_pieces
 from forebay.fabric.wiring import Wiring
 
@@ -83,8 +84,8 @@ def _plain(array: Any) -> Any:
 
 
 def _count(x: Any, name: str) -> int:
-    if type(x) is not int or x < 0:
-        raise BadInput(f"{name}: a whole number, zero or more.", found=repr(x))
+    if type(x) is not int or not 0 <= x <= MOST:
+        raise BadInput(f"{name}: a whole number, zero or more.", found=repr(x), hint=f"{MOST:,} at most")
     return x
 
 
