@@ -427,6 +427,41 @@ def test_a_gzip_that_unfolds_too_far_is_no_way_in(monkeypatch):
         read.parse(gzip.compress(b" " * 5000))
 
 
+@st.composite
+def multigraphs(draw):
+    """Switches in a random tree with more cables thrown in, and hosts on some: (hosts, switches, [(a, b, Gbit/s)])."""
+    n = draw(st.integers(1, 8))
+    edges = [(f"s{i}", f"s{draw(st.integers(0, i - 1))}", draw(st.sampled_from([100, 200, 400]))) for i in range(1, n)]
+    more = draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1), st.sampled_from([100, 200])), max_size=12))
+    edges += [(f"s{a}", f"s{b}", gbit) for a, b, gbit in more if a != b]
+    hosts = draw(st.integers(1, 6))
+    edges += [(f"h{i}", f"s{draw(st.integers(0, n - 1))}", 400) for i in range(hosts)]
+    return hosts, n, draw(st.permutations(edges))
+
+
+def joined(w: Wiring) -> list[tuple[str, str, float]]:
+    """Every port and cable by the names of its ends, in order."""
+    ports = zip(w.port_unit.tolist(), w.port_router.tolist(), w.port_bytes_per_s.tolist(), strict=True)
+    cables = zip(w.cable_a.tolist(), w.cable_b.tolist(), w.cable_bytes_per_s.tolist(), strict=True)
+    told = [(w.host_names[u], w.router_names[r], x) for u, r, x in ports]
+    return sorted(told + [(*sorted((w.router_names[a], w.router_names[b])), x) for a, b, x in cables])
+
+
+@given(multigraphs())
+def test_a_multigraph_is_the_same_by_tables_and_by_graphml_and_no_cable_is_lost(told):
+    hosts, switches, edges = told
+    text = "".join(f'<node id="h{i}"><data key="k">host</data></node>' for i in range(hosts))
+    text += "".join(f'<node id="s{i}"><data key="k">switch</data></node>' for i in range(switches))
+    text += "".join(f'<edge source="{a}" target="{b}"><data key="s">{gbit} Gbit/s</data></edge>' for a, b, gbit in edges)
+    keys = '<key id="k" for="node" attr.name="kind"/><key id="s" for="edge" attr.name="speed"/>'
+    xml = read.parse(f'<graphml>{keys}<graph edgedefault="undirected">{text}</graph></graphml>')
+    table = {"hosts": [{"name": f"h[0-{hosts - 1}]"}], "switches": [{"name": f"s[0-{switches - 1}]"}]}
+    table["links"] = [{"from": a, "to": b, "speed": f"{gbit} Gbit/s"} for a, b, gbit in edges]
+    hand = read.parse(json.dumps(table))
+    wanted = sorted((*sorted((a, b)), gbit * 125e6) for a, b, gbit in edges)
+    assert joined(xml) == joined(hand) == joined(read.parse(read.dump(hand))) == wanted
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "fabric-files.md").read_text()
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
