@@ -17,6 +17,7 @@ from forebay.errors import BadInput, Unknown
 from forebay.fabric import design_file, read
 from forebay.fabric.build import build
 from forebay.fabric.design import Design, ScaleUp
+from forebay.fabric.health import Fault, broken
 from forebay.fabric.quantity import names, speed
 from forebay.fabric.read import exact, whole
 from forebay.fabric.wiring import Wiring
@@ -201,6 +202,10 @@ BAD_TOML = [
     ("cards = 8", "cards = 8\nnics = 3", r"line 6: host node1: its cards share"),
     ("ports = 64\ntier = 1", "ports = 8\ntier = 1", r"fewer ports than cables(.|\n)*20 cables at leaf1"),
     ("cards = 8", "card = 8", r"line 7: hosts: no field of that name(.|\n)*cards"),
+    ("count = 4", "count = 99999999", r"more than I hold"),
+    ('scale_up = "450 GB/s"', "scale_up_cards = 8", r"scale_up_cards: a domain without"),
+    ('from = "node[1-2]"', 'from = "node1:[0-8]"', r"line 19: links: node1 has no NIC 8(.|\n)*8 NICs"),
+    ('from = "node[1-2]"', 'from = "node[1-2]:x"', r"line 19: links: a link to what isn't there(.|\n)*node1"),
     ("count = 4", "count = ", r"can't be read(.|\n)*line 34"),
 ]
 
@@ -287,7 +292,7 @@ def test_a_wiring_survives_a_trip_through_our_own_json(tmp_path, wiring, name):
     assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith("gz")
 
 
-def broken(**change):
+def changed(**change):
     return json.dumps(exact.to_data(build(SMALL)) | change)
 
 
@@ -311,15 +316,15 @@ def broken(**change):
 def test_our_own_json_is_checked_too(change, words):
     change = {"cables": 0, "cable_a": [], "cable_b": [], "cable_bytes_per_s": []} | change if "port_router" in change else change
     with pytest.raises(BadInput, match=words):
-        read.parse(broken(**change))
+        read.parse(changed(**change))
 
 
 def test_a_fabric_that_failures_have_cut_may_be_read_again():
     wiring = build(SMALL)
-    cut = wiring.without(np.array([], np.int32), np.arange(len(wiring.cable_a), dtype=np.int32))
+    cut = broken(wiring, tuple(Fault(kind="spine", number=i) for i in range(int((wiring.router_tier == 2).sum()))))
     assert whole.pieces(cut).max() > 0
     assert same(read.parse(read.dump(cut)), cut)
-    with pytest.raises(BadInput, match="in pieces"):
+    with pytest.raises(BadInput, match="above zero"):
         read.parse(json.dumps(exact.to_data(cut) | {"whole": True}))
 
 
@@ -403,7 +408,64 @@ def test_patterns_of_names():
         names("a[1-99999999]", "name")
 
 
+def test_a_card_without_a_cable_needs_a_scale_up():
+    text = 'hosts=[{name="a", cards=2}, {name="b", cards=2}]\nswitches=[{name="s"}]'
+    text += "".join(f'\n[[links]]\nfrom="{x}:0"\nto="s"\nspeed="1 GB/s"' for x in "ab")
+    with pytest.raises(BadInput, match=r"no cable, and no scale-up(.|\n)*a, card 1 and 1 more"):
+        read.parse(text)
+    assert read.parse('scale_up = "450 GB/s"\n' + text).units == 4
+
+
+def test_a_name_twice_in_json_is_refused():
+    with pytest.raises(BadInput, match="'hosts' twice"):
+        read.parse('{"kind": "clos-2", "hosts": 1, "hosts": 2}')
+
+
 def test_a_gzip_that_unfolds_too_far_is_no_way_in(monkeypatch):
     monkeypatch.setattr(read, "GIB", 1000)
     with pytest.raises(BadInput, match="unfolds"):
         read.parse(gzip.compress(b" " * 5000))
+
+
+@st.composite
+def multigraphs(draw):
+    """Switches in a random tree with more cables thrown in, and hosts on some: (hosts, switches, [(a, b, Gbit/s)])."""
+    n = draw(st.integers(1, 8))
+    edges = [(f"s{i}", f"s{draw(st.integers(0, i - 1))}", draw(st.sampled_from([100, 200, 400]))) for i in range(1, n)]
+    more = draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1), st.sampled_from([100, 200])), max_size=12))
+    edges += [(f"s{a}", f"s{b}", gbit) for a, b, gbit in more if a != b]
+    hosts = draw(st.integers(1, 6))
+    edges += [(f"h{i}", f"s{draw(st.integers(0, n - 1))}", 400) for i in range(hosts)]
+    return hosts, n, draw(st.permutations(edges))
+
+
+def joined(w: Wiring) -> list[tuple[str, str, float]]:
+    """Every port and cable by the names of its ends, in order."""
+    ports = zip(w.port_unit.tolist(), w.port_router.tolist(), w.port_bytes_per_s.tolist(), strict=True)
+    cables = zip(w.cable_a.tolist(), w.cable_b.tolist(), w.cable_bytes_per_s.tolist(), strict=True)
+    told = [(w.host_names[u], w.router_names[r], x) for u, r, x in ports]
+    return sorted(told + [(*sorted((w.router_names[a], w.router_names[b])), x) for a, b, x in cables])
+
+
+@given(multigraphs())
+def test_a_multigraph_is_the_same_by_tables_and_by_graphml_and_no_cable_is_lost(told):
+    hosts, switches, edges = told
+    text = "".join(f'<node id="h{i}"><data key="k">host</data></node>' for i in range(hosts))
+    text += "".join(f'<node id="s{i}"><data key="k">switch</data></node>' for i in range(switches))
+    text += "".join(f'<edge source="{a}" target="{b}"><data key="s">{gbit} Gbit/s</data></edge>' for a, b, gbit in edges)
+    keys = '<key id="k" for="node" attr.name="kind"/><key id="s" for="edge" attr.name="speed"/>'
+    xml = read.parse(f'<graphml>{keys}<graph edgedefault="undirected">{text}</graph></graphml>')
+    table = {"hosts": [{"name": f"h[0-{hosts - 1}]"}], "switches": [{"name": f"s[0-{switches - 1}]"}]}
+    table["links"] = [{"from": a, "to": b, "speed": f"{gbit} Gbit/s"} for a, b, gbit in edges]
+    hand = read.parse(json.dumps(table))
+    wanted = sorted((*sorted((a, b)), gbit * 125e6) for a, b, gbit in edges)
+    assert joined(xml) == joined(hand) == joined(read.parse(read.dump(hand))) == wanted
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "fabric-files.md").read_text()
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block, found", list(zip(BLOCKS, [Design, Wiring, Wiring, Wiring], strict=True)))
+def test_the_examples_of_the_page_are_read(block, found):
+    assert type(read.parse(block)) is found

@@ -100,18 +100,24 @@ def _fields(data: Mapping[str, Any], cls: type[Design] | type[ScaleUp], at: str,
 
 
 def _value(key: str, value: Any, line: int) -> Any:
-    if key in LEAST:
-        if isinstance(value, str):
-            raise BadInput(f"{where(key, line)}: a whole number, {LEAST[key]} or more.", found=repr(value))
-        return whole(value, key, line, least=LEAST[key])
+    """One of the other fields: whole numbers, a ratio, a shape, the kind."""
+    at = where(key, line)
+    if key in ("kind", "scale_up"):
+        if key == "kind" and (not isinstance(value, str) or not value):
+            raise BadInput(f"{at}: the name of a family.", found=repr(value))
+        return value
     if key == "oversubscription":
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-            raise BadInput(f"{where(key, line)}: down over up, above zero.", found=repr(value), hint="1.0, 2.0")
+            raise BadInput(f"{at}: down over up, above zero.", found=repr(value), hint="1.0, 2.0")
         return float(value)
     if key == "shape":
         if not isinstance(value, (list, tuple)):
-            raise BadInput(f"{where(key, line)}: a list of whole numbers.", found=repr(value), hint="[4, 4, 4]")
-        return tuple(whole(x, f"shape[{i}]", line) for i, x in enumerate(value))
-    if key == "kind" and (not isinstance(value, str) or not value):
-        raise BadInput(f"{where(key, line)}: the name of a family.", found=repr(value))
-    return value
+            raise BadInput(f"{at}: a list of whole numbers.", found=repr(value), hint="[4, 4, 4]")
+        return tuple(_count(f"shape[{i}]", x, line) for i, x in enumerate(value))
+    return _count(key, value, line)
+
+
+def _count(key: str, value: Any, line: int) -> int:
+    if isinstance(value, str):
+        raise BadInput(f"{where(key, line)}: a whole number, {LEAST.get(key, 0)} or more.", found=repr(value))
+    return whole(value, key, line, least=LEAST.get(key, 0))

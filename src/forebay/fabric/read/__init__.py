@@ -60,7 +60,11 @@ def parse(body: bytes | str, name: str = "a fabric") -> Wiring | Design:
 def table(text: str) -> dict[str, Any]:
     """The table in JSON or TOML."""
     try:
-        data = json.loads(text, parse_constant=_no_constant) if text.startswith(("{", "[")) else tomllib.loads(text)
+        data = (
+            json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+            if text.startswith(("{", "["))
+            else tomllib.loads(text)
+        )
     except json.JSONDecodeError as bad:
         raise BadInput(f"line {bad.lineno}: that is no JSON.", found=bad.msg) from None
     except tomllib.TOMLDecodeError as bad:
@@ -89,6 +93,14 @@ def dump(thing: Wiring | Design, *, toml: bool = True) -> str:
 
 def _no_constant(word: str) -> None:
     raise BadInput("That is no number.", found=word)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    told = dict(pairs)
+    if len(told) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise BadInput("A name stands for one thing.", found=f"{next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return told
 
 
 def _text(body: bytes) -> str:

@@ -2,9 +2,9 @@
 
 Asked:  how does a fabric of half a million cables go through a file that any language can read?
 Answer: {"wiring": 1, "name": ..., "design": ..., and each array of the noun under its own name}. An array whose values are all
-        the same is that one value; else a list. `null` is a speed without limit. "whole" says whether it was in one piece when
-        it was written: one that failures have cut may be read again, but a file that claims to be whole, or doesn't say, is
-        refused when it isn't.
+        the same is that one value; else a list. `null` is a speed without limit. "whole" says whether it was in one piece, and
+        nothing down, when it was written: what failures have cut may be read again, but a file that claims to be whole, or
+        doesn't say, is refused when it isn't.
 Limits: version 1. What a newer Forebay adds is refused by name, as with all nouns.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 from forebay.codec import decode, encode
 from forebay.errors import BadInput
 from forebay.fabric.design import Design
+from forebay.fabric.read.listing import MOST
 from forebay.fabric.read.whole import pieces, refuse_pieces
 from forebay.fabric.wiring import Wiring
 
@@ -39,7 +40,7 @@ def to_data(wiring: Wiring) -> dict[str, Any]:
         "wiring": 1,
         "name": wiring.name,
         "design": encode(wiring.design),
-        "whole": bool((pieces(wiring) == 0).all()),
+        "whole": bool((pieces(wiring) == 0).all() and all((getattr(wiring, name) > 0).all() for name in SPEEDS)),
         **sizes,
         "nics": wiring.nics,
         "scale_up_bytes_per_s": wiring.scale_up_bytes_per_s,
@@ -57,7 +58,8 @@ def from_data(data: Mapping[str, Any]) -> Wiring:
         if key not in ARRAYS and key not in OTHERS:
             raise BadInput("wiring: no field of that name.", found=key, hint=", ".join((*OTHERS, *ARRAYS)))
     sizes = {key: _count(data.get(key), key) for key in (N, R, P, C)}
-    arrays = {name: _array(data.get(name), name, sizes[size]) for name, size in ARRAYS.items()}
+    whole = decode(bool, data.get("whole", True), at="whole")
+    arrays = {name: _array(data.get(name), name, sizes[size], down=not whole) for name, size in ARRAYS.items()}
     up = data.get("scale_up_bytes_per_s", 0.0)
     if type(up) not in (int, float) or not 0 <= up < np.inf:
         raise BadInput("scale_up_bytes_per_s: zero or more.", found=repr(up))
@@ -71,7 +73,7 @@ def from_data(data: Mapping[str, Any]) -> Wiring:
         nics=_count(data.get("nics", 0), "nics"),
         **arrays,
     )
-    if data.get("whole", True):
+    if whole:
         refuse_pieces(wiring)
     return wiring
 
@@ -82,18 +84,18 @@ def _plain(array: Any) -> Any:
 
 
 def _count(x: Any, name: str) -> int:
-    if type(x) is not int or x < 0:
-        raise BadInput(f"{name}: a whole number, zero or more.", found=repr(x))
+    if type(x) is not int or not 0 <= x <= MOST:
+        raise BadInput(f"{name}: a whole number, zero or more.", found=repr(x), hint=f"{MOST:,} at most")
     return x
 
 
-def _array(told: Any, name: str, size: int) -> Any:
+def _array(told: Any, name: str, size: int, *, down: bool) -> Any:
     speed = name in SPEEDS
     allowed = (int, float, type(None)) if speed else (int,)
     for i, x in enumerate(told if isinstance(told, list) else [told] if size else []):
         if type(x) not in allowed:
             raise BadInput(f"{name}[{i}]: {'a speed in bytes per second' if speed else 'a whole number'}.", found=f"{x!r:.60}")
-        if x is not None and (not x > 0 or x == np.inf if speed else not 0 <= x < 2**31):
+        if x is not None and (not 0 <= x < np.inf or (x == 0 and not down) if speed else not 0 <= x < 2**31):
             raise BadInput(f"{name}[{i}]: {'above zero' if speed else 'zero or more'}.", found=repr(x))
     if isinstance(told, list):
         if len(told) != size:

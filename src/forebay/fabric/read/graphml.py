@@ -9,19 +9,17 @@ Answer: what their attributes say, under the names that people use:
         hosts; and where there are none, each node is a card that passes traffic on. A graph without any speed is taken at
         400 Gbit/s and its name says so. A Gephi label is the name if each node has one of its own. In a directed graph an edge
         and its way back are one cable. `weight` isn't read: it means too many things.
-Limits: no entities, no DOCTYPE, no nested graphs, no hyperedges. The parser is expat's own, which names the line.
+Limits: what graphml_text refuses. Other attributes are left alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
-from xml.parsers import expat
 
 from forebay.errors import BadInput
 from forebay.fabric import quantity
 from forebay.fabric.quantity import where, whole
+from forebay.fabric.read.graphml_text import Reader, Thing, parse
 from forebay.fabric.read.listing import Cable, Host, Listing, Switch, tier_word
 
 ASSUMED = "400 Gbit/s"
@@ -33,102 +31,9 @@ SWITCHES = {"switch", "router", "sw"}
 HOST_WORDS = ("host", "node", "server", "gpu", "card", "compute", "dgx", "hgx", "worker")
 
 
-@dataclass(slots=True)
-class _Thing:
-    """A node or an edge while it is read."""
-
-    line: int
-    ends: tuple[str, ...]  # its id, or source and target
-    directed: bool = False
-    data: dict[str, str] = field(default_factory=dict)
-
-
-class _Reader:
-    """What expat calls. Holds what was read so far."""
-
-    def __init__(self) -> None:
-        self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.StartDoctypeDeclHandler = self._refuse
-        self.parser.EntityDeclHandler = self._refuse
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._text
-        self.keys: dict[str, tuple[str, str]] = {}  # id -> (for, name)
-        self.defaults: dict[tuple[str, str], str] = {}
-        self.nodes: list[_Thing] = []
-        self.edges: list[_Thing] = []
-        self.graph: dict[str, str] = {}
-        self.depth = 0
-        self.directed = False
-        self.open: _Thing | None = None
-        self.key = ""
-        self.words: list[str] | None = None
-
-    @property
-    def line(self) -> int:
-        return self.parser.CurrentLineNumber
-
-    def _refuse(self, *_: Any) -> None:
-        raise BadInput(f"line {self.line}: a GraphML file with a DOCTYPE or entities isn't read.", hint="save it without")
-
-    def _start(self, name: str, attrs: dict[str, str]) -> None:
-        kind = name.rpartition(" ")[2]
-        try:
-            if kind == "key":
-                self.key = attrs["id"]
-                self.keys[self.key] = (attrs.get("for", "all"), attrs.get("attr.name", self.key).lower())
-            elif kind == "graph":
-                self.depth += 1
-                self.directed = attrs.get("edgedefault") == "directed"
-                if self.depth > 1 or self.nodes:
-                    raise BadInput(f"line {self.line}: one graph a file.", found="a second graph")
-            elif kind == "node":
-                self.open = _Thing(self.line, (attrs["id"],))
-                self.nodes.append(self.open)
-            elif kind == "edge":
-                directed = attrs.get("directed", str(self.directed)).lower() == "true"
-                self.open = _Thing(self.line, (attrs["source"], attrs["target"]), directed)
-                self.edges.append(self.open)
-            elif kind == "hyperedge":
-                raise BadInput(f"line {self.line}: an edge joins two nodes.", found="a hyperedge")
-            elif kind in ("data", "default"):
-                self.key = attrs.get("key", self.key)
-                self.words = []
-        except KeyError as missing:
-            raise BadInput(f"line {self.line}: <{kind}> lacks an attribute.", found=str(missing)) from None
-
-    def _text(self, words: str) -> None:
-        if self.words is not None:
-            self.words.append(words)
-
-    def _end(self, name: str) -> None:
-        kind = name.rpartition(" ")[2]
-        if kind in ("data", "default") and self.words is not None:
-            kept, attr = self.keys.get(self.key, ("all", self.key.lower()))
-            said = "".join(self.words).strip()
-            if kind == "default":
-                self.defaults[kept, attr] = said
-            else:
-                (self.graph if self.open is None else self.open.data)[attr] = said
-            self.words = None
-        elif kind in ("node", "edge"):
-            self.open = None
-        elif kind == "graph":
-            self.depth -= 1
-
-    def said(self, thing: _Thing, kind: str) -> dict[str, str]:
-        """The attributes of a node or an edge, with the defaults that the keys give."""
-        first = {name: said for (kept, name), said in self.defaults.items() if kept in (kind, "all")}
-        return {name: said for name, said in (first | thing.data).items() if said != ""}
-
-
 def listing(text: str, name: str) -> Listing:
     """The listing in a GraphML file."""
-    reader = _Reader()
-    try:
-        reader.parser.Parse(text, True)
-    except expat.ExpatError as bad:
-        raise BadInput(f"line {bad.lineno}: that is no XML.", found=expat.ErrorString(bad.code)) from None
+    reader = parse(text)
     nodes = [(node, reader.said(node, "node")) for node in reader.nodes]
     known = _names(nodes)
     hosts, switches, inside = _things(reader, nodes, known)
@@ -139,7 +44,7 @@ def listing(text: str, name: str) -> Listing:
                    cables=tuple(cables))  # fmt: skip
 
 
-def _names(nodes: list[tuple[_Thing, dict[str, str]]]) -> dict[str, str]:
+def _names(nodes: list[tuple[Thing, dict[str, str]]]) -> dict[str, str]:
     """Node id -> name: the labels, where each node has one of its own."""
     seen: dict[str, int] = {}
     for node, _ in nodes:
@@ -155,7 +60,7 @@ def _names(nodes: list[tuple[_Thing, dict[str, str]]]) -> dict[str, str]:
 
 
 def _things(
-    reader: _Reader, nodes: list[tuple[_Thing, dict[str, str]]], known: dict[str, str]
+    reader: Reader, nodes: list[tuple[Thing, dict[str, str]]], known: dict[str, str]
 ) -> tuple[list[Host], list[Switch], dict[str, tuple[str, int]]]:
     """Hosts, switches, and for each node that is a card of a named host: (the host, its NIC there)."""
     kinds = _kinds(reader, nodes, known)
@@ -164,7 +69,7 @@ def _things(
     for (node, said), kind in zip(nodes, kinds, strict=True):
         name = known[node.ends[0]]
 
-        def count(*keys: str, least: int = 0, said: dict[str, str] = said, node: _Thing = node, name: str = name) -> int:
+        def count(*keys: str, least: int = 0, said: dict[str, str] = said, node: Thing = node, name: str = name) -> int:
             key = next((key for key in keys if key in said), "")
             return whole(said[key], f"{name}: {key}", node.line, least=least) if key else 0
 
@@ -180,7 +85,7 @@ def _things(
     return hosts + [Host(name, cards, cards, first[name]) for name, cards in grouped.items()], switches, inside
 
 
-def _kinds(reader: _Reader, nodes: list[tuple[_Thing, dict[str, str]]], known: dict[str, str]) -> list[str]:
+def _kinds(reader: Reader, nodes: list[tuple[Thing, dict[str, str]]], known: dict[str, str]) -> list[str]:
     told = [_kind(said, node.line) for node, said in nodes]
     if not any(told):
         told = ["switch" if tier_word(known[n.ends[0]]) or known[n.ends[0]].lower().startswith(("sw", "tor")) else
@@ -221,14 +126,14 @@ def _speed(said: dict[str, str]) -> tuple[str, str] | None:
     return next(((key, said[key]) for key in SPEEDS if key in said), None)
 
 
-def _cables(reader: _Reader, known: dict[str, str], inside: dict[str, tuple[str, int]]) -> list[Cable]:
+def _cables(reader: Reader, known: dict[str, str], inside: dict[str, tuple[str, int]]) -> list[Cable]:
     there = [reader.said(edge, "edge") for edge in reader.edges]
     base = _speed(reader.graph) or (None if any(map(_speed, there)) else ("speed", ASSUMED))
     ways: dict[tuple[frozenset[str], float], Counter[tuple[str, str]]] = {}
-    found: dict[tuple[frozenset[str], float], list[tuple[_Thing, int]]] = {}
+    found: dict[tuple[frozenset[str], float], list[tuple[Thing, int]]] = {}
     cables = []
 
-    def cable(edge: _Thing, bytes_per_s: float, count: int) -> Cable:
+    def cable(edge: Thing, bytes_per_s: float, count: int) -> Cable:
         (a, i), (b, j) = (inside.get(end, (known.get(end, end), -1)) for end in edge.ends)
         return Cable(a, b, bytes_per_s, count, i, j, edge.line)
 

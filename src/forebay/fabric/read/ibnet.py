@@ -25,7 +25,7 @@ NODE = re.compile(r'^(Switch|Ca|Rt)\s+(\d+)\s+"([^"]+)"(.*)$')
 PORT = re.compile(r'^\[(\d+)\](?:\[[^\]]*\]|\([^)]*\))*\s+"([^"]+)"\[(\d+)\](.*)$')
 RATE = re.compile(r"\b(\d+)x([A-Z]+\d*)\b")
 DEVICE = re.compile(r"(HCA-?\d+|mlx\d+_\w+|ib\w*|hfi\w*|qib\w*|rdma\w*|roce\w*|rocep\w*|bnxt\w*|p\d+|nic\d+)$", re.IGNORECASE)
-NOBODY = {"localhost", "mt", "(none)"}
+NOBODY = re.compile(r"(localhost.*|mt\d*|\(none\))$", re.IGNORECASE)
 
 
 class _Node(NamedTuple):
@@ -133,7 +133,7 @@ def _host(ca: _Node) -> tuple[str, str]:
     """The host and the device that a description tells of."""
     host, _, rest = ca.told.strip().partition(" ")
     device = rest.strip()
-    if host and host.lower() not in NOBODY and (not device or DEVICE.match(device.split()[-1])):
+    if host and not NOBODY.match(host) and (not device or DEVICE.match(device.split()[-1])):
         return host, device
     return ca.guid, device
 

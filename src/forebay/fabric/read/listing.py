@@ -20,6 +20,8 @@ from forebay.fabric.quantity import where
 from forebay.fabric.read.whole import refuse_pieces
 from forebay.fabric.wiring import Ints, Wiring
 
+MOST = 20_000_000  # cards, and cables
+
 
 class Host(NamedTuple):
     name: str
@@ -64,6 +66,9 @@ class Listing:
 
 def wire(told: Listing) -> Wiring:
     """The wiring that the listing tells of. Raises BadInput for the first thing that can't be."""
+    cards, cables = sum(host.cards for host in told.hosts), sum(cable.parallel for cable in told.cables)
+    if max(cards, cables) > MOST:
+        raise BadInput("That is more than I hold.", asked=f"{cards:,} cards, {cables:,} cables", hint=f"{MOST:,} of each at most")
     _check_names(told)
     host_at = {host.name: i for i, host in enumerate(told.hosts)}
     switch_at = {switch.name: i for i, switch in enumerate(told.switches)}
@@ -151,7 +156,7 @@ def _check_ends(told: Listing, host_at: dict[str, int], switch_at: dict[str, int
     for cable in told.cables:
         for end in (cable.a, cable.b):
             if end not in host_at and end not in switch_at:
-                near = nearest(end, [*host_at, *switch_at])
+                near = nearest(end, [*host_at, *switch_at][:5000])  # among more it takes long
                 raise BadInput(
                     f"{where('links', cable.line)}: a link to what isn't there.",
                     asked=f"{cable.a} - {cable.b}",
@@ -189,6 +194,8 @@ def _units(told: Listing) -> tuple[list[int], list[int]]:
             )
         units.append(min(n, host.cards))
         nics.append(n)
+    if told.scale_up_cards and not told.scale_up_bytes_per_s:
+        raise BadInput("scale_up_cards: a domain without the speed in it.", hint='scale_up = "450 GB/s"')
     if told.scale_up_cards and sum(host.cards for host in told.hosts) % told.scale_up_cards:
         raise BadInput(
             "scale_up_cards: the cards fill whole scale-up domains.",
@@ -227,6 +234,11 @@ def _tiers(told: Listing) -> list[int]:
 
 
 def _check_ports(wiring: Wiring) -> None:
+    without = np.setdiff1d(np.arange(wiring.units), wiring.port_unit)
+    if len(without) and not wiring.scale_up_bytes_per_s:
+        card = int(np.argmax(wiring.unit_of == without[0]))
+        at = f"{wiring.host_name(int(wiring.host_of[card]))}, card {int(wiring.rail_of[card])}"
+        raise BadInput("A card has no cable, and no scale-up.", found=at + f" and {len(without) - 1} more" * (len(without) > 1))
     ends = np.concatenate([wiring.cable_a, wiring.cable_b])
     used = np.bincount(ends, minlength=wiring.routers)
     if not wiring.direct:

@@ -29,7 +29,7 @@ from typing import Any
 
 from forebay.errors import BadInput, nearest
 from forebay.fabric import quantity
-from forebay.fabric.quantity import line_of, names, where, whole
+from forebay.fabric.quantity import MOST_LISTED, line_of, names, where, whole
 from forebay.fabric.read.listing import Cable, Host, Listing, Switch
 
 TOP = ("name", "scale_up", "scale_up_cards", "hosts", "switches", "links")
@@ -79,6 +79,10 @@ def _cables(row: Mapping[str, Any], text: str) -> list[Cable]:
     else:
         raise BadInput(f"{where('links', line)}: no speed.", found=f"{dict(row)!r:.80}", hint=quantity.HINT)
     a, b = (names(row.get(end), f"links: {end}", line) for end in ("from", "to"))
+    if len(a) * len(b) > MOST_LISTED:
+        raise BadInput(
+            f"{where('links', line)}: more links than I list.", found=f"{len(a):,} x {len(b):,}", hint=f"{MOST_LISTED:,} at most"
+        )
     ends_a, ends_b = ([_nic(one, line) for one in side] for side in (a, b))
     return [Cable(x, y, speed, count, i, j, line) for x, i in ends_a for y, j in ends_b]
 
@@ -86,7 +90,7 @@ def _cables(row: Mapping[str, Any], text: str) -> list[Cable]:
 def _nic(end: str, line: int) -> tuple[str, int]:
     """ "node1:3" is NIC 3 of node1."""
     name, colon, nic = end.rpartition(":")
-    return (name, whole(nic, "links: NIC", line)) if colon else (end, -1)
+    return (name, whole(nic, "links: NIC", line)) if colon and nic.isdigit() else (end, -1)
 
 
 def _rows(data: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:

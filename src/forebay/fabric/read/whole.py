@@ -2,7 +2,7 @@
 
 Asked:  can everything reach everything, and if not, what is cut off?
 Answer: components by repeated halving of labels over all cables at once: a few rounds, whatever the size.
-Limits: the cards of a host count as joined, and those of a scale-up domain.
+Limits: the cards of a host count as joined, and those of a scale-up domain. A link of speed 0 is down and joins nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ def pieces(wiring: Wiring) -> Ints:
     units[w.unit_of] = w.host_of
     domain_first = np.full(int(w.domain_of.max(initial=-1)) + 1, -1, np.int64)
     domain_first[w.domain_of[::-1]] = w.host_of[::-1]
+    ports, cables = w.port_bytes_per_s > 0, w.cable_bytes_per_s > 0
     joins = [
-        (units[w.port_unit], hosts + w.port_router.astype(np.int64)),
-        (hosts + w.cable_a.astype(np.int64), hosts + w.cable_b.astype(np.int64)),
+        (units[w.port_unit[ports]], hosts + w.port_router[ports].astype(np.int64)),
+        (hosts + w.cable_a[cables].astype(np.int64), hosts + w.cable_b[cables].astype(np.int64)),
     ]
     if w.scale_up_bytes_per_s > 0:
         joins.append((w.host_of.astype(np.int64), domain_first[w.domain_of]))
