@@ -48,7 +48,7 @@ def fill(design: Design) -> Design:
         up = next(n for n in range(max(3, q + 1), 2 * q + 8) if possible(n))
         near = [down, up] if down else [up]
         usable = [n for n in near if _reason(replace(d, shape=(n,)), n) is None] or near
-        found = f"{q} is no prime power" if prime_power(q) is None else f"{q} is too small"
+        found = f"{q} is {'no prime power' if prime_power(q) is None else 'too small'}; the nearest are {' and '.join(map(str, near))}"
         hint = alternatives("shape", [(n,) for n in usable])
         raise BadInput("Slim Fly graphs exist for prime powers q from 3 on.", asked=f"q = {q}", found=found, hint=hint)
     if (why := _reason(d, q)) is not None:
