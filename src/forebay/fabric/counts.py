@@ -1,12 +1,12 @@
 """The noun Counts: how many of everything a fabric is made of.
 
 Asked:  how many switches, ports, cables and transceivers are to be bought, each a figure of its own?
-Answer: they are counted off the wiring. "Links" means switch to switch in one paper, all cables in the next and bundles in a third, so
-        none of these figures has that name. A full mesh too large to be laid is counted by formula: n (n - 1) / 2 cables.
-        An optical cable has two transceivers. The rule: cables to NICs and between switches are optical, unless the caller says
-        copper; a card-to-card cable is copper within a host (or a block of `block` cards, where a rack is larger), else optical.
-        In a torus of cubes it is copper within a cube. A cable through an optical circuit switch is two fibres and still two
-        transceivers; it counts once.
+Answer: they are counted off the wiring. "Links" means switch to switch in one paper, all cables in the next and bundles in a
+        third, so none of these figures has that name. A full mesh too large to be laid is counted by formula: n (n - 1) / 2
+        cables. An optical cable has two transceivers. The rule: cables to NICs and between switches are optical, unless the
+        caller says copper; a card-to-card cable is copper within a host (or a block of `block` cards, where a rack is larger),
+        else optical. In a torus of cubes it is copper within a cube. A cable through an optical circuit switch is two fibres and
+        still two transceivers; it counts once.
 Limits: circuit switches and scale-up are counted from the design; a wiring from a file has none.
 """
 
@@ -61,7 +61,12 @@ class Counts:
 
 
 def counts(
-    fabric: Wiring | Design, *, access: Medium = "optical", between: Medium = "optical", cards: Medium | None = None, block: int = 0
+    fabric: Wiring | Design,
+    *,
+    access: Medium = "optical",
+    between: Medium = "optical",
+    cards: Medium | None = None,
+    block: int = 0,
 ) -> Counts:
     """Count a wiring, or what a design would be. `block`: cards that copper reaches in a direct network; 0: those of a host."""
     for medium in (access, between, cards):

@@ -1,9 +1,9 @@
 """The noun Hops: how far cards are from each other, in cables.
 
 Asked:  how many cables does a message cross from card to card, at most and on average? Which cards reach each other at all?
-Answer: breadth-first from every switch (or card, in direct networks) that NICs are on; 64 sources at a time, a bit each, so a level of
-        the search is one pass over the cables (multi-source BFS: Then et al., PVLDB 8, 2014). Cards on the same switches are one source.
-        Exact, unless the sources are so many that a sample of them is taken: then `exact` is false.
+Answer: breadth-first from every switch (or card, in direct networks) that NICs are on; 64 sources at a time, a bit each, so a
+        level of the search is one pass over the cables (multi-source BFS: Then et al., PVLDB 8, 2014). Cards on the same switches
+        are one source. Exact, unless the sources are so many that a sample of them is taken: then `exact` is false.
 Units:  cables; to and from a NIC they count too, so cards on one switch are 2 apart. In direct networks neighbours are 1 apart.
 Limits: the fabric's own paths. A hop through scale-up isn't among them; `islands` knows it.
 """
@@ -11,12 +11,12 @@ Limits: the fabric's own paths. A hop through scale-up isn't among them; `island
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from forebay.fabric.wiring import Ints, Wiring
+from forebay.fabric.build.lay import Array
+from forebay.fabric.wiring import Wiring
 
 MOST = 70_000_000  # batches of sources times directed cables, before a sample is taken
 SAMPLE = 512
@@ -66,12 +66,12 @@ def hops(w: Wiring) -> Hops:
     return Hops(diameter=far, mean=mean, reached=float(reached / asked) if asked else 1.0, exact=exact)
 
 
-def _sharing(unit_key: Ints, weight: Ints, keys: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _sharing(unit_key: Array, weight: Array, keys: int) -> Array:
     """Ordered pairs of cards on one NIC, themselves included, by key."""
     return np.bincount(unit_key, weights=weight.astype(float) ** 2, minlength=keys)
 
 
-def attachments(w: Wiring) -> tuple[list[Ints], Ints]:
+def attachments(w: Wiring) -> tuple[list[Array], Array]:
     """The different sets of routers that units are on, and which of these each unit has."""
     order = np.lexsort((w.port_router, w.port_unit))
     unit, router = w.port_unit[order], w.port_router[order]
@@ -89,7 +89,7 @@ def attachments(w: Wiring) -> tuple[list[Ints], Ints]:
     return [row[row >= 0] for row in keys], np.asarray(inverse, np.int32).ravel()
 
 
-def adjacency(w: Wiring) -> tuple[Ints, Ints]:
+def adjacency(w: Wiring) -> tuple[Array, Array]:
     """Neighbours of every router, each once: `to[start[r]:start[r + 1]]`."""
     a, b = np.concatenate([w.cable_a, w.cable_b]), np.concatenate([w.cable_b, w.cable_a])
     pair = np.unique(a.astype(np.int64) * w.routers + b)
@@ -147,7 +147,7 @@ def _levels(start, to, flat, ends, weight, sources):  # type: ignore[no-untyped-
     return out
 
 
-def islands(w: Wiring, scale_up: bool = True) -> Ints:
+def islands(w: Wiring, scale_up: bool = True) -> Array:
     """The island of each card: cards with the same number reach each other, over the fabric or, unless told not to, scale-up."""
     up = scale_up and w.scale_up_bytes_per_s > 0
     domain = int(w.domain_of.max()) + 1 if w.cards else 0

@@ -1,9 +1,9 @@
 """Published fabrics as designs: what somebody else counted, to be counted again.
 
 Asked:  which design does a record of published.json describe, and which of its figures can be held against ours?
-Answer: the record's words say the family and its parameters the size; nothing depends on which record it is. What a source leaves out is
-        taken from where it stands: HPN's switch (SIGCOMM 2024), MRC's eight planes of 100 Gbit/s. "Links" is what the record says it
-        is: cables between switches, or between cards where there are no switches.
+Answer: the record's words say the family and its parameters the size; nothing depends on which record it is. What a source leaves
+        out is taken from where it stands: HPN's switch (SIGCOMM 2024), MRC's eight planes of 100 Gbit/s. "Links" is what the
+        record says it is: cables between switches, or between cards where there are no switches.
 Limits: a record without a shape (savings in per cent, a price for "about 1000 endpoints") is no wiring; `refused` says why.
 """
 
@@ -56,11 +56,9 @@ def read(path: Path | None = None) -> tuple[Case, ...]:
 
 def cases(record: Mapping[str, Any]) -> tuple[Case, ...]:
     """A record as cases: one, or several where it is a table of its own."""
-    head = {"id": str(record["id"]), "status": str(record["status"])}
+    head: dict[str, Any] = {"id": str(record["id"]), "status": str(record["status"])}
     try:
-        return tuple(
-            Case(**head, design=design, published=published, note=note) for design, published, note in _designs(record)
-        )
+        return tuple(Case(**head, design=design, published=published, note=note) for design, published, note in _designs(record))
     except (KeyError, ValueError, TypeError) as odd:
         return (Case(**head, design=None, refused=str(odd).strip("'\"")),)
 
@@ -125,7 +123,7 @@ def _common(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
     return said, {name: int(n) for name, n in figures.items() if n is not None}
 
 
-def _hosts(record: Mapping[str, Any], cards: int) -> dict[str, int]:
+def _hosts(record: Mapping[str, Any], cards: int) -> dict[str, Any]:
     """Hosts of eight cards where they come out whole, else of one."""
     each = PER_HOST if cards % PER_HOST == 0 else 1
     return {"hosts": cards // each, "cards_per_host": each, "nics_per_host": each}
@@ -219,7 +217,9 @@ def _hpn(record: Mapping[str, Any], words: str, p: Mapping[str, Any], other: Map
     ports, tiers, note = HPN_PORTS, 0, ""
     told = re.search(r"(\d+) down : (\d+) up", str(other.get("agg_core_oversubscription", "")))
     if "segment" in words:
-        down, up = (int(next(n for name, n in p.items() if re.fullmatch(key, name))) for key in (r"tor_down_\d+G", r"tor_up_\d+G"))
+        down, up = (
+            int(next(n for name, n in p.items() if re.fullmatch(key, name))) for key in (r"tor_down_\d+G", r"tor_up_\d+G")
+        )
         spare = sum(int(n) for name, n in p.items() if re.fullmatch(r"tor_down_backup_\d+G", name))
         ports, tiers, note = up + (down + spare) // 2, 1, "counts a segment's ToRs, nothing above them"
     elif "segments" in p and told:
@@ -227,7 +227,13 @@ def _hpn(record: Mapping[str, Any], words: str, p: Mapping[str, Any], other: Map
         ports, tiers = int(told[1]) + above, 2
     speed = parse_bytes_per_s("400 Gbit/s")
     design = Design(
-        kind="hpn", hosts=cards // PER_HOST, planes=2, switch_ports=ports, port_bytes_per_s=speed, shape=(down, up, above), tiers=tiers
+        kind="hpn",
+        hosts=cards // PER_HOST,
+        planes=2,
+        switch_ports=ports,
+        port_bytes_per_s=speed,
+        shape=(down, up, above),
+        tiers=tiers,
     )
     yield design, published, note
 
@@ -267,7 +273,7 @@ def _boxes(record: Mapping[str, Any], words: str, p: Mapping[str, Any], other: M
     links = published.pop("switch_cables", None)
     if "hyperx" in words:
         _counted(record)
-        each = {"concentration": int(p["concentration"])} if "concentration" in p else {}
+        each: dict[str, Any] = {"concentration": int(p["concentration"])} if "concentration" in p else {}
         published |= {"switch_cables": links} if links is not None else {}
         design = Design(kind="hyperx", **_hosts(record, _endpoints(record)), **said, **each, shape=tuple(map(int, p["dims"])))
         yield design, published, ""
@@ -279,7 +285,11 @@ def _boxes(record: Mapping[str, Any], words: str, p: Mapping[str, Any], other: M
     if "cube" in p:
         del said
         published["circuit_switches"] = published.pop("switches", 0) or int(p["ocs"])
-        yield Design(kind="ocs-torus", **_hosts(record, _endpoints(record))), published, "optical circuit switches; none of packets"
+        yield (
+            Design(kind="ocs-torus", **_hosts(record, _endpoints(record))),
+            published,
+            "optical circuit switches; none of packets",
+        )
         return
     if "dims" in p:
         kind = "torus" if "torus" in words else "nd-full-mesh"

@@ -1,8 +1,9 @@
 """Draw a fabric: out of a Design, a Wiring. A family a file; `FAMILIES` names them all.
 
 Asked:  which cables does this design need, end to end? And which designs are worth a look for so many hosts?
-Answer: `build`: the family's builder fills in what wasn't said, checks the parameters and lays the arrays; nothing is drawn at random.
-        `propose`: the filled design alone, for a person who says a kind and a number of hosts. `candidates`: many, for who chooses.
+Answer: `build`: the family's builder fills in what wasn't said, checks the parameters and lays the arrays; nothing is drawn at
+        random. `propose`: the filled design alone, for a person who says a kind and a number of hosts. `candidates`: many, for
+        who chooses.
 Limits: what can't be built raises BadInput with the nearest parameters that can. Some families round hosts up (direct.py).
 """
 
@@ -81,7 +82,7 @@ def candidates(
     port_bytes_per_s: float = 50e9,
     scale_up: ScaleUp | None = None,
 ) -> tuple[Design, ...]:
-    """Every design of this family that is worth pricing for so many hosts; all can be built. None: the family can't reach so many."""
+    """Every design of this family that is worth pricing for so many hosts; all can be built. It may be none at all."""
     plain = Design(
         kind=_known(kind),
         hosts=hosts,
@@ -106,6 +107,8 @@ def _known(kind: str) -> str:
             "No family of fabrics has that name.",
             asked=f"kind = {kind}",
             found=", ".join(FAMILIES),
-            hint=" or ".join(f"kind = {name}" for name in nearest(kind, list(FAMILIES)) or ["clos-2", "clos-3", "rail-optimised"]),
+            hint=" or ".join(
+                f"kind = {name}" for name in nearest(kind, list(FAMILIES)) or ["clos-2", "rail-optimised", "rail-only"]
+            ),
         )
     return kind

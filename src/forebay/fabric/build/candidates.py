@@ -1,8 +1,8 @@
 """Which parameters of a family are worth a look.
 
 Asked:  what could somebody vary, given the hosts and the switch?
-Answer: oversubscription; tiers; planes; sides; sizes of groups. Each variant is a handful of fields; those that can't be built are
-        dropped by who asked.
+Answer: oversubscription; tiers; planes; sides; sizes of groups. Each variant is a handful of fields; those that can't be built
+        are dropped by who asked.
 Limits: a list that a person would try, not all there is: a shape of odd sides is reached by saying it.
 """
 
@@ -43,7 +43,9 @@ def variants(d: Design) -> Iterator[dict[str, Any]]:
             yield from _plus(d, ends)
         case "slim-fly":
             yield from ({"shape": (q,)} for q in range(5, d.switch_ports) if possible(q) and 2 * q * q <= 2 * ends)
-            yield from ({"shape": (q,), "concentration": -(-ends // (2 * q * q))} for q in range(5, d.switch_ports) if possible(q))
+            yield from (
+                {"shape": (q,), "concentration": -(-ends // (2 * q * q))} for q in range(5, d.switch_ports) if possible(q)
+            )
         case "hyperx":
             for count, parallel in product((1, 2, 3), (1, 2)):
                 for most in range(d.switch_ports, 3, -4):
@@ -53,7 +55,9 @@ def variants(d: Design) -> Iterator[dict[str, Any]]:
             for count in (2, 3) if d.kind == "torus" else (2, 3, 4, 5):
                 if found := balanced(d.cards, count):
                     yield {"shape": tuple(reversed(found))}
-            yield from ({"shape": shape} for shape in ((8, 8, d.cards // 64), (8, 8, 4, d.cards // 256)) if prod(shape) == d.cards)
+            yield from (
+                {"shape": shape} for shape in ((8, 8, d.cards // 64), (8, 8, 4, d.cards // 256)) if prod(shape) == d.cards
+            )
 
 
 def _each(**values: tuple[Any, ...]) -> Iterator[dict[str, Any]]:

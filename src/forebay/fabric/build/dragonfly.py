@@ -2,10 +2,10 @@
 
 Asked:  which switches of two groups are joined?
 Answer: dragonfly: the a switches of a group form a full mesh, each with h global cables (Kim, Dally, Scott and Abts, ISCA 2008):
-        shape = (a, h, groups). dragonfly-plus: groups are leaves and spines, h global cables a spine (Shpiner et al., HiPINEB 2017):
-        shape = (leaves, spines, h, groups). The global ports of a group lead to the groups after it in turn, and again from the
-        start; where they don't come out even, the rest goes to the nearest groups on both sides.
-        `concentration` NICs a switch (a leaf), by default what the NICs need.
+        shape = (a, h, groups). dragonfly-plus: groups are leaves and spines, h global cables a spine (Shpiner et al., HiPINEB
+        2017): shape = (leaves, spines, h, groups). The global ports of a group lead to the groups after it in turn, and again
+        from the start; where they don't come out even, the rest goes to the nearest groups on both sides. `concentration` NICs a
+        switch (a leaf), by default what the NICs need.
 Limits: where groups and global ports are odd, one port a group stays free.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 
 from forebay.errors import BadInput
 from forebay.fabric.build import tiers
-from forebay.fabric.build.lay import Lay, alternatives, check, nics, one_plane, shape_of
+from forebay.fabric.build.lay import Array, Lay, alternatives, check, nics, one_plane, shape_of
 from forebay.fabric.build.slim_fly import spread
 from forebay.fabric.design import Design
-from forebay.fabric.wiring import Ints, Wiring
+from forebay.fabric.wiring import Wiring
 
 
 def fill(design: Design) -> Design:
@@ -44,10 +44,16 @@ def fill(design: Design) -> Design:
     if groups < 2 or globals_ < groups - 1:
         most = globals_ + 1
         hint = alternatives("shape", [(*shape[:-1], max(2, most))]) if groups > most else "kind = clos-2"
-        raise BadInput("A group reaches every other one, and there are two or more.", asked=asked, found=f"at most {most}", hint=hint)
-    used = max(each + middle[0] * _times(d, each, middle[0]), ends * _times(d, each, middle[0]) + h) if plus else each + ends - 1 + h
+        raise BadInput(
+            "A group reaches every other one, and there are two or more.", asked=asked, found=f"at most {most}", hint=hint
+        )
+    used = (
+        max(each + middle[0] * _times(d, each, middle[0]), ends * _times(d, each, middle[0]) + h) if plus else each + ends - 1 + h
+    )
     if used > ports:
-        raise BadInput("A switch has too few ports.", asked=asked, found=f"{used} of {ports}", hint=f"switch_ports = {used} or shape = ()")
+        raise BadInput(
+            "A switch has too few ports.", asked=asked, found=f"{used} of {ports}", hint=f"switch_ports = {used} or shape = ()"
+        )
     return replace(d, concentration=each)
 
 
@@ -105,7 +111,7 @@ def wire(d: Design) -> Wiring:
     return lay.wiring(d, f"{words} of {groups} groups, {d.cards:,} cards")
 
 
-def global_cables(groups: int, ports: int) -> tuple[Ints, Ints, Ints, Ints]:
+def global_cables(groups: int, ports: int) -> tuple[Array, Array, Array, Array]:
     """(group, port, group, port) of each global cable. Port t of a group leads t mod (groups - 1) + 1 groups on."""
     rounds, rest = divmod(ports, groups - 1)
     offsets = np.tile(np.arange(1, groups), rounds)

@@ -1,12 +1,14 @@
 """Dual plane, dual ToR: Alibaba's HPN (SIGCOMM 2024).
 
 Asked:  where do the two ports of a NIC go?
-Answer: NIC j of the hosts of a segment to the two leaves (ToRs) of rail j, one in each plane, at half its speed. In each plane, ToRs join
-        aggregation switches by one cable each (more where there are few ToRs); planes never meet above. A pod is as many segments as
-        an aggregation switch has ports for; pods join through cores, by `shape`'s third number of uplinks an aggregation switch.
-        shape = (ToR's split ports down, ToR's full ports up, aggregation's ports up); the published fabric is (128, 60, 8) on 128
-        ports of 400 Gbit/s. Without a shape: even, or as `oversubscription` says, and cores at one port of 16 (15:1).
-Limits: cores keep to their plane (assumed; the paper's cores aren't counted). tiers = 1 stops at the ToRs: one segment, rails apart.
+Answer: NIC j of the hosts of a segment to the two leaves (ToRs) of rail j, one in each plane, at half its speed. In each plane,
+        ToRs join aggregation switches by one cable each (more where there are few ToRs); planes never meet above. A pod is as
+        many segments as an aggregation switch has ports for; pods join through cores, by `shape`'s third number of uplinks an
+        aggregation switch. shape = (ToR's split ports down, ToR's full ports up, aggregation's ports up); the published fabric is
+        (128, 60, 8) on 128 ports of 400 Gbit/s. Without a shape: even, or as `oversubscription` says, and cores at one port of 16
+        (15:1).
+Limits: cores keep to their plane (assumed; the paper's cores aren't counted). tiers = 1 stops at the ToRs: one segment, rails
+        apart.
 """
 
 from __future__ import annotations
@@ -57,17 +59,23 @@ def measure(d: Design) -> Hpn:
     segments = -(-d.hosts // down)
     if d.tiers == 1:
         if segments > 1:
-            raise BadInput("Without aggregation there is one segment.", asked=f"{d.hosts} hosts", hint=f"hosts = {down} or tiers = 0")
+            raise BadInput(
+                "Without aggregation there is one segment.", asked=f"{d.hosts} hosts", hint=f"hosts = {down} or tiers = 0"
+            )
         return Hpn(down, up, agg_up, 1, 1, None, 0)
     per_pod = (ports - agg_up) // d.nics_per_host
     if not per_pod:
         asked = f"{d.nics_per_host} rails, {ports} ports"
-        raise BadInput("An aggregation switch can't reach one segment's ToRs.", asked=asked, hint=f"switch_ports = {2 * d.nics_per_host}")
+        raise BadInput(
+            "An aggregation switch can't reach one segment's ToRs.", asked=asked, hint=f"switch_ports = {2 * d.nics_per_host}"
+        )
     pods = -(-segments // per_pod)
     if pods > ports or (d.tiers == 2 and pods > 1):
         most = down * per_pod * (1 if d.tiers == 2 else ports)
         hint = f"hosts = {most}" + (" or tiers = 0" if d.tiers == 2 else "")
-        raise BadInput("HPN of these switches doesn't reach so many.", asked=f"{d.hosts:,} hosts", found=f"at most {most:,}", hint=hint)
+        raise BadInput(
+            "HPN of these switches doesn't reach so many.", asked=f"{d.hosts:,} hosts", found=f"at most {most:,}", hint=hint
+        )
     over = tiers.stripe(min(segments, per_pod) * d.nics_per_host, up, ports - agg_up)
     if over is None:
         raise BadInput("No count of aggregation switches divides a ToR's uplinks.", asked=f"{up} ports up", hint="shape = ()")

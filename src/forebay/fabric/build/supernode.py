@@ -1,10 +1,11 @@
 """The scale-up fabric of a supernode, switch by switch.
 
 Asked:  how are the cards of many hosts joined at memory speed?
-Answer: shape = (): every card has a port on each of `planes` switches. NVL72: 18 hosts of 4 cards, 18 planes.
-        shape = (n,): `planes` first-level chips in every host, each with a port for each card there and one cable to each of the n
-        second-level chips of its plane. CloudMatrix384: 48 hosts of 8 cards, 7 planes, 16 chips of 48 ports (arXiv 2506.12708).
-        `port_bytes_per_s` is all that a card sends; each plane carries its part, and cables up are as fast as keeps them non-blocking.
+Answer: shape = (): every card has a port on each of `planes` switches. NVL72: 18 hosts of 4 cards, 18 planes. shape = (n,):
+        `planes` first-level chips in every host, each with a port for each card there and one cable to each of the n second-level
+        chips of its plane. CloudMatrix384: 48 hosts of 8 cards, 7 planes, 16 chips of 48 ports (arXiv 2506.12708).
+        `port_bytes_per_s` is all that a card sends; each plane carries its part, and cables up are as fast as keeps them
+        non-blocking.
 Limits: CPUs have no ports here. `nics_per_host` isn't read: the ports are the cards' own.
 """
 
