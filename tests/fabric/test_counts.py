@@ -32,6 +32,7 @@ def test_every_published_count_is_met_exactly(case):
 def test_deepseeks_slim_fly_of_q_28_is_a_formula_and_no_graph():
     case, q = BY_ID[SLIM_FLY_28], 28
     assert case.published == {"cards": 2 * q * q * 21, "switches": 2 * q * q, "switch_cables": q * q * 42, "radix": 42}
+    assert case.slip
     with pytest.raises(BadInput, match="28 is no prime power; the nearest are 27 and 29"):
         figures(case)
     real = counts(Design(kind="slim-fly", hosts=30_618, cards_per_host=1, nics_per_host=1, shape=(27,), concentration=21))
@@ -46,7 +47,10 @@ def test_deepseeks_dragonfly_has_511_groups_where_513_are_possible():
 
 def test_nvidias_row_of_9216_gpus_has_10368_as_its_nodes_and_cables_say():
     case = BY_ID["T20"]
-    assert "9,216" in case.note and case.published["cards"] == case.published["access_cables"] == 10_368
+    assert (
+        case.slip == "the row prints 9,216 GPUs, its 1,296 nodes of 8 are 10,368"
+        and case.published["cards"] == case.published["access_cables"] == 10_368
+    )
 
 
 def test_a_segment_of_hpn_counts_its_tors_and_has_eight_spare_ports_on_each():

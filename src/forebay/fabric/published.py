@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from forebay.errors import BadInput
-from forebay.fabric.build import build
+from forebay.fabric.build import build, slim_fly
 from forebay.fabric.counts import counts
 from forebay.fabric.design import Design
 from forebay.fabric.hops import hops
@@ -44,7 +44,8 @@ class Case:
     status: str
     design: Design | None
     published: Mapping[str, int] = field(default_factory=dict)
-    note: str = ""  # a slip of the source, or what was assumed
+    note: str = ""  # what was assumed
+    slip: str = ""  # of the source
     refused: str = ""  # why there is no design
 
 
@@ -58,7 +59,10 @@ def cases(record: Mapping[str, Any]) -> tuple[Case, ...]:
     """A record as cases: one, or several where it is a table of its own."""
     head: dict[str, Any] = {"id": str(record["id"]), "status": str(record["status"])}
     try:
-        return tuple(Case(**head, design=design, published=published, note=note) for design, published, note in _designs(record))
+        return tuple(
+            Case(**head, design=design, published=published, note=note, slip=_slip(record, design))
+            for design, published, note in _designs(record)
+        )
     except (KeyError, ValueError, TypeError) as odd:
         return (Case(**head, design=None, refused=str(odd).strip("'\"")),)
 
@@ -85,6 +89,16 @@ def _measured(w: Wiring, asked: Mapping[str, int]) -> dict[str, int]:
     if "diameter" in asked:
         found["diameter"] = hops(w).diameter - (0 if w.direct else 2)
     return found
+
+
+def _slip(record: Mapping[str, Any], d: Design) -> str:
+    """What contradicts itself in a record. It is named, and nothing is bent to it."""
+    if d.kind == "slim-fly" and not slim_fly.possible(d.shape[0]):
+        return f"no Slim Fly graph has q = {d.shape[0]}: the row is a formula"
+    cards = record["endpoints"]
+    if d.kind == "rail-optimised" and cards != d.cards:
+        return f"the row prints {cards:,} GPUs, its {d.hosts:,} nodes of {d.cards_per_host} are {d.cards:,}"
+    return ""
 
 
 Found = Iterator[tuple[Design, dict[str, int], str]]
@@ -172,13 +186,12 @@ def _rails(record: Mapping[str, Any], words: str, p: Mapping[str, Any], other: M
     if "vs" in words:
         raise ValueError("a comparison, no wiring")
     said, published = _common(record)
-    cards, note = _endpoints(record), ""
+    cards = _endpoints(record)
     hosts = int(p.get("nodes", cards // PER_HOST))
     if hosts * PER_HOST != cards:
-        note = f"a slip: the row prints {cards:,} GPUs, its {hosts:,} nodes of {PER_HOST} are {hosts * PER_HOST:,}"
         published["cards"] = hosts * PER_HOST
     tiers = next((int(n) for n in re.findall(r"(\d)-tier", words)), 0)
-    yield Design(kind="rail-optimised", hosts=hosts, tiers=tiers, **said), published, note
+    yield Design(kind="rail-optimised", hosts=hosts, tiers=tiers, **said), published, ""
 
 
 def _rail_only(record: Mapping[str, Any], words: str, p: Mapping[str, Any], other: Mapping[str, Any]) -> Found:
@@ -251,10 +264,9 @@ def _slim_fly(record: Mapping[str, Any], words: str, p: Mapping[str, Any], other
         raise ValueError("no q, and no number of endpoints")
     said.setdefault("switch_ports", int(p["network_radix"]) + int(p["concentration"]))
     hosts = _hosts(record, _endpoints(record))
-    note = str(other.get("trap", ""))
     if "network_radix" in p:
         published["radix"] = int(p["network_radix"])
-    yield Design(kind="slim-fly", **hosts, **said, shape=(int(p["q"]),), concentration=int(p["concentration"])), published, note
+    yield Design(kind="slim-fly", **hosts, **said, shape=(int(p["q"]),), concentration=int(p["concentration"])), published, ""
 
 
 def _dragonfly(record: Mapping[str, Any], words: str, p: Mapping[str, Any], other: Mapping[str, Any]) -> Found:

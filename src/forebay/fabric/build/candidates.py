@@ -27,7 +27,7 @@ def variants(d: Design) -> Iterator[dict[str, Any]]:
     yield {}
     match d.kind:
         case "clos-2" | "clos-3" | "rail-only" | "mpft":
-            splits = (1,) if d.kind != "rail-only" else (1, 2, 4)
+            splits = (1,) if d.kind.startswith("clos") else (1, 2, 4)
             yield from _each(oversubscription=OVERSUBSCRIPTIONS, planes=splits)
         case "multi-plane":
             yield from _each(oversubscription=OVERSUBSCRIPTIONS, planes=(2, 4, 8))
