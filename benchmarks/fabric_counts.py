@@ -3,8 +3,8 @@
     python benchmarks/fabric_counts.py [--data FILE] [--recalled] [--json]
 
 Bars: no figure of a record that was seen, derived or measured differs; 131,072 endpoints are built within 5 CPU seconds a family.
-Records that describe no wiring are listed with the reason, slips of a source with what is wrong. The default file is the project's
-own copy; `--recalled` shows records from memory too, which are held against nothing.
+Records that describe no wiring are listed with the reason, slips of a source with what is wrong. The default file is the
+project's own copy; `--recalled` shows records from memory too, which are held against nothing.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from math import prod
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from forebay.codec import decode, encode
 from forebay.errors import BadInput
-from forebay.fabric.build import build, propose
+from forebay.fabric.build import FAMILIES, build, propose
 from forebay.fabric.counts import Counts, counts
 from forebay.fabric.design import Design, ScaleUp
 from forebay.fabric.hops import hops
@@ -204,3 +206,31 @@ def test_rails_apart_reach_an_eighth_of_the_pairs():
 def test_cards_that_share_a_nic_are_no_pair():
     h = hops(build(propose("clos-2", 8, nics_per_host=4)))
     assert h.diameter == 2 and h.mean == 2.0 and h.reached == 1.0
+
+
+# The page.
+
+PAGE = Path(__file__).parents[2] / "docs" / "fabric-designs.md"
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in PAGE.read_text().splitlines()
+    if re.match(r"\| `[a-z0-9-]+`(, \w+ = \d+)? \| [\d,+ ]+ \|", line)
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_the_table_of_the_page_is_what_is_built(row):
+    kind = re.findall(r"`(.+?)`", row[0])[0]
+    fields = {name: int(value) for name, value in re.findall(r"(\w+) = (\d+)", row[0])}
+    d = propose(kind, 1280, scale_up=ScaleUp(cards=8, bytes_per_s=450e9), **fields)
+    c = counts(d)
+    found = [c.access_cables, c.switch_cables + c.card_cables, c.transceivers, c.switch_ports_free]
+    assert [int(cell.replace(",", "")) for cell in row[2:6]] == found
+    assert [int(n) for n in row[1].split(" + ")] == list(c.by_tier or (0,))
+    if kind != "full-mesh":
+        h = hops(build(d))
+        assert row[6:8] == [str(h.diameter), f"{h.mean:.2f}"]
+
+
+def test_the_table_has_every_family_but_the_supernode():
+    assert {re.findall(r"`(.+?)`", row[0])[0] for row in ROWS} == set(FAMILIES) - {"supernode"}

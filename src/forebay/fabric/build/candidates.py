@@ -18,7 +18,7 @@ from forebay.fabric.build.lay import balanced
 from forebay.fabric.build.slim_fly import possible
 from forebay.fabric.design import Design
 
-OVERSUBSCRIPTIONS = (1.0, 1.5, 2.0, 3.0, 4.0, 7.0)
+OVERSUBSCRIPTIONS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 7.0)
 
 
 def variants(d: Design) -> Iterator[dict[str, Any]]:

@@ -81,9 +81,9 @@ def _filled(d: Design) -> Tree:
         return Tree(leaf, leaves, 1, 1, over)
     three = tiers.pods(leaves, 1, leaf.up, d.switch_ports)
     if leaves < 2:
-        raise BadInput(
-            "All NICs fit on one leaf: three tiers would join nothing.", asked=f"hosts = {d.hosts}", hint="kind = clos-2"
-        )
+        least = leaf.down // d.nics_per_host + 1
+        hint = f"hosts = {least}" if d.tiers else f"kind = clos-2 or hosts = {least}"
+        raise BadInput("All NICs fit on one leaf: three tiers would join nothing.", asked=f"hosts = {d.hosts}", hint=hint)
     if three is None:
         raise _too_many(d, d.switch_ports * (d.switch_ports // 2) * leaf.down, "")
     return Tree(leaf, leaves, 1, 1, three)

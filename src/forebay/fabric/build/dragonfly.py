@@ -73,7 +73,7 @@ def _plain(d: Design) -> Design:
     if count <= 3 * 2:
         return replace(d, shape=(2, 1, 2))
     hosts = 2 * p * p * (2 * p * p + 1) // d.nics_per_host
-    hint = f"hosts = {hosts}" if hosts else "switch_ports = 64"
+    hint = "concentration = 0" if d.concentration else f"hosts = {hosts}" if hosts else "switch_ports = 64"
     raise BadInput("No balanced Dragonfly of these switches fits.", asked=f"{count:,} NICs on {d.switch_ports} ports", hint=hint)
 
 
@@ -88,7 +88,7 @@ def _plus(d: Design) -> Design:
     if count <= 2 and half:
         return replace(d, shape=(1, 1, 1, 2))
     hosts = half * half * (half * half + 1) // d.nics_per_host
-    hint = f"hosts = {hosts}" if hosts else "switch_ports = 64"
+    hint = "concentration = 0" if d.concentration else f"hosts = {hosts}" if hosts else "switch_ports = 64"
     raise BadInput("No Dragonfly+ of these switches fits.", asked=f"{count:,} NICs on {d.switch_ports} ports", hint=hint)
 
 

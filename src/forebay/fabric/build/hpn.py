@@ -86,7 +86,7 @@ def measure(d: Design) -> Hpn:
 def wire(d: Design) -> Wiring:
     m, n, lay = measure(d), nics(d), Lay()
     rails, speed = d.nics_per_host, d.port_bytes_per_s
-    per_pod = (d.switch_ports - m.agg_up) // rails
+    per_pod = max(1, (d.switch_ports - m.agg_up) // rails)
     segment = n.host // m.down
     pod = np.arange(m.segments * rails) // (per_pod * rails)
     boxes = m.up + (d.switch_ports - m.up) * d.planes
