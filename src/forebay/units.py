@@ -22,6 +22,7 @@ _BYTES = {"b": 1, "kb": KB, "mb": MB, "gb": GB, "tb": TB, "kib": KIB, "mib": MIB
           "k": KIB, "m": MIB, "g": GIB, "t": TIB, "": 1}  # fmt: skip
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _FLOP = {"gflop/s": 1e9, "gflops": 1e9, "tflop/s": 1e12, "tflops": 1e12, "pflop/s": 1e15, "pflops": 1e15}
+_WATTS = {"w": 1.0, "kw": 1e3}
 _RATE = {"b/s": 1, "kb/s": KB, "mb/s": MB, "gb/s": GB, "tb/s": TB, "gbit/s": GB // 8, "mbit/s": MB // 8}
 
 
@@ -51,6 +52,11 @@ def parse_bytes_per_s(text: str) -> float:
     return _parse(text, _RATE, "a rate such as 3350 GB/s or 400 Gbit/s")
 
 
+def parse_watts(text: str) -> float:
+    """Watts in "747 W" or "1.7 kW"."""
+    return _parse(text, _WATTS, "a power such as 747 W or 1.7 kW")
+
+
 def parse_money(text: str) -> int:
     """Whole micro-units in "0.35". Exact: no float on the way."""
     try:
@@ -78,8 +84,20 @@ def show_flop_per_s(x: float) -> str:
     return _show(x, [(10**15, "PFLOP/s"), (10**12, "TFLOP/s"), (10**9, "GFLOP/s"), (10**6, "MFLOP/s")], "FLOP/s")
 
 
+def show_watts(x: float) -> str:
+    return _show(x, [(10**6, "MW"), (10**3, "kW")], "W")
+
+
 def show_bytes_per_s(x: float) -> str:
     return show_bytes(x) + "/s"
+
+
+def write_bytes_per_s(x: float) -> str:
+    """ "400 Gbit/s", "450 GB/s" where `parse_bytes_per_s` reads exactly that back; else every digit of "B/s"."""
+    for text in (f"{x * BITS_PER_BYTE / GB:.10g} Gbit/s", f"{x / GB:.10g} GB/s"):
+        if "e" not in text and len(text) < 16 and parse_bytes_per_s(text) == x:
+            return text
+    return f"{Decimal(x):f} B/s"
 
 
 def _show(x: float, steps: list[tuple[int, str]], base: str) -> str:

@@ -24,6 +24,12 @@ NVLINK = ScaleUp(cards=8, bytes_per_s=450e9)
 WIRED = [kind for kind in FAMILIES if kind != "supernode"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """Loops are compiled once a machine, which is no test's business."""
+    hops(build(propose("clos-2", 8)))
+
+
 def degrees(w):
     """Cables and ports at each router; the port of a card in a direct network isn't one."""
     ports = w.port_router[w.router_tier[w.port_router] > 0]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from forebay.errors import BadInput
 from forebay.fabric.build import FAMILIES, build, propose
 from forebay.fabric.counts import Counts, counts
 from forebay.fabric.design import Design, ScaleUp
-from forebay.fabric.hops import hops
+from forebay.fabric.hops import hops, islands
 from forebay.fabric.published import cases, figures, read
 
 CASES = read()
@@ -201,6 +203,14 @@ def test_pairs_on_one_leaf_are_two_cables_apart_and_others_four():
 def test_rails_apart_reach_an_eighth_of_the_pairs():
     h = hops(build(propose("rail-only", 64)))
     assert h.reached == pytest.approx(63 / 511) and h.diameter == 2
+
+
+def test_what_carries_nothing_leads_nowhere():
+    w = build(propose("clos-2", 8))
+    assert hops(replace(w, cable_bytes_per_s=0 * w.cable_bytes_per_s)).reached == pytest.approx(31 / 63)
+    cut_off = replace(w, port_bytes_per_s=np.where(w.port_unit == 5, 0, w.port_bytes_per_s))
+    island = islands(cut_off)
+    assert (island != island[5]).sum() == 63 and hops(cut_off).reached == pytest.approx(63 * 62 / (64 * 63))
 
 
 def test_cards_that_share_a_nic_are_no_pair():

@@ -9,14 +9,11 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from forebay.centre.spec import Share, Spec
 from forebay.chips.node import Card, Node
 from forebay.codec import decode, encode
 from forebay.errors import BadInput
-from forebay.fabric.collectives import ring_all_gather, ring_all_reduce
 from forebay.fabric.link import Link
 from forebay.plan.model import Model, Workload
 from forebay.plan.plan import Plan
@@ -74,27 +71,6 @@ def test_an_unknown_field_is_refused_and_a_reader_may_say_otherwise():
     with pytest.raises(BadInput, match="no field of that name"):
         decode(Card, data)
     assert decode(Card, data, strict=False) == Card(index=0)
-
-
-@given(st.integers(1, 9))
-def test_after_a_ring_all_gather_every_rank_holds_every_chunk(n):
-    held = {rank: {rank} for rank in range(n)}
-    for round_ in ring_all_gather(range(n)):
-        assert all(send.chunk in held[send.src] for send in round_), "nobody sends what it doesn't have"
-        for send in round_:
-            held[send.dst] = held[send.dst] | {send.chunk}
-    assert all(chunks == set(range(n)) for chunks in held.values())
-
-
-@given(st.integers(1, 9))
-def test_after_a_ring_all_reduce_every_rank_holds_the_sum_of_every_chunk(n):
-    value = {rank: [10**rank * (chunk + 1) for chunk in range(n)] for rank in range(n)}
-    whole = [sum(value[rank][chunk] for rank in range(n)) for chunk in range(n)]
-    for round_ in ring_all_reduce(range(n)):
-        moved = [(send, value[send.src][send.chunk]) for send in round_]
-        for send, piece in moved:
-            value[send.dst][send.chunk] = value[send.dst][send.chunk] + piece if send.add else piece
-    assert all(value[rank] == whole for rank in range(n))
 
 
 def test_a_message_takes_its_latency_and_its_bytes():

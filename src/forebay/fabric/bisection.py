@@ -100,8 +100,8 @@ def _intact(w: Wiring) -> bool:
     if d is None or d.kind not in FAMILIES:
         return False
     same = build(d)
-    pairs = ((w.cable_a, same.cable_a), (w.cable_b, same.cable_b), (w.port_router, same.port_router))
-    return all(np.array_equal(a, b) for a, b in pairs)
+    names = ("cable_a", "cable_b", "cable_bytes_per_s", "port_unit", "port_router", "port_bytes_per_s")
+    return all(np.array_equal(getattr(w, name), getattr(same, name)) for name in names)
 
 
 def _lower(w: Wiring, full: float, whole: bool) -> tuple[float, str]:
@@ -279,6 +279,7 @@ def _neighbours(w: Wiring) -> tuple[Array, Array, Array]:
     a, b = np.concatenate([w.cable_a, w.cable_b]), np.concatenate([w.cable_b, w.cable_a])
     pair, which = np.unique(a.astype(np.int64) * w.routers + b, return_inverse=True)
     speed = np.bincount(which.ravel(), np.tile(w.cable_bytes_per_s, 2), len(pair))
+    pair, speed = pair[speed > 0], speed[speed > 0]
     return np.searchsorted(pair // w.routers, np.arange(w.routers + 1)), pair % w.routers, speed
 
 

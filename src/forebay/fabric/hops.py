@@ -56,24 +56,24 @@ def hops(w: Wiring) -> Hops:
     ends = np.cumsum([0, *map(len, keys)])
     found = _levels(start, to, flat, ends, key_weight, sources)
     per_source = key_weight[sources]
-    found[:, 0] -= _sharing(unit_key, weight, len(keys))[sources] / np.maximum(per_source, 1)
+    sharing = np.bincount(unit_key, weights=weight.astype(float) ** 2, minlength=len(keys))[
+        sources
+    ]  # pairs on one NIC, selves too
+    joined = np.diff(ends)[sources] > 0  # a NIC without a port finds not even itself
+    found[:, 0] -= joined * sharing / np.maximum(per_source, 1)
     pairs = per_source @ found  # by distance between routers
     levels = np.arange(len(pairs)) + entry
     reached = pairs.sum()
-    asked = (per_source * key_weight.sum()).sum() - _sharing(unit_key, weight, len(keys))[sources].sum()
+    asked = (per_source * key_weight.sum()).sum() - sharing.sum()
     far = int(levels[np.nonzero(pairs > 0.5)[0][-1]]) if (pairs > 0.5).any() else 0
     mean = float(pairs @ levels / reached) if reached else 0.0
     return Hops(diameter=far, mean=mean, reached=float(reached / asked) if asked else 1.0, exact=exact)
 
 
-def _sharing(unit_key: Array, weight: Array, keys: int) -> Array:
-    """Ordered pairs of cards on one NIC, themselves included, by key."""
-    return np.bincount(unit_key, weights=weight.astype(float) ** 2, minlength=keys)
-
-
 def attachments(w: Wiring) -> tuple[list[Array], Array]:
     """The different sets of routers that units are on, and which of these each unit has."""
     order = np.lexsort((w.port_router, w.port_unit))
+    order = order[w.port_bytes_per_s[order] > 0]
     unit, router = w.port_unit[order], w.port_router[order]
     count = np.bincount(unit, minlength=w.units)
     widest = int(count.max()) if len(count) else 0
@@ -90,8 +90,9 @@ def attachments(w: Wiring) -> tuple[list[Array], Array]:
 
 
 def adjacency(w: Wiring) -> tuple[Array, Array]:
-    """Neighbours of every router, each once: `to[start[r]:start[r + 1]]`."""
-    a, b = np.concatenate([w.cable_a, w.cable_b]), np.concatenate([w.cable_b, w.cable_a])
+    """Neighbours of every router, each once, over cables that carry anything: `to[start[r]:start[r + 1]]`."""
+    up = w.cable_bytes_per_s > 0
+    a, b = np.concatenate([w.cable_a[up], w.cable_b[up]]), np.concatenate([w.cable_b[up], w.cable_a[up]])
     pair = np.unique(a.astype(np.int64) * w.routers + b)
     start = np.searchsorted(pair // w.routers, np.arange(w.routers + 1)) if w.routers else np.zeros(1, int)
     return start.astype(np.int64), (pair % w.routers).astype(np.int32) if w.routers else np.zeros(0, np.int32)
@@ -151,8 +152,9 @@ def islands(w: Wiring, scale_up: bool = True) -> Array:
     """The island of each card: cards with the same number reach each other, over the fabric or, unless told not to, scale-up."""
     up = scale_up and w.scale_up_bytes_per_s > 0
     domain = int(w.domain_of.max()) + 1 if w.cards else 0
-    a = [w.port_unit, w.units + w.cable_a, w.unit_of if up else w.unit_of[:0]]
-    b = [w.units + w.port_router, w.units + w.cable_b, w.units + w.routers + w.domain_of if up else w.domain_of[:0]]
+    port, cable = w.port_bytes_per_s > 0, w.cable_bytes_per_s > 0
+    a = [w.port_unit[port], w.units + w.cable_a[cable], w.unit_of if up else w.unit_of[:0]]
+    b = [w.units + w.port_router[port], w.units + w.cable_b[cable], w.units + w.routers + w.domain_of if up else w.domain_of[:0]]
     root = _joined(np.concatenate(a), np.concatenate(b), w.units + w.routers + domain)
     _, found = np.unique(root[w.unit_of], return_inverse=True)
     return np.asarray(found, np.int32)

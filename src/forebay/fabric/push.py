@@ -68,7 +68,7 @@ def push_all(
     port_router: Any, port_speed: Any, step_start: Any, step_to: Any, step_link: Any, step_speed: Any, home_start: Any,
     home_router: Any, home_units: Any, units_by_home: Any, unit_cards: Any, cards_by_unit: Any, component: Any, leaves_in: Any,
 ) -> Any:  # fmt: skip
-    """Home after home: count what each unit sends there, put it on the units' ports, push it home, spread it over the ports there.
+    """Home after home: count what each unit sends there, put it on its ports, push it home, spread it over the ports there.
 
     `starts`, `sources`: the senders to each card, or, with `group_of`, the members of each group.
     """

@@ -17,7 +17,7 @@ Limits: tiers and planes are labels for counting and drawing; routing looks at t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ class Wiring:
     cable_b: Ints  # (C,)
     cable_bytes_per_s: Floats  # (C,)
     router_names: tuple[str, ...] = ()  # where a file names them; else they are made from tier and number
+    host_names: tuple[str, ...] = ()  # the same
     nics: int = 0  # in the whole fabric
 
     @property
@@ -119,25 +120,30 @@ class Wiring:
             ends = [self.unit_name(int(self.port_unit[one])), self.router_name(int(self.port_router[one]))]
         return " -> ".join(reversed(ends) if back else ends)
 
+    def link_kind(self, link: int) -> str:
+        """ "tier 1 up to tier 2": what links of one sort share."""
+        one, back = divmod(link, 2)
+        if link >= self.first_scale_up_link:
+            return "scale-up"
+        if link < self.first_cable_link:
+            return "into the card" if back else "out of the card"
+        cable = one - self.first_cable_link // 2
+        ends = [int(self.router_tier[self.cable_a[cable]]), int(self.router_tier[self.cable_b[cable]])]
+        low, high = reversed(ends) if back else ends
+        return f"tier {low} to tier {high}"
+
     def card_name(self, card: int) -> str:
-        return f"host {int(self.host_of[card])} card {int(self.rail_of[card])}"
+        return f"{self.host_name(int(self.host_of[card]))} card {int(self.rail_of[card])}"
+
+    def host_name(self, host: int) -> str:
+        return self.host_names[host] if self.host_names else f"host {host}"
 
     def unit_name(self, unit: int) -> str:
         card = int(np.argmax(self.unit_of == unit))
         return f"{self.card_name(card)} NIC"
 
-    def without(self, ports: Ints, cables: Ints) -> Wiring:
-        """The same fabric with these ports and cables taken out. Routers stay, so numbers of routers and cards do too."""
-        left_p = np.ones(len(self.port_unit), bool)
-        left_c = np.ones(len(self.cable_a), bool)
-        left_p[ports] = False
-        left_c[cables] = False
-        return replace(
-            self,
-            port_unit=self.port_unit[left_p],
-            port_router=self.port_router[left_p],
-            port_bytes_per_s=self.port_bytes_per_s[left_p],
-            cable_a=self.cable_a[left_c],
-            cable_b=self.cable_b[left_c],
-            cable_bytes_per_s=self.cable_bytes_per_s[left_c],
-        )
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        from forebay.fabric.draw import fabric
+
+        return fabric(self)
