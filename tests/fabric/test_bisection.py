@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from forebay.codec import decode, encode
 from forebay.fabric.bisection import Bisection, bisection
 from forebay.fabric.build import build, propose
+from forebay.fabric.counts import counts
 from forebay.fabric.design import Design, ScaleUp
+from forebay.fabric.hops import hops
 
 NVLINK = ScaleUp(cards=8, bytes_per_s=450e9)
 ONE = {"cards_per_host": 1, "nics_per_host": 1, "port_bytes_per_s": 1.0}
@@ -142,3 +144,36 @@ def test_what_is_taken_out_is_missed():
     assert b.upper_bytes_per_s <= 0.5 * bisection(w).upper_bytes_per_s * (1 + 1e-9) and b.lower_bytes_per_s > 0
     apart = replace(w, cable_bytes_per_s=0 * speed)
     assert bisection(apart).upper_bytes_per_s == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from(["torus", "nd-full-mesh"]), st.lists(st.integers(2, 6), min_size=2, max_size=3))
+def test_the_closed_form_of_all_to_all_is_what_counting_loads_gives(kind, sides):
+    w = build(Design(kind=kind, hosts=prod(sides), shape=tuple(sides), **ONE))
+    counted = bisection(replace(w, design=None))
+    assert bisection(w).lower_bytes_per_s == pytest.approx(counted.lower_bytes_per_s)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(["clos-2", "dragonfly", "dragonfly-plus", "slim-fly", "hyperx", "torus"]),
+    st.integers(8, 30),
+    st.integers(0, 99),
+)
+def test_distances_and_bounds_do_not_depend_on_the_numbers_of_switches(kind, hosts, seed):
+    w = replace(build(propose(kind, hosts)), design=None)
+    other = np.random.default_rng(seed).permutation(w.routers).astype(np.int32)
+    back = np.argsort(other)
+    same = replace(
+        w,
+        port_router=other[w.port_router],
+        cable_a=other[w.cable_b],
+        cable_b=other[w.cable_a],
+        router_tier=w.router_tier[back],
+        router_plane=w.router_plane[back],
+        router_group=w.router_group[back],
+        router_ports=w.router_ports[back],
+    )
+    assert hops(same) == replace(hops(w), mean=pytest.approx(hops(w).mean))
+    assert bisection(same).lower_bytes_per_s == pytest.approx(bisection(w).lower_bytes_per_s)
+    assert counts(same) == counts(w)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from forebay.codec import decode, encode
 from forebay.errors import BadInput
-from forebay.fabric.build import FAMILIES, build, candidates, fill, propose
+from forebay.fabric.build import FAMILIES, as_scale_up, build, candidates, fill, propose
 from forebay.fabric.build.field import Field, prime_power
 from forebay.fabric.build.slim_fly import edges, possible, radix
 from forebay.fabric.design import Design, ScaleUp
@@ -340,6 +340,15 @@ def test_a_supernode_of_two_levels_is_non_blocking_and_one_of_one_level_has_no_c
     assert tiers(w) == (336, 112) and down[:336] == pytest.approx(up[:336])
     nvl72 = build(Design(kind="supernode", hosts=18, cards_per_host=4, planes=18, switch_ports=72, port_bytes_per_s=900e9))
     assert tiers(nvl72) == (18,) and len(nvl72.cable_a) == 0 and len(nvl72.port_unit) == 1296
+
+
+def test_a_supernode_goes_under_another_fabric():
+    nvl72 = Design(kind="supernode", hosts=18, cards_per_host=4, planes=18, switch_ports=72, port_bytes_per_s=900e9)
+    cloud = Design(kind="supernode", hosts=48, planes=7, shape=(16,), switch_ports=48, port_bytes_per_s=392e9)
+    assert as_scale_up(nvl72) == ScaleUp(cards=72, bytes_per_s=900e9, switches=18, links=1296)
+    assert as_scale_up(cloud) == ScaleUp(cards=384, bytes_per_s=392e9, switches=448, links=5376 + 7 * 384)
+    w = build(propose("rail-only", 36, cards_per_host=4, nics_per_host=4, scale_up=as_scale_up(nvl72)))
+    assert set(np.bincount(w.domain_of)) == {72}
 
 
 def test_cards_that_share_a_nic_are_one_unit_and_several_nics_of_a_card_are_ports_of_one():

@@ -16,8 +16,11 @@ from typing import Any
 from forebay.errors import BadInput, nearest
 from forebay.fabric.build import clos, direct, dragonfly, hpn, hyperx, planes, slim_fly, supernode
 from forebay.fabric.build.candidates import variants
+from forebay.fabric.build.supernode import as_scale_up
 from forebay.fabric.design import Design, ScaleUp
 from forebay.fabric.wiring import Wiring
+
+__all__ = ["FAMILIES", "as_scale_up", "build", "candidates", "fill", "propose"]
 
 FILLS: dict[str, Callable[[Design], Design]] = {
     "full-mesh": direct.fill,
