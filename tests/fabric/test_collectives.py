@@ -32,6 +32,7 @@ REDUCING = [
     ("ring_all_reduce", {}),
     ("halving_all_reduce", {}),
     ("doubling_all_reduce", {}),
+    ("direct_all_reduce", {}),
     ("tree_all_reduce", {"pieces": 3}),
     ("double_tree_all_reduce", {"pieces": 5}),
     ("bucket_all_reduce", {}),
@@ -65,7 +66,7 @@ def test_a_bucket_all_reduce_does_on_every_torus(shape):
 
 @pytest.mark.parametrize(
     "name, n, options",
-    [("ring_reduce_scatter", n, {}) for n in SIZES[1:]]
+    [(name, n, {}) for name in ("ring_reduce_scatter", "direct_reduce_scatter") for n in SIZES[1:]]
     + [("halving_reduce_scatter", n, {}) for n in (2, 4, 16, 32)]
     + [("hierarchical_reduce_scatter", 12, {"inner": 4}), ("hierarchical_reduce_scatter", 16, {"inner": 8})],
 )
@@ -77,8 +78,9 @@ def test_after_a_reduce_scatter_each_chunk_is_whole_at_one_rank_and_each_rank_ha
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_after_a_ring_all_gather_everybody_has_everything(n):
-    made = collective("ring_all_gather", n)
+@pytest.mark.parametrize("name", ["ring_all_gather", "direct_all_gather"])
+def test_after_an_all_gather_everybody_has_everything(name, n):
+    made = collective(name, n)
     held = perform(made, [{rank: rank} for rank in range(n)])
     assert all(buffer == {c: c for c in range(n)} for buffer in held)
 

@@ -113,6 +113,11 @@ def test_a_switch_without_a_price_of_its_own_is_priced_by_its_ports():
     assert price(two, book).total_micro == (2 * 64 * 7 + 500) * MICRO
 
 
+def test_the_figure_that_says_most_is_taken():
+    book = books.parse(BOOK + item("switch", "1 USD") + item("switch", "2 USD", "ports = 64") + item("fibre", "1 USD"), "x")
+    assert price(Quantities(switches=(Lot(n=1, ports=64), Lot(n=1, ports=32))), book).total_micro == 3 * MICRO
+
+
 def test_watts_are_summed_as_prices_are_and_glass_draws_none():
     book = books.load("default")
     drawn = power(fabric(DEEPSEEK[0], cards=2048), book)
@@ -169,6 +174,9 @@ def test_a_price_in_another_currency_is_converted_at_the_books_own_rate():
         (BOOK + "[[items]\n", "no TOML.*line 3"),
         (BOOK + CNY.replace("7.10 CNY", "7.10 EUR") + item("fibre", "3 USD"), r"line 4, \[currencies.CNY\] rate"),
         (BOOK + "[links]\naccess_link = 'string'\n" + item("fibre", "3 USD"), r"line 4, \[links\] access_link"),
+        (BOOK + "[links]\naccess_link = ['optics']\n" + item("fibre", "3 USD"), r"line 4, \[links\] access_link"),
+        (BOOK + item("fibre", "3 USD", 'speed = "0 Gbit/s"'), r"line 8, items\[0\] speed: A speed is above zero"),
+        (BOOK + "[sources]\n'quote 17' = 3\n" + item("fibre", "3 USD"), r"\[sources\] quote 17: A source is a text"),
     ],
 )
 def test_a_book_that_is_wrong_gets_one_error_with_its_line_and_field(text, says):

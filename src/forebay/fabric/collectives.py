@@ -8,6 +8,7 @@ Answer: stages of rounds. The sends of a round run side by side; the rounds of a
         ring             Patarasuk and Yuan, J. Parallel and Distributed Computing 69, 2009
         halving          recursive halving and doubling; other numbers than powers of two fold the rest in and out again
                          (Thakur, Rabenseifner and Gropp, Int. J. High Performance Computing Applications 19, 2005, section 4.4)
+        direct           everybody to everybody at once, a chunk each (UB-Mesh, arXiv 2503.20377, section 5)
         tree, double     two trees in which each rank is a leaf of one (Sanders, Speck and Träff, Parallel Computing 35, 2009)
         hierarchical     inside the hosts, then between cards of the same place, then inside again
         bucket           a ring along each side of a torus, all sides and both directions at once (Jain and Sabharwal, ICS 2010)
@@ -214,6 +215,21 @@ def _direct_all_to_all(n: int) -> Stages:
     return [everyone], n
 
 
+def _each_to_each(n: int, *, add: bool) -> Stage:
+    """Place i holds chunk i in the end (`add`), or at the start: all at once, so that a full mesh uses all its links."""
+
+    def pairs() -> Iterator[tuple[int, int]]:
+        return ((i, j) for i in range(n) for j in range(n) if i != j)
+
+    return Stage(
+        times=1, count=1, sends=lambda _: [Send(i, j, j if add else i, add) for i, j in pairs()], pairs=pairs, everyone=True
+    )
+
+
+def _direct_all_reduce(n: int) -> Stages:
+    return [_each_to_each(n, add=True), _each_to_each(n, add=False)], n
+
+
 def _pairwise_all_to_all(n: int) -> Stages:
     def shift(k: int) -> Stage:
         def sends(_: int) -> list[Send]:
@@ -351,6 +367,9 @@ COLLECTIVES: dict[str, Callable[[int], Stages]] = {
     "halving_reduce_scatter": lambda n: _power(n, _halving),
     "doubling_all_gather": lambda n: _power(n, _doubling),
     "doubling_all_reduce": _doubling_all_reduce,
+    "direct_all_reduce": _direct_all_reduce,
+    "direct_reduce_scatter": lambda n: ([_each_to_each(n, add=True)], n),
+    "direct_all_gather": lambda n: ([_each_to_each(n, add=False)], n),
     "tree_all_reduce": _special,
     "double_tree_all_reduce": _special,
     "hierarchical_all_reduce": _special,

@@ -5,6 +5,7 @@ Answer: sprayed traffic is pushed toward one home after the other (Brandes' accu
         capacities): what a router holds is split over the links that lead one closer, in proportion to their speed, as packet
         spraying does. All sources of a home are pushed at once, so an all-to-all of 10,000 cards, 99,990,000 flows, costs one
         pass over the cables for each home and a count for each pair. Nothing is listed.
+        A torus or mesh that is whole is worked out once for each difference of places (`lattice`).
         Hashed traffic (`ecmp`) is walked flow by flow while there are at most `LISTED` of them; beyond that so many flows cross
         each link that the hash averages out, and they are taken as sprayed: `averaged` says so.
         *Valiant* pushes to every leaf and from every leaf. *UGAL* (Singh, 2005) is taken as the best fixed mix of shortest ways
@@ -22,6 +23,7 @@ import numpy as np
 
 from forebay.errors import BadInput
 from forebay.fabric.graph import Graph
+from forebay.fabric.lattice import Lattice, carry, lattice
 from forebay.fabric.push import parts, push_all
 from forebay.fabric.rates import Longs
 from forebay.fabric.routes import Routing, check, first_of_host, forwards, routes
@@ -59,6 +61,8 @@ def of_pairs(wiring: Wiring, graph: Graph, source: Ints, target: Ints, nbytes: F
             nbytes=np.bincount(found.links, each, minlength=wiring.links).astype(np.float64),
             cut=len(found.cut) // routing.subflows,
         )
+    if (flat := _lattice(wiring, graph, routing)) is not None:
+        return _over_lattice(wiring, graph, flat, routing, source, target, size)
     order = np.argsort(target, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=wiring.cards))]).astype(np.int64)
     return _sprayed(wiring, graph, routing, starts, source[order], np.ascontiguousarray(size[order]), np.zeros(0, np.int32))
@@ -74,6 +78,10 @@ def of_groups(wiring: Wiring, graph: Graph, groups: Ints, nbytes: float, routing
     if routing.kind == "ecmp" and count * width * (width - 1) * routing.subflows <= LISTED:
         pair = np.array([(i, j) for i in range(width) for j in range(width) if i != j], np.int32).reshape(-1, 2)
         return of_pairs(wiring, graph, groups[:, pair[:, 0]].reshape(-1), groups[:, pair[:, 1]].reshape(-1), nbytes, routing)
+    if count * width * (width - 1) <= LISTED and (flat := _lattice(wiring, graph, routing)) is not None:
+        i, j = np.nonzero(~np.eye(width, dtype=bool))
+        source, target = groups[:, i].reshape(-1), groups[:, j].reshape(-1)
+        return _over_lattice(wiring, graph, flat, routing, source, target, np.full(len(source), float(nbytes)))
     group_of = np.full(wiring.cards, -1, np.int32)
     group_of[groups] = np.arange(count, dtype=np.int32)[:, None]
     starts = np.arange(count + 1, dtype=np.int64) * width
@@ -106,6 +114,36 @@ def _sprayed(wiring: Wiring, graph: Graph, routing: Routing, starts: Longs, sour
     if lost.any():
         cut += _asked_of(lost, starts, sources, group_of, w.domain_of, w.scale_up_bytes_per_s)
     return Loads(nbytes=carried, cut=cut)
+
+
+def _lattice(wiring: Wiring, graph: Graph, routing: Routing) -> Lattice | None:
+    return lattice(wiring, graph) if routing.kind == "spray" and wiring.direct else None
+
+
+def _over_lattice(
+    wiring: Wiring, graph: Graph, flat: Lattice, routing: Routing, source: Ints, target: Ints, size: Floats
+) -> Loads:
+    """As `_sprayed`: the scale-up inside a domain, hand-over where it is nearer, and the network for the rest."""
+    w = wiring
+    carried = np.zeros(w.links)
+    near = (w.domain_of[source] == w.domain_of[target]) & (w.scale_up_bytes_per_s > 0)
+    _through_scale_up(w, carried, source[near], target[near], size[near])
+    far = ~near & (source != target)
+    first, last, nbytes = source[far], target[far], size[far]
+    if forwards(w, routing):
+        peer = first_of_host(w)[w.host_of[first]] + w.rail_of[last]
+        handed = (w.rail_of[first] != w.rail_of[last]) & (flat.apart(peer, last) < flat.apart(first, last))
+        _through_scale_up(w, carried, first[handed], peer[handed], nbytes[handed])
+        first = np.where(handed, peer, first)
+    carried += np.bincount(2 * graph.port[first], nbytes, minlength=w.links) + np.bincount(
+        2 * graph.port[last] + 1, nbytes, minlength=w.links
+    )
+    return Loads(nbytes=carried + carry(flat, graph, first.astype(np.int32), last, nbytes, w.links))
+
+
+def _through_scale_up(wiring: Wiring, carried: Floats, source: Ints, target: Ints, nbytes: Floats) -> None:
+    np.add.at(carried, wiring.first_scale_up_link + 2 * source, nbytes)
+    np.add.at(carried, wiring.first_scale_up_link + 2 * target + 1, nbytes)
 
 
 def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:

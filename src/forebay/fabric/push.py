@@ -41,7 +41,7 @@ def parts(step_start: Any, step_to: Any) -> Any:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _push(
+def push(
     held: Any, away: Any, order: Any, n: Any, step_start: Any, step_to: Any, step_link: Any, step_speed: Any, carried: Any
 ) -> None:
     """Push what each router holds toward distance 0, farthest first. `held` keeps what has arrived."""
@@ -168,7 +168,7 @@ def push_all(
             sent[u] = 0.0
         if valiant:
             _scatter(held, entering, component, leaves_in, port_router, wanted)
-        _push(held, away, order, n, step_start, step_to, step_link, step_speed, carried)
+        push(held, away, order, n, step_start, step_to, step_link, step_speed, carried)
         for i in range(home_units[h], home_units[h + 1]):
             v = units_by_home[i]
             mine = 0.0
@@ -236,6 +236,6 @@ def _first_leg(
         n = search(step_start, step_to, middle, none, -1, away, order)
         for i in range(n):
             held[order[i]] = entering[order[i]] / leaves_in[component[router]]
-        _push(held, away, order, n, step_start, step_to, step_link, step_speed, carried)
+        push(held, away, order, n, step_start, step_to, step_link, step_speed, carried)
         held[router] = 0.0
     leaf[:] = False

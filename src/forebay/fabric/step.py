@@ -152,6 +152,14 @@ def hosts_shuffled(wiring: Wiring, ranks: int, seed: int = 0) -> Ints:
     return order[:ranks].astype(np.int32)
 
 
+def sides_reordered(traffic: Traffic, order: tuple[str, ...]) -> Ints:
+    """The card of each rank when the sides of the grid lie in another order, the first of `order` inside the hosts."""
+    names = list(traffic.grid)
+    cards = np.arange(traffic.ranks).reshape([traffic.grid[name] for name in reversed(order)])
+    axes = [len(order) - 1 - order.index(name) for name in reversed(names)]
+    return cards.transpose(axes).reshape(-1).astype(np.int32)
+
+
 def _nothing(at: Place) -> Timed:
     return Timed(collective="-", seconds=0.0, latency_s=0.0, busy_s=np.zeros(at.wiring.links), rounds=0)
 

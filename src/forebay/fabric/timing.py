@@ -12,7 +12,7 @@ Limits: a pairwise all-to-all of more than `SHIFTS` ranks is timed by as many of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,17 +26,19 @@ from forebay.fabric.routes import Routing
 from forebay.fabric.wiring import Floats, Ints, Wiring
 
 SHIFTS = 512
+AT_ONCE = 256  # ranks that a card sends to at the same time, at the most
+KEPT = 64  # rounds that a place remembers: a reduce-scatter and its all-gather go the same ways
 PIECES = (8, 64, 512, 4096)  # into which a tree may cut what it sends
 ALGORITHMS = {
     "all_reduce": (
         "ring_all_reduce",
         "hierarchical_all_reduce",
         "double_tree_all_reduce",
-        "halving_all_reduce",
         "bucket_all_reduce",
+        "direct_all_reduce",
     ),
-    "all_gather": ("ring_all_gather", "hierarchical_all_gather"),
-    "reduce_scatter": ("ring_reduce_scatter", "hierarchical_reduce_scatter"),
+    "all_gather": ("ring_all_gather", "hierarchical_all_gather", "direct_all_gather"),
+    "reduce_scatter": ("ring_reduce_scatter", "hierarchical_reduce_scatter", "direct_reduce_scatter"),
     "all_to_all": ("direct_all_to_all",),
     "broadcast": ("binomial_broadcast", "chain_broadcast"),
 }
@@ -65,6 +67,9 @@ class Place:
     capacity: Floats  # (L,) what flows get of each link
     routing: Routing
     physics: Physics
+    known: dict[tuple[int, bytes, bytes], loads.Loads] = field(
+        default_factory=dict
+    )  # rounds that were worked out, by groups and pairs
 
 
 def place(wiring: Wiring, routing: Routing | None = None, physics: Physics | None = None) -> Place:
@@ -90,8 +95,7 @@ def timed(at: Place, name: str, groups: Any, nbytes: float) -> Timed:
         raise BadInput("A buffer has zero bytes or more.", asked=f"{nbytes:g}")
     if len(np.unique(cards)) != cards.size:
         raise BadInput("Groups that run at the same time share no card.", asked=f"{cards.shape[0]} groups of {cards.shape[1]}")
-    known: dict[bytes, loads.Loads] = {}  # by pairs: a reduce-scatter and its all-gather go the same ways
-    tried = [_stages(at, made, cards, nbytes, known) for made in _candidates(name, at.wiring, cards)]
+    tried = [_stages(at, made, cards, nbytes) for made in _candidates(name, at.wiring, cards)]
     return min(tried, key=lambda found: (found.cut, found.seconds))
 
 
@@ -105,6 +109,8 @@ def _candidates(name: str, wiring: Wiring, cards: Ints) -> list[Collective]:
         "hierarchical_all_gather": 1 < inner < n,
         "hierarchical_reduce_scatter": 1 < inner < n,
         "bucket_all_reduce": whole,
+        # Over switches it moves the same bytes as a ring, and libraries don't: so many at once overrun a port.
+        **dict.fromkeys(("direct_all_reduce", "direct_all_gather", "direct_reduce_scatter"), wiring.direct and n <= AT_ONCE),
     }
     found = []
     for one in ALGORITHMS.get(name, (name,)):
@@ -128,7 +134,7 @@ def in_a_domain(wiring: Wiring, cards: Ints) -> int:
     return inner if bool((blocks == blocks[:, :, :1]).all()) else 1
 
 
-def _stages(at: Place, made: Collective, cards: Ints, nbytes: float, known: dict[bytes, loads.Loads]) -> Timed:
+def _stages(at: Place, made: Collective, cards: Ints, nbytes: float) -> Timed:
     stages: list[tuple[Stage, float]] = [(stage, 1.0) for stage in made.stages]
     sampled = made.name == "pairwise_all_to_all" and len(stages) > SHIFTS
     if sampled:
@@ -140,7 +146,7 @@ def _stages(at: Place, made: Collective, cards: Ints, nbytes: float, known: dict
     averaged = False
     for stage, weight in stages:
         size = nbytes * stage.count / made.chunks
-        carried, hops = _round(at, stage, cards, known)
+        carried, hops = _round(at, stage, cards)
         times = stage.times * weight
         delay = times * (at.physics.message_s + at.physics.hop_s * hops)
         seconds += times * size * carried.seconds(at.capacity) + delay
@@ -163,18 +169,20 @@ def _stages(at: Place, made: Collective, cards: Ints, nbytes: float, known: dict
     )
 
 
-def _round(at: Place, stage: Stage, cards: Ints, known: dict[bytes, loads.Loads]) -> tuple[loads.Loads, float]:
+def _round(at: Place, stage: Stage, cards: Ints) -> tuple[loads.Loads, float]:
     """What a round carries for each byte of a piece, and the links that a piece crosses, on average."""
-    if stage.everyone:
-        n = cards.shape[1]
-        found = loads.of_groups(at.wiring, at.graph, cards, 1.0, at.routing)
-        sends = cards.shape[0] * n * (n - 1)
-    else:
-        pairs = np.array(list(stage.pairs()), np.int32).reshape(-1, 2)
-        key = pairs.tobytes()
-        if key not in known:
+    count, n = cards.shape
+    pairs = np.zeros((0, 2), np.int32) if stage.everyone else np.array(list(stage.pairs()), np.int32).reshape(-1, 2)
+    key = (n, cards.tobytes(), pairs.tobytes())
+    if key not in at.known:
+        if stage.everyone:
+            found = loads.of_groups(at.wiring, at.graph, cards, 1.0, at.routing)
+        else:
             source, target = cards[:, pairs[:, 0]].reshape(-1), cards[:, pairs[:, 1]].reshape(-1)
-            known[key] = loads.of_pairs(at.wiring, at.graph, source, target, 1.0, at.routing)
-        found = known[key]
-        sends = cards.shape[0] * len(pairs)
+            found = loads.of_pairs(at.wiring, at.graph, source, target, 1.0, at.routing)
+        if len(at.known) >= KEPT:
+            at.known.clear()
+        at.known[key] = found
+    found = at.known[key]
+    sends = count * (n * (n - 1) if stage.everyone else len(pairs))
     return found, float(found.nbytes.sum()) / max(1, sends - found.cut)

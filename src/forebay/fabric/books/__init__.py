@@ -61,7 +61,7 @@ def parse(text: str, name: str) -> PriceBook:
     dated = page.date(book, "date", "")
     made_of = page.tables(book, "links", "")
     for item, medium in made_of.items():
-        if item not in LINKS or medium not in MEDIA:
+        if item not in LINKS or not isinstance(medium, str) or medium not in MEDIA:
             hint = f"[links] gives {', '.join(LINKS)} one of {', '.join(MEDIA)}"
             raise page.wrong("[links]", item, "No such kind of link or medium.", found=f"{item} = {medium!r}", hint=hint)
     entries = book.get("items")
@@ -217,17 +217,22 @@ class _Page:
     def quantity(self, table: Mapping[str, Any], key: str, at: str, read: Any) -> float | None:
         if key not in table:
             return None
+        text = self.text_of(table, key, at, hint='with its unit: "400 Gbit/s", "747 W"')
         try:
-            return float(read(self.text_of(table, key, at, hint='with its unit: "400 Gbit/s", "747 W"')))
+            found = float(read(text))
         except BadInput as error:
-            if error.text.startswith("price book"):
-                raise
             raise self.wrong(at, key, error.text, found=repr(table[key]), hint=error.hint) from None
+        if key == "speed" and found == 0:
+            raise self.wrong(at, key, "A speed is above zero; without the field it is any speed.", found=repr(text))
+        return found
 
     def source(self, table: Mapping[str, Any], at: str, sources: Mapping[str, Any]) -> str:
         """The source in words; one of [sources] may be named in short."""
         short = self.text_of(table, "source", at, hint="who says so: a quote's number, a data sheet and its date")
-        return str(sources.get(short, short))
+        found = sources.get(short, short)
+        if not isinstance(found, str):
+            raise self.wrong("[sources]", short, "A source is a text.", found=repr(found))
+        return found
 
     def once(self, figures: tuple[Figure, ...]) -> None:
         """A thing has one price and one power."""
