@@ -1,8 +1,9 @@
 """Draw a fabric: out of a Design, a Wiring. A family a file; `FAMILIES` names them all.
 
 Asked:  which cables does this design need, end to end? And which designs are worth a look for so many hosts?
-Answer: `build`: the family's builder fills in what wasn't said, checks the parameters and lays the arrays; nothing is drawn at random.
-        `propose`: the filled design alone, for a person who says a kind and a number of hosts. `candidates`: many, for who chooses.
+Answer: `build`: the family's builder fills in what wasn't said, checks the parameters and lays the arrays; nothing is drawn at
+        random. `propose`: the filled design alone, for a person who says a kind and a number of hosts. `candidates`: many, for
+        who chooses.
 Limits: what can't be built raises BadInput with the nearest parameters that can. Some families round hosts up (direct.py).
 """
 
@@ -15,8 +16,11 @@ from typing import Any
 from forebay.errors import BadInput, nearest
 from forebay.fabric.build import clos, direct, dragonfly, hpn, hyperx, planes, slim_fly, supernode
 from forebay.fabric.build.candidates import variants
+from forebay.fabric.build.supernode import as_scale_up
 from forebay.fabric.design import Design, ScaleUp
 from forebay.fabric.wiring import Wiring
+
+__all__ = ["FAMILIES", "as_scale_up", "build", "candidates", "fill", "propose"]
 
 FILLS: dict[str, Callable[[Design], Design]] = {
     "full-mesh": direct.fill,
@@ -81,7 +85,7 @@ def candidates(
     port_bytes_per_s: float = 50e9,
     scale_up: ScaleUp | None = None,
 ) -> tuple[Design, ...]:
-    """Every design of this family that is worth pricing for so many hosts; all can be built. None: the family can't reach so many."""
+    """Every design of this family that is worth pricing for so many hosts; all can be built. It may be none at all."""
     plain = Design(
         kind=_known(kind),
         hosts=hosts,
@@ -107,7 +111,7 @@ def _known(kind: str) -> str:
             asked=f"kind = {kind}",
             found=", ".join(FAMILIES),
             hint=" or ".join(
-                f"kind = {name}" for name in nearest(kind, list(FAMILIES)) or ["clos-2", "clos-3", "rail-optimised"]
+                f"kind = {name}" for name in nearest(kind, list(FAMILIES)) or ["clos-2", "rail-optimised", "rail-only"]
             ),
         )
     return kind

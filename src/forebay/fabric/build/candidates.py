@@ -1,8 +1,8 @@
 """Which parameters of a family are worth a look.
 
 Asked:  what could somebody vary, given the hosts and the switch?
-Answer: oversubscription; tiers; planes; sides; sizes of groups. Each variant is a handful of fields; those that can't be built are
-        dropped by who asked.
+Answer: oversubscription; tiers; planes; sides; sizes of groups. Each variant is a handful of fields; those that can't be built
+        are dropped by who asked.
 Limits: a list that a person would try, not all there is: a shape of odd sides is reached by saying it.
 """
 
@@ -18,7 +18,7 @@ from forebay.fabric.build.lay import balanced
 from forebay.fabric.build.slim_fly import possible
 from forebay.fabric.design import Design
 
-OVERSUBSCRIPTIONS = (1.0, 1.5, 2.0, 3.0, 4.0, 7.0)
+OVERSUBSCRIPTIONS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 7.0)
 
 
 def variants(d: Design) -> Iterator[dict[str, Any]]:
@@ -27,7 +27,7 @@ def variants(d: Design) -> Iterator[dict[str, Any]]:
     yield {}
     match d.kind:
         case "clos-2" | "clos-3" | "rail-only" | "mpft":
-            splits = (1,) if d.kind != "rail-only" else (1, 2, 4)
+            splits = (1,) if d.kind.startswith("clos") else (1, 2, 4)
             yield from _each(oversubscription=OVERSUBSCRIPTIONS, planes=splits)
         case "multi-plane":
             yield from _each(oversubscription=OVERSUBSCRIPTIONS, planes=(2, 4, 8))

@@ -1,8 +1,8 @@
 """Fat trees of two and three tiers, and rail-optimised ones.
 
 Asked:  which leaf does a NIC go to, and what is above the leaves?
-Answer: clos-2 and clos-3: hosts fill leaves in order, a host's NICs on one leaf. rail-optimised: NIC j of each host of a group goes to
-        leaf j of that group, so cards of equal number are one switch apart (NVIDIA DGX SuperPOD reference architectures).
+Answer: clos-2 and clos-3: hosts fill leaves in order, a host's NICs on one leaf. rail-optimised: NIC j of each host of a group
+        goes to leaf j of that group, so cards of equal number are one switch apart (NVIDIA DGX SuperPOD reference architectures).
         Two tiers where a spine reaches every leaf, else three. Asked for two all the same, the spines are split by rail group, as
         NVIDIA's B300 table has it from 8 scalable units on: cards of different rail groups then meet through scale-up alone.
 Limits: one kind of switch. Uplinks of leaves that aren't full are in proportion.
@@ -11,6 +11,7 @@ Limits: one kind of switch. Uplinks of leaves that aren't full are in proportion
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -48,14 +49,14 @@ def wire(d: Design) -> Wiring:
         leaf = n.host // tree.leaf.down * d.nics_per_host + n.place
     else:
         leaf = np.arange(len(n.unit)) // tree.leaf.down
-    three = isinstance(tree.over, tiers.Pods)
     rail_group = np.arange(tree.leaves) % tree.together // tree.joined
-    if three:
-        groups = np.repeat(tiers.pod_of(tree.over, tree.leaves // tree.together), tree.together)
-    leaves = lay.routers(tree.leaves, 1, d.switch_ports, group=groups if three else rail_group)
+    group_of = rail_group
+    if isinstance(tree.over, tiers.Pods):
+        group_of = np.repeat(tiers.pod_of(tree.over, tree.leaves // tree.together), tree.together)
+    leaves = lay.routers(tree.leaves, 1, d.switch_ports, group=group_of)
     lay.ports(n.unit, leaves[leaf], d.port_bytes_per_s)
     if isinstance(tree.over, tiers.Pods):
-        tiers.lay_pods(lay, leaves, groups, tree.over, d.switch_ports, d.port_bytes_per_s)
+        tiers.lay_pods(lay, leaves, group_of, tree.over, d.switch_ports, d.port_bytes_per_s)
     elif tree.leaves > 1:
         for group in range(tree.together // tree.joined):
             under = leaves[rail_group == group]
@@ -68,9 +69,7 @@ def _filled(d: Design) -> Tree:
     """Leaves filled host by host."""
     asked = 3 if d.kind == "clos-3" else 2
     if d.tiers not in (0, asked):
-        raise BadInput(
-            f"A {d.kind} has {asked} tiers.", asked=f"tiers = {d.tiers}", hint=f"tiers = {asked} or kind = clos-{d.tiers}"
-        )
+        raise BadInput(f"A {d.kind} has {asked} tiers.", asked=f"tiers = {d.tiers}", hint=f"tiers = {asked}")
     leaf = tiers.leaf_split(d, d.switch_ports, d.nics_per_host)
     count = d.hosts * d.nics_per_host
     leaves = -(-count // leaf.down)
@@ -82,9 +81,9 @@ def _filled(d: Design) -> Tree:
         return Tree(leaf, leaves, 1, 1, over)
     three = tiers.pods(leaves, 1, leaf.up, d.switch_ports)
     if leaves < 2:
-        raise BadInput(
-            "All NICs fit on one leaf: three tiers would join nothing.", asked=f"hosts = {d.hosts}", hint="kind = clos-2"
-        )
+        least = leaf.down // d.nics_per_host + 1
+        hint = f"hosts = {least}" if d.tiers else f"kind = clos-2 or hosts = {least}"
+        raise BadInput("All NICs fit on one leaf: three tiers would join nothing.", asked=f"hosts = {d.hosts}", hint=hint)
     if three is None:
         raise _too_many(d, d.switch_ports * (d.switch_ports // 2) * leaf.down, "")
     return Tree(leaf, leaves, 1, 1, three)
@@ -137,7 +136,7 @@ def _too_many(d: Design, most_nics: int, kind: str) -> BadInput:
     hints += [f"kind = {kind}"] if kind else []
     if not d.shape:
         wider = [d.switch_ports << i for i in range(1, 12)]
-        hints += [f"switch_ports = {ports}" for ports in wider if _fits(replace(d, switch_ports=ports), d.kind)][:1]
+        hints += islice((f"switch_ports = {ports}" for ports in wider if _fits(replace(d, switch_ports=ports), d.kind)), 1)
     asked = f"{d.hosts:,} hosts of {d.nics_per_host} NICs on {d.switch_ports}-port switches"
     found = f"at most {most_nics:,} NICs"
     return BadInput(f"A {d.kind} of these switches doesn't reach so many.", asked=asked, found=found, hint=" or ".join(hints))

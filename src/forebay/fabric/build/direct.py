@@ -2,24 +2,25 @@
 
 Asked:  which cards are neighbours, and how fast is a cable?
 Answer: cards lie in a box of the sides of `shape`, the last side fastest, so a host's cards are neighbours along the last sides.
-        torus: next along each side, both ways round (a side of 2 has two cables between the same cards). ocs-torus: the same, made of
-        cubes whose faces meet in optical circuit switches (TPU v4, ISCA 2023): shape = sides and the cube's side.
-        nd-full-mesh: every card of a line along each side (UB-Mesh, arXiv 2503.20377). full-mesh: every card.
-        What a card's NICs carry is split evenly over its cables.
-Limits: a full mesh is laid up to 2,000 cards; beyond, its counts come by formula. Without a shape, hosts are added until sides fit.
+        torus: next along each side, both ways round (a side of 2 has two cables between the same cards). ocs-torus: the same,
+        made of cubes whose faces meet in optical circuit switches (TPU v4, ISCA 2023): shape = sides and the cube's side.
+        nd-full-mesh: every card of a line along each side (UB-Mesh, arXiv 2503.20377). full-mesh: every card. What a card's NICs
+        carry is split evenly over its cables.
+Limits: a full mesh is laid up to 2,000 cards; beyond, its counts come by formula. Without a shape, hosts are added until sides
+        fit.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 
 from forebay.errors import BadInput
-from forebay.fabric.build.lay import Lay, alternatives, balanced, card_bytes_per_s, check, good_shape, one_plane, shape_of
+from forebay.fabric.build.lay import Array, Lay, alternatives, balanced, card_bytes_per_s, check, good_shape, one_plane, shape_of
 from forebay.fabric.design import Design
-from forebay.fabric.wiring import Ints, Wiring
+from forebay.fabric.wiring import Wiring
 
 MOST_MESHED = 2_000  # cards: two million cables
 
@@ -70,16 +71,16 @@ def _cubes(d: Design) -> Design:
     if shape:
         _sides(d, shape[:3])
         if any(side % shape[3] for side in shape[:3]):
-            cubes = [c for c in range(1, min(shape) + 1) if all(side % c == 0 for side in shape[:3])]
-            hint = alternatives("shape", [(*shape[:3], max(cubes))])
+            fits = [c for c in range(1, min(shape) + 1) if all(side % c == 0 for side in shape[:3])]
+            hint = alternatives("shape", [(*shape[:3], max(fits))])
             raise BadInput("Sides are whole numbers of cubes.", asked=f"shape = {shape}", hint=hint)
         return d
     cubes = -(-d.cards // 64)
-    step = d.cards_per_host // np.gcd(64, d.cards_per_host)  # so that hosts come out whole
+    step = d.cards_per_host // gcd(64, d.cards_per_host)  # so that hosts come out whole
     cubes = -(-cubes // step) * step
-    while (sides := _three(int(cubes))) and max(sides) > 2 * min(sides) and cubes < 2 * d.cards // 64 + 8:
+    while (sides := _three(cubes)) and max(sides) > 2 * min(sides) and cubes < 2 * d.cards // 64 + 8:
         cubes += step
-    return _cubes(replace(d, hosts=int(cubes) * 64 // d.cards_per_host, shape=(*(4 * side for side in sides), 4)))
+    return _cubes(replace(d, hosts=cubes * 64 // d.cards_per_host, shape=(*(4 * side for side in sides), 4)))
 
 
 def _three(n: int) -> tuple[int, ...]:
@@ -132,12 +133,11 @@ def _mesh(d: Design) -> Wiring:
 def _cards(d: Design, ports: int) -> Lay:
     """A router a card, reached without limit."""
     lay = Lay()
-    card: Ints = lay.routers(d.cards, 0, ports, group=np.arange(d.cards) // d.cards_per_host)
+    card: Array = lay.routers(d.cards, 0, ports, group=np.arange(d.cards) // d.cards_per_host)
     lay.ports(card, card, np.inf)
     return lay
 
 
 def circuit_switches(d: Design) -> int:
-    """Optical circuit switches of an ocs-torus: one for each pair of opposite faces and place on them, for all cubes. Each has two
-    ports a cube."""
+    """Optical circuit switches of an ocs-torus: one for each pair of opposite faces and place on them, with two ports a cube."""
     return 3 * d.shape[3] ** 2 if d.kind == "ocs-torus" else 0

@@ -2,10 +2,10 @@
 
 Asked:  which switches of two groups are joined?
 Answer: dragonfly: the a switches of a group form a full mesh, each with h global cables (Kim, Dally, Scott and Abts, ISCA 2008):
-        shape = (a, h, groups). dragonfly-plus: groups are leaves and spines, h global cables a spine (Shpiner et al., HiPINEB 2017):
-        shape = (leaves, spines, h, groups). The global ports of a group lead to the groups after it in turn, and again from the
-        start; where they don't come out even, the rest goes to the nearest groups on both sides.
-        `concentration` NICs a switch (a leaf), by default what the NICs need.
+        shape = (a, h, groups). dragonfly-plus: groups are leaves and spines, h global cables a spine (Shpiner et al., HiPINEB
+        2017): shape = (leaves, spines, h, groups). The global ports of a group lead to the groups after it in turn, and again
+        from the start; where they don't come out even, the rest goes to the nearest groups on both sides. `concentration` NICs a
+        switch (a leaf), by default what the NICs need.
 Limits: where groups and global ports are odd, one port a group stays free.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 
 from forebay.errors import BadInput
 from forebay.fabric.build import tiers
-from forebay.fabric.build.lay import Lay, alternatives, check, nics, one_plane, shape_of
+from forebay.fabric.build.lay import Array, Lay, alternatives, check, nics, one_plane, shape_of
 from forebay.fabric.build.slim_fly import spread
 from forebay.fabric.design import Design
-from forebay.fabric.wiring import Ints, Wiring
+from forebay.fabric.wiring import Wiring
 
 
 def fill(design: Design) -> Design:
@@ -73,7 +73,7 @@ def _plain(d: Design) -> Design:
     if count <= 3 * 2:
         return replace(d, shape=(2, 1, 2))
     hosts = 2 * p * p * (2 * p * p + 1) // d.nics_per_host
-    hint = f"hosts = {hosts}" if hosts else "switch_ports = 64"
+    hint = "concentration = 0" if d.concentration else f"hosts = {hosts}" if hosts else "switch_ports = 64"
     raise BadInput("No balanced Dragonfly of these switches fits.", asked=f"{count:,} NICs on {d.switch_ports} ports", hint=hint)
 
 
@@ -88,7 +88,7 @@ def _plus(d: Design) -> Design:
     if count <= 2 and half:
         return replace(d, shape=(1, 1, 1, 2))
     hosts = half * half * (half * half + 1) // d.nics_per_host
-    hint = f"hosts = {hosts}" if hosts else "switch_ports = 64"
+    hint = "concentration = 0" if d.concentration else f"hosts = {hosts}" if hosts else "switch_ports = 64"
     raise BadInput("No Dragonfly+ of these switches fits.", asked=f"{count:,} NICs on {d.switch_ports} ports", hint=hint)
 
 
@@ -111,7 +111,7 @@ def wire(d: Design) -> Wiring:
     return lay.wiring(d, f"{words} of {groups} groups, {d.cards:,} cards")
 
 
-def global_cables(groups: int, ports: int) -> tuple[Ints, Ints, Ints, Ints]:
+def global_cables(groups: int, ports: int) -> tuple[Array, Array, Array, Array]:
     """(group, port, group, port) of each global cable. Port t of a group leads t mod (groups - 1) + 1 groups on."""
     rounds, rest = divmod(ports, groups - 1)
     offsets = np.tile(np.arange(1, groups), rounds)

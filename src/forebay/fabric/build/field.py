@@ -1,8 +1,9 @@
 """Finite fields of a prime power of elements, as tables.
 
 Asked:  how are elements of GF(q) added and multiplied, and which element's powers are all the others?
-Answer: an element is a polynomial over GF(p) written as a number in base p. Multiplication by x modulo a polynomial for which x is
-        primitive makes the powers; exponents then multiply (Lidl and Niederreiter, Introduction to Finite Fields, chapters 2 and 9).
+Answer: an element is a polynomial over GF(p) written as a number in base p. Multiplication by x modulo a polynomial for which x
+        is primitive makes the powers; exponents then multiply (Lidl and Niederreiter, Introduction to Finite Fields, chapters 2
+        and 9).
 Limits: q up to a few thousand; the tables are q x q.
 """
 
@@ -12,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from forebay.fabric.wiring import Ints
+from forebay.fabric.build.lay import Array
 
 
 def prime_power(q: int) -> tuple[int, int] | None:
@@ -35,15 +36,15 @@ class Field:
         self.powers = _powers(p, n)
         digits = np.stack([np.arange(q) // p**i % p for i in range(n)])
         weights = p ** np.arange(n)
-        self.add: Ints = np.tensordot(weights, (digits[:, :, None] + digits[:, None, :]) % p, 1)
-        self.minus: Ints = np.tensordot(weights, -digits % p, 1)
+        self.add: Array = np.tensordot(weights, (digits[:, :, None] + digits[:, None, :]) % p, 1)
+        self.minus: Array = np.tensordot(weights, -digits % p, 1)
         log = np.zeros(q, int)
         log[self.powers] = np.arange(q - 1)
-        self.times: Ints = self.powers[(log[:, None] + log[None, :]) % (q - 1)]
+        self.times: Array = self.powers[(log[:, None] + log[None, :]) % (q - 1)]
         self.times[0, :] = self.times[:, 0] = 0
 
 
-def _powers(p: int, n: int) -> Ints:
+def _powers(p: int, n: int) -> Array:
     """The powers of x modulo the first polynomial that makes it primitive; for n = 1, of the first primitive root."""
     q = p**n
     if n == 1:

@@ -1,12 +1,14 @@
 """Dual plane, dual ToR: Alibaba's HPN (SIGCOMM 2024).
 
 Asked:  where do the two ports of a NIC go?
-Answer: NIC j of the hosts of a segment to the two leaves (ToRs) of rail j, one in each plane, at half its speed. In each plane, ToRs join
-        aggregation switches by one cable each (more where there are few ToRs); planes never meet above. A pod is as many segments as
-        an aggregation switch has ports for; pods join through cores, by `shape`'s third number of uplinks an aggregation switch.
-        shape = (ToR's split ports down, ToR's full ports up, aggregation's ports up); the published fabric is (128, 60, 8) on 128
-        ports of 400 Gbit/s. Without a shape: even, or as `oversubscription` says, and cores at one port of 16 (15:1).
-Limits: cores keep to their plane (assumed; the paper's cores aren't counted). tiers = 1 stops at the ToRs: one segment, rails apart.
+Answer: NIC j of the hosts of a segment to the two leaves (ToRs) of rail j, one in each plane, at half its speed. In each plane,
+        ToRs join aggregation switches by one cable each (more where there are few ToRs); planes never meet above. A pod is as
+        many segments as an aggregation switch has ports for; pods join through cores, by `shape`'s third number of uplinks an
+        aggregation switch. shape = (ToR's split ports down, ToR's full ports up, aggregation's ports up); the published fabric is
+        (128, 60, 8) on 128 ports of 400 Gbit/s. Without a shape: even, or as `oversubscription` says, and cores at one port of 16
+        (15:1).
+Limits: cores keep to their plane (assumed; the paper's cores aren't counted). tiers = 1 stops at the ToRs: one segment, rails
+        apart.
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ def measure(d: Design) -> Hpn:
 def wire(d: Design) -> Wiring:
     m, n, lay = measure(d), nics(d), Lay()
     rails, speed = d.nics_per_host, d.port_bytes_per_s
-    per_pod = (d.switch_ports - m.agg_up) // rails
+    per_pod = max(1, (d.switch_ports - m.agg_up) // rails)
     segment = n.host // m.down
     pod = np.arange(m.segments * rails) // (per_pod * rails)
     boxes = m.up + (d.switch_ports - m.up) * d.planes

@@ -1,8 +1,8 @@
 """HyperX: switches in a box, a full mesh along each side (Ahn, Binkert, Davis, McLaren and Schreiber, SC 2009).
 
 Asked:  which switches are neighbours?
-Answer: all that differ in one coordinate. shape = the sides; `parallel` cables between neighbours; `concentration` NICs a switch, by
-        default what the NICs need. Without a shape: two sides, the fewest switches whose ports suffice.
+Answer: all that differ in one coordinate. shape = the sides; `parallel` cables between neighbours; `concentration` NICs a switch,
+        by default what the NICs need. Without a shape: two sides, the fewest switches whose ports suffice.
 Limits: as many cables along each side.
 """
 
@@ -27,11 +27,11 @@ def fill(design: Design) -> Design:
     shape = shape_of(d, (0, 1, 2, 3, 4), "one to four sides")
     count = d.hosts * d.nics_per_host
     if not shape:
-        found = sides(d, 2) or sides(d, 3)
-        if not found:
+        small = sides(d, 2) or sides(d, 3)
+        if not small:
             asked = f"{count:,} NICs on {d.switch_ports} ports"
             raise BadInput("No HyperX of two or three sides fits.", asked=asked, hint=_wider(d))
-        return fill(replace(d, shape=found))
+        return fill(replace(d, shape=small))
     if min(shape) < 2:
         raise BadInput("A side has two switches or more.", asked=f"shape = {shape}", hint="shape = ()")
     between = d.parallel * sum(side - 1 for side in shape)

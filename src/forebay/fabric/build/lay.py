@@ -1,7 +1,8 @@
 """What all builders share: checks of what was asked, hosts and NICs as arrays, and the arrays of a Wiring while they grow.
 
 Asked:  how does a builder say "these leaves, these cables" without an object a cable?
-Answer: `Lay` collects arrays of routers, ports and cables; `Lay.wiring` puts the routers in the order of their tiers and numbers them anew.
+Answer: `Lay` collects arrays of routers, ports and cables; `Lay.wiring` puts the routers in the order of their tiers and numbers
+        them anew.
 Limits: what is refused says "name = value" of what would work, several with "or" between.
 """
 
@@ -14,7 +15,9 @@ import numpy as np
 
 from forebay.errors import BadInput
 from forebay.fabric.design import Design
-from forebay.fabric.wiring import Ints, Wiring
+from forebay.fabric.wiring import Wiring
+
+Array = np.ndarray[Any, Any]
 
 
 def hosts(design: Design) -> dict[str, Any]:
@@ -88,9 +91,9 @@ def shape_of(design: Design, lengths: tuple[int, ...], words: str) -> tuple[int,
 class Nics(NamedTuple):
     """Every NIC of a fabric, host by host."""
 
-    host: Ints
-    place: Ints  # in its host
-    unit: Ints
+    host: Array
+    place: Array  # in its host
+    unit: Array
 
 
 def nics(d: Design) -> Nics:
@@ -118,7 +121,7 @@ def balanced(n: int, sides: int) -> tuple[int, ...] | None:
 
 
 def good_shape(d: Design, sides: int) -> tuple[int, tuple[int, ...]]:
-    """Hosts, at least as many as asked for, and a shape for their cards whose longest side is at most twice its shortest, if one is near."""
+    """Hosts, at least as many as asked for, and a shape for their cards: no side over twice another, if one is near."""
     whole = math.lcm(d.scale_up.cards, d.cards_per_host) // d.cards_per_host if d.scale_up else 1
     best: tuple[float, int, tuple[int, ...]] | None = None
     for more in range(max(32, d.hosts // 8) + 1):
@@ -135,7 +138,7 @@ def good_shape(d: Design, sides: int) -> tuple[int, tuple[int, ...]]:
     return best[1], tuple(reversed(best[2]))
 
 
-def ints(x: Any) -> Ints:
+def ints(x: Any) -> Array:
     return np.ascontiguousarray(x, dtype=np.int32)
 
 
@@ -144,20 +147,20 @@ class Lay:
 
     def __init__(self) -> None:
         self.count = 0
-        self._routers: list[Ints] = []
-        self._ports: list[tuple[Ints, Ints, Any]] = []
-        self._cables: list[tuple[Ints, Ints, Any]] = []
+        self._routers: list[Array] = []
+        self._ports: list[tuple[Array, Array, Any]] = []
+        self._cables: list[tuple[Array, Array, Any]] = []
 
-    def routers(self, n: int, tier: int, ports: int, plane: Any = 0, group: Any = 0) -> Ints:
+    def routers(self, n: int, tier: int, ports: int, plane: Any = 0, group: Any = 0) -> Array:
         """n more routers; their numbers while the wiring grows."""
         first, self.count = self.count, self.count + n
         self._routers.append(np.stack([np.broadcast_to(ints(x), n) for x in (tier, plane, group, ports)]))
         return np.arange(first, self.count, dtype=np.int32)
 
-    def ports(self, unit: Ints, router: Ints, bytes_per_s: float) -> None:
+    def ports(self, unit: Array, router: Array, bytes_per_s: float) -> None:
         self._ports.append((ints(unit), ints(router), np.full(len(unit), bytes_per_s)))
 
-    def cables(self, a: Ints, b: Ints, bytes_per_s: float) -> None:
+    def cables(self, a: Array, b: Array, bytes_per_s: float) -> None:
         self._cables.append((ints(a), ints(b), np.full(len(a), bytes_per_s)))
 
     def wiring(self, design: Design, name: str, **changed: Any) -> Wiring:
@@ -184,7 +187,7 @@ class Lay:
         )
 
 
-def _joined(parts: list[tuple[Ints, Ints, Any]]) -> tuple[Ints, Ints, Any]:
+def _joined(parts: list[tuple[Array, Array, Any]]) -> tuple[Array, Array, Any]:
     if not parts:
         return ints([]), ints([]), np.zeros(0)
     a, b, speed = zip(*parts, strict=True)

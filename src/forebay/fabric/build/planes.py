@@ -1,11 +1,11 @@
 """Fabrics of several networks side by side: rails, planes, or both.
 
 Asked:  which of the networks does a NIC, or a part of it, lie in?
-Answer: rail-only: NIC j of every host in network j, none between rails (Wang et al., arXiv 2307.12169). With `planes`, each of a rail's
-        NICs is split over so many networks.
-        mpft: NIC j in plane j mod planes, each plane a two-tier fat tree (DeepSeek-V3, ISCA 2025, arXiv 2505.09343, section 5).
-        multi-plane: every NIC split into `planes` slower ports, one to each plane (MRC, arXiv 2605.04333).
-        A switch that serves split NICs has its ports split too: 64 of 800 Gbit/s are 512 of 100.
+Answer: rail-only: NIC j of every host in network j, none between rails (Wang et al., arXiv 2307.12169). With `planes`, each of a
+        rail's NICs is split over so many networks. mpft: NIC j in plane j mod planes, each plane a two-tier fat tree
+        (DeepSeek-V3, ISCA 2025, arXiv 2505.09343, section 5). multi-plane: every NIC split into `planes` slower ports, one to
+        each plane (MRC, arXiv 2605.04333). A switch that serves split NICs has its ports split too: 64 of 800 Gbit/s are 512 of
+        100.
 Limits: networks of one or two tiers; between them traffic passes through hosts or scale-up alone.
 """
 

@@ -1,11 +1,11 @@
 """Slim Fly: switches two hops apart at most, almost as many as their ports allow (Besta and Hoefler, SC 2014).
 
 Asked:  which switches are neighbours?
-Answer: the graphs of McKay, Miller and Siran (J. Combinatorial Theory B 74, 1998; in the form of Hafner, Discrete Mathematics 276, 2004).
-        Two halves of q x q switches. (0, x, y) - (0, x, y') if y - y' is in X; (1, m, c) - (1, m, c') if c - c' is in X';
-        (0, x, y) - (1, m, c) if y = m x + c, all in GF(q). With powers of a primitive element: q = 4w + 1: X the even ones, X' the odd;
-        q = 4w: even up to q - 2, odd up to q - 1; q = 4w - 1: even up to 2w - 2 and odd from 2w - 1, and the other way about.
-        shape = (q,); `concentration` NICs a switch, by default half the ports between switches, rounded up.
+Answer: the graphs of McKay, Miller and Siran (J. Combinatorial Theory B 74, 1998; in the form of Hafner, Discrete Mathematics
+        276, 2004). Two halves of q x q switches. (0, x, y) - (0, x, y') if y - y' is in X; (1, m, c) - (1, m, c') if c - c' is in
+        X'; (0, x, y) - (1, m, c) if y = m x + c, all in GF(q). With powers of a primitive element: q = 4w + 1: X the even ones,
+        X' the odd; q = 4w: even up to q - 2, odd up to q - 1; q = 4w - 1: even up to 2w - 2 and odd from 2w - 1, and the other
+        way about. shape = (q,); `concentration` NICs a switch, by default half the ports between switches, rounded up.
 Limits: q a prime power from 3 on, other than 4w + 2.
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 
 from forebay.errors import BadInput
 from forebay.fabric.build.field import Field, prime_power
-from forebay.fabric.build.lay import Lay, alternatives, check, nics, one_plane, shape_of
+from forebay.fabric.build.lay import Array, Lay, alternatives, check, nics, one_plane, shape_of
 from forebay.fabric.design import Design
-from forebay.fabric.wiring import Ints, Wiring
+from forebay.fabric.wiring import Wiring
 
 
 def possible(q: int) -> bool:
@@ -47,9 +47,10 @@ def fill(design: Design) -> Design:
         down = next((n for n in range(q - 1, 2, -1) if possible(n)), None)
         up = next(n for n in range(max(3, q + 1), 2 * q + 8) if possible(n))
         near = [down, up] if down else [up]
-        usable = [n for n in near if _reason(replace(d, shape=(n,)), n) is None] or near
-        found = f"{q} is no prime power" if prime_power(q) is None else f"{q} is too small"
-        hint = alternatives("shape", [(n,) for n in usable])
+        usable: list[tuple[int, ...]] = [(n,) for n in near if _reason(replace(d, shape=(n,)), n) is None] or [()]
+        word = "no prime power" if prime_power(q) is None else "too small"
+        found = f"{q} is {word}; the nearest are {' and '.join(map(str, near))}"
+        hint = alternatives("shape", usable)
         raise BadInput("Slim Fly graphs exist for prime powers q from 3 on.", asked=f"q = {q}", found=found, hint=hint)
     if (why := _reason(d, q)) is not None:
         raise why
@@ -82,7 +83,7 @@ def _largest(d: Design) -> str:
     return f"hosts = {max(sizes) // d.nics_per_host}" if sizes and max(sizes) >= d.nics_per_host else "switch_ports = 64"
 
 
-def generators(f: Field) -> tuple[Ints, Ints]:
+def generators(f: Field) -> tuple[Array, Array]:
     """X and X'."""
     q = f.q
     if q % 4 == 1:
@@ -96,7 +97,7 @@ def generators(f: Field) -> tuple[Ints, Ints]:
     return f.powers[one % (q - 1)], f.powers[other % (q - 1)]
 
 
-def edges(q: int) -> tuple[Ints, Ints]:
+def edges(q: int) -> tuple[Array, Array]:
     """The cables of the graph. (0, x, y) is switch q x + y; (1, m, c) is q^2 + q m + c."""
     f = Field(q)
     a, b = [], []
@@ -123,6 +124,6 @@ def wire(d: Design) -> Wiring:
     return lay.wiring(d, f"Slim Fly of q = {q}, {d.cards:,} cards")
 
 
-def spread(count: int, routers: int) -> Ints:
+def spread(count: int, routers: int) -> Array:
     """The router of each of `count` NICs: in order, and as evenly as they go."""
     return (np.arange(count, dtype=np.int64) * routers // count).astype(np.int32)

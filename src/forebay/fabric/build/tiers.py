@@ -1,10 +1,10 @@
 """Leaves joined by spines, pods of them joined by cores: the tiers that all trees are made of.
 
 Asked:  how many spines over these leaves, and how many cables to each?
-Answer: spines in a count that divides a leaf's uplinks, so that a leaf has equally many cables to each (even striping). With 72 uplinks
-        and 32 leaves on 144 ports that is 18 spines where 16 have the ports: the step in NVIDIA's XDR table.
-        Cores take equally many cables from every pod: what arrives from one pod can leave to any other, so none is overfull.
-        (Leiserson, IEEE Transactions on Computers 34, 1985; Al-Fares et al., SIGCOMM 2008.)
+Answer: spines in a count that divides a leaf's uplinks, so that a leaf has equally many cables to each (even striping). With 72
+        uplinks and 32 leaves on 144 ports that is 18 spines where 16 have the ports: the step in NVIDIA's XDR table. Cores take
+        equally many cables from every pod: what arrives from one pod can leave to any other, so none is overfull. (Leiserson,
+        IEEE Transactions on Computers 34, 1985; Al-Fares et al., SIGCOMM 2008.)
 Limits: spines and cores have the ports of a leaf; above the leaves nothing is oversubscribed.
 """
 
@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from forebay.errors import BadInput
-from forebay.fabric.build.lay import Lay
+from forebay.fabric.build.lay import Array, Lay
 from forebay.fabric.design import Design
-from forebay.fabric.wiring import Ints
 
 NEAR = 1e-9
 
@@ -63,10 +62,8 @@ class Stripe(NamedTuple):
 
 def stripe(leaves: int, up: int, ports: int) -> Stripe | None:
     """The fewest spines that divide `up` and have the ports for all leaves; None: a spine can't reach them all."""
-    for spines in range(max(1, -(-leaves * up // ports)), up + 1):
-        if up % spines == 0 and leaves * (up // spines) <= ports:
-            return Stripe(spines, up // spines)
-    return None
+    each = next((n for n in range(min(ports // leaves, up), 0, -1) if up % n == 0), 0)
+    return Stripe(up // each, each) if each else None
 
 
 def stripe_used(leaf: Leaf, used: int, leaves: int, ports: int, fixed: bool) -> Stripe | None:
@@ -77,8 +74,8 @@ def stripe_used(leaf: Leaf, used: int, leaves: int, ports: int, fixed: bool) -> 
 
 
 def lay_spines(
-    lay: Lay, leaves: Ints, s: Stripe, ports: int, bytes_per_s: float, tier: int = 2, plane: int = 0, group: int = 0
-) -> Ints:
+    lay: Lay, leaves: Array, s: Stripe, ports: int, bytes_per_s: float, tier: int = 2, plane: int = 0, group: int = 0
+) -> Array:
     """Spines over these leaves, each leaf with `each` cables to each. Returns the spines."""
     spines = lay.routers(s.spines, tier, ports, plane, group)
     lay.cables(np.repeat(leaves, s.up), np.tile(np.repeat(spines, s.each), len(leaves)), bytes_per_s)
@@ -111,20 +108,20 @@ def pods(groups: int, size: int, up: int, ports: int) -> Pods | None:
     return min(found, key=lambda p: (p.pods * p.stripe.spines + p.cores, p.pods), default=None)
 
 
-def pod_of(p: Pods, leaves: int) -> Ints:
+def pod_of(p: Pods, leaves: int) -> Array:
     """The pod of each of so many leaves; pods differ by one at most (by one group where groups stay together)."""
     return (np.arange(leaves, dtype=np.int64) * p.pods // leaves).astype(np.int32)
 
 
-def lay_pods(lay: Lay, leaves: Ints, pod: Ints, p: Pods, ports: int, bytes_per_s: float, plane: int = 0) -> None:
+def lay_pods(lay: Lay, leaves: Array, pod: Array, p: Pods, ports: int, bytes_per_s: float, plane: int = 0) -> None:
     spines = np.stack(
         [lay_spines(lay, leaves[pod == i], p.stripe, ports, bytes_per_s, plane=plane, group=i) for i in range(p.pods)]
     )
     lay_cores(lay, spines, p.spine_up, p.core_each, ports, bytes_per_s, plane)
 
 
-def lay_cores(lay: Lay, spines: Ints, spine_up: int, each: int, ports: int, bytes_per_s: float, plane: int = 0) -> None:
-    """Cores over the spines of all pods (a row a pod). Uplink t of a pod leaves its spine t mod spines and ends at core t // each."""
+def lay_cores(lay: Lay, spines: Array, spine_up: int, each: int, ports: int, bytes_per_s: float, plane: int = 0) -> None:
+    """Cores over the spines of all pods (a row a pod). Uplink t of a pod leaves spine t mod spines and ends at core t // each."""
     t = np.arange(spines.shape[1] * spine_up)
     cores = lay.routers(-(-len(t) // each), 3, ports, plane)
     for row in spines:
