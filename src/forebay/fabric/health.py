@@ -101,6 +101,7 @@ def broken(wiring: Wiring, faults: tuple[Fault, ...]) -> Wiring:
 def _hit(w: Wiring, fault: Fault) -> tuple[Any, Any]:
     """The ports and the cables that a fault slows."""
     none = np.zeros(0, np.int32)
+    routers: Any
     ports, cables = np.arange(len(w.port_unit)), np.arange(len(w.cable_a))
     cabled = ports[np.isfinite(w.port_bytes_per_s)]
     if fault.kind == "port":
@@ -109,7 +110,7 @@ def _hit(w: Wiring, fault: Fault) -> tuple[Any, Any]:
         return none, _one(cables, fault)
     if fault.kind in ("nic", "host"):
         hosts = w.host_of == (_one(np.arange(w.hosts), fault)[0] if fault.kind == "host" else -1)
-        units: Any = np.unique(w.unit_of[hosts]) if fault.kind == "host" else _one(np.arange(w.units), fault)
+        units = np.unique(w.unit_of[hosts]) if fault.kind == "host" else _one(np.arange(w.units), fault)
         mine = np.isin(w.port_unit, units)
         routers = w.port_router[mine & np.isinf(w.port_bytes_per_s)]  # in a direct network a card's cables are its NIC's
         return ports[mine], cables[np.isin(w.cable_a, routers) | np.isin(w.cable_b, routers)]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from forebay.fabric.build import build, direct, fill
+from forebay.fabric.build.lay import card_bytes_per_s
 from forebay.fabric.design import Design
 from forebay.fabric.prices import Lot, Quantities
 from forebay.fabric.wiring import Wiring
@@ -77,7 +78,7 @@ def _lots(speeds: Any, full: float) -> Iterator[Lot]:
 
 def _meshed(d: Design) -> Quantities:
     pairs = d.cards * (d.cards - 1) // 2
-    each = direct.card_bytes_per_s(d) / (d.cards - 1)
+    each = card_bytes_per_s(d) / (d.cards - 1)
     part = min(1.0, max(each / d.port_bytes_per_s, 1 / LANES))
     domains = d.cards // d.scale_up.cards if d.scale_up else 0
     return Quantities(

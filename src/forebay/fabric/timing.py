@@ -21,7 +21,7 @@ from forebay.errors import BadInput
 from forebay.fabric import loads
 from forebay.fabric.collectives import Collective, Stage, collective
 from forebay.fabric.graph import Graph, graph
-from forebay.fabric.physics import Physics
+from forebay.fabric.physics import Physics, together
 from forebay.fabric.routes import Routing
 from forebay.fabric.wiring import Floats, Ints, Wiring
 
@@ -141,26 +141,25 @@ def _stages(at: Place, made: Collective, cards: Ints, nbytes: float) -> Timed:
         chosen = np.unique(np.linspace(0, len(stages) - 1, SHIFTS).round().astype(int))
         stages = [(made.stages[k], len(made.stages) / len(chosen)) for k in chosen]
     busy = np.zeros(at.wiring.links)
-    seconds = latency = 0.0
+    wire = latency = 0.0
     cut = rounds = 0
     averaged = False
     for stage, weight in stages:
         size = nbytes * stage.count / made.chunks
         carried, hops = _round(at, stage, cards)
         times = stage.times * weight
-        delay = times * (at.physics.message_s + at.physics.hop_s * hops)
-        seconds += times * size * carried.seconds(at.capacity) + delay
-        latency += delay
+        wire += times * size * carried.seconds(at.capacity)
+        latency += times * (at.physics.message_s + at.physics.hop_s * hops)
         with np.errstate(divide="ignore", invalid="ignore"):
             busy += np.where(carried.nbytes > 0, times * size * carried.nbytes / at.capacity, 0.0)
         cut = max(cut, carried.cut)
         averaged |= carried.averaged
         rounds += stage.times
-    launch = at.physics.launch_s if stages else 0.0
+    latency += at.physics.launch_s if stages else 0.0
     return Timed(
         collective=made.name,
-        seconds=seconds + launch,
-        latency_s=latency + launch,
+        seconds=together(latency, wire, at.physics.fill),
+        latency_s=latency,
         busy_s=busy,
         rounds=rounds,
         cut=cut,
