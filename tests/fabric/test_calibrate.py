@@ -296,7 +296,7 @@ def test_small_messages_say_nothing_of_a_ceiling():
 
 # nccl-tests -------------------------------------------------------------------------------------------------------------------
 
-OUTPUT = (Path(__file__).parent / "files" / "all_reduce_perf.txt").read_text()
+OUTPUT = (Path(__file__).parent / "outputs" / "all_reduce_perf.txt").read_text()
 
 
 def test_the_output_of_nccl_tests_is_read_as_it_is():
