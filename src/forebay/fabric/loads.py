@@ -126,7 +126,7 @@ def _over_lattice(
     """As `_sprayed`: the scale-up inside a domain, hand-over where it is nearer, and the network for the rest."""
     w = wiring
     carried = np.zeros(w.links)
-    near = (w.domain_of[source] == w.domain_of[target]) & (w.scale_up_bytes_per_s > 0)
+    near = (w.domain_of[source] == w.domain_of[target]) & (w.scale_up_bytes_per_s > 0) & (source != target)
     _through_scale_up(w, carried, source[near], target[near], size[near])
     far = ~near & (source != target)
     first, last, nbytes = source[far], target[far], size[far]

@@ -171,6 +171,14 @@ def _stages(at: Place, made: Collective, cards: Ints, nbytes: float) -> Timed:
 def _round(at: Place, stage: Stage, cards: Ints) -> tuple[loads.Loads, float]:
     """What a round carries for each byte of a piece, and the links that a piece crosses, on average."""
     count, n = cards.shape
+    found = round_loads(at, stage, cards)
+    sends = count * (n * (n - 1) if stage.everyone else len(list(stage.pairs())))
+    return found, float(found.nbytes.sum()) / max(1, sends - found.cut)
+
+
+def round_loads(at: Place, stage: Stage, cards: Ints) -> loads.Loads:
+    """What each link carries in a round of a stage, in all groups (G, n), for each byte of a piece."""
+    n = cards.shape[1]
     pairs = np.zeros((0, 2), np.int32) if stage.everyone else np.array(list(stage.pairs()), np.int32).reshape(-1, 2)
     key = (n, cards.tobytes(), pairs.tobytes())
     if key not in at.known:
@@ -182,6 +190,4 @@ def _round(at: Place, stage: Stage, cards: Ints) -> tuple[loads.Loads, float]:
         if len(at.known) >= KEPT:
             at.known.clear()
         at.known[key] = found
-    found = at.known[key]
-    sends = count * (n * (n - 1) if stage.everyone else len(pairs))
-    return found, float(found.nbytes.sum()) / max(1, sends - found.cut)
+    return at.known[key]
