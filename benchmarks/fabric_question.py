@@ -3,7 +3,7 @@
     python benchmarks/fabric_question.py [--cards 10240] [--within 5%] [--book default] [--write] [--json] [--data FILE]
 
 For each family: its usual full-bandwidth build, and its cheapest build whose steps of a dense 405B and of a 671B mixture of
-experts are both within 5 % of an ideal crossbar's, first with ranks placed in order, then with the hosts in random order, as a
+experts are both within the bar of 5 % of an ideal crossbar's, first with ranks placed in order, then with the hosts in random order, as a
 scheduler that knows no fabric hands them out. Families that reach no such step are shown at their fastest. `--write` puts tables
 and pictures into docs/.
 `--data` is accepted as by the other fabric benchmarks; nothing here is read from it.
@@ -27,10 +27,12 @@ from forebay.fabric.choose import Choice, Question, Scored, best_step, choose, n
 from forebay.fabric.counts import Counts, counts
 from forebay.fabric.design import Design, ScaleUp
 from forebay.fabric.draw import Bar, Point, bars, scatter
+from forebay.fabric.ideal import crossbar
 from forebay.fabric.physics import DEFAULT
 from forebay.fabric.presets import preset
 from forebay.fabric.prices import PriceBook, power, price
 from forebay.fabric.quantities import quantities
+from forebay.fabric.step import step
 from forebay.fabric.timing import place
 from forebay.fabric.traffic import Traffic
 from forebay.units import MICRO_PER_UNIT
@@ -131,9 +133,6 @@ IDEAL: dict[str, float] = {}
 
 def steps(design: Design, traffics: list[Traffic]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Seconds of each traffic, in order and with hosts shuffled, over the ideal's."""
-    from forebay.fabric.ideal import crossbar
-    from forebay.fabric.step import step
-
     at = place(build(design), routing_for(design), DEFAULT)
     for t in traffics:
         if t.name not in IDEAL:
@@ -194,9 +193,9 @@ def tables(
     return "\n".join(
         [
             f"Steps are multiples of an ideal crossbar's ({steps_said}). Made by {command}, {cpu_s:.0f} CPU s.\n",
-            f"**At equal step-time targets**: the cheapest of each family whose two steps are within {q.within:.0%} of the ideal.\n",
+            f"**At equal step targets**: the cheapest of each family whose two steps are within {q.within:.0%} of the ideal.\n",
             head + "".join(line(r) for r in picked),
-            f"**The same with hosts in random order**: the cheapest that needs no scheduler to know the fabric, within {q.within:.0%}.\n",
+            "**The same with hosts in random order**: the cheapest that needs no scheduler to know the fabric.\n",
             head + "".join(line(r) for r in robust),
             "**As they are usually built**, at full bandwidth for as many cards:\n",
             head + "".join(line(r) for r in usual),
