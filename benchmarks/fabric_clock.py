@@ -63,14 +63,12 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / GB
 
 
-def arguments(doc: str | None, **flags: str) -> argparse.Namespace:
-    """`--data`, `--json`, and switches that only one benchmark has."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="FILE", help="accepted as everywhere, and not needed: nothing published is held")
-    parser.add_argument("--json", action="store_true", help="all figures as JSON")
-    for name, words in flags.items():
-        parser.add_argument(f"--{name}", action="store_true", help=words)
-    return parser.parse_args()
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """`--data` and `--json`, which all of them have."""
+    words = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--data", type=Path, metavar="FILE", help="accepted as everywhere, and not needed here")
+    words.add_argument("--json", action="store_true", help="all figures as JSON")
+    return words
 
 
 def tell(rows: list[dict[str, Any]], first_use_s: float, *, as_json: bool, **more: Any) -> None:

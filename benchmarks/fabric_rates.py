@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from fabric_clock import Tree, arguments, clocked, hashed, peak_gb, tell, tree
+from fabric_clock import Tree, clocked, hashed, parser, peak_gb, tell, tree
 
 from forebay.fabric.rates import load, rates
 from forebay.fabric.routes import Routes
@@ -25,7 +25,7 @@ EPSILON = 1e-9
 
 
 def main() -> None:
-    asked = arguments(__doc__)
+    asked = parser(__doc__).parse_args()
     _, first_use = clocked(lambda: solve_once(tree(128)))
     on, built = clocked(tree)
     rows = [row for flows, bar in BARS.items() for row in measured(on, flows, bar)]
