@@ -72,7 +72,13 @@ class Place:
     )  # rounds that were worked out, by groups and pairs
 
 
-def place(wiring: Wiring, routing: Routing | None = None, physics: Physics | None = None) -> Place:
+def place(
+    wiring: Wiring,
+    routing: Routing | None = None,
+    physics: Physics | None = None,
+    known: dict[tuple[int, bytes, bytes], loads.Loads] | None = None,
+) -> Place:
+    """`known`: rounds of another place with the same cables and routing, whatever their speed, as long as they are all of one."""
     p = physics or Physics()
     return Place(
         wiring=wiring,
@@ -80,6 +86,7 @@ def place(wiring: Wiring, routing: Routing | None = None, physics: Physics | Non
         capacity=wiring.capacities() * p.efficiency,
         routing=routing or Routing(),
         physics=p,
+        known={} if known is None else known,
     )
 
 
