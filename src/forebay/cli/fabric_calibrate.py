@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,7 +40,7 @@ def calibrate_it(
     A sick system is diagnosed and not fitted; say --anyway to insist.
     """
     curve = _curve(file, system, date, collective, gpus)
-    said = {"cards_per_host": cards_per_host, "nics_per_host": nics_per_host,
+    said: dict[str, Any] = {"cards_per_host": cards_per_host, "nics_per_host": nics_per_host,
             "nic_bytes_per_s": speed(nic, "--nic") if nic else 0.0,
             "scale_up_bytes_per_s": speed(scale_up, "--scale-up") if scale_up else 0.0}  # fmt: skip
     if negative := [key for key, value in said.items() if value < 0]:

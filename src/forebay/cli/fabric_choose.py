@@ -53,6 +53,7 @@ def choose_one(
     up_cards: Annotated[
         int | None, typer.Option("--scale-up-cards", help="Cards of a domain; a host's.", show_default=False)
     ] = None,
+    shuffled: Annotated[bool, typer.Option("--shuffled", help="A scheduler deals whole hosts out in random order.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Draw cost against step time to this file.", show_default=False)] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the winner's design to this file.", show_default=False)
@@ -77,6 +78,7 @@ def choose_one(
         boxes=tuple(box(text) for text in boxes or ["64x400 Gbit/s"]),
         kinds=tuple(kind or ()),
         within=share(within, "--within"),
+        shuffled=shuffled,
     )
     traffics = [traffic(name, cards, job) for name in model]
     shelves = [books.load(name) for name in book or ["default"]]
@@ -145,11 +147,13 @@ def _told(choice: Choice) -> None:
     told_flips(choice.flips, "Among those within the target")
     line(f"{choice.searched} candidates searched: {len(choice.scored)} timed, {choice.beaten} beaten before they were timed"
          + (f", {len(choice.unpriced)} without a price." if choice.unpriced else "."))  # fmt: skip
-    sure = getattr(choice, "verified", None)
-    if sure is not None:
+    for sure in choice.verified:
         line(
-            f"Verified: exact flow-level times of {sure.exchanges} exchanges ({sure.flows:,} flows) differ by {sure.worst:.2%} at most."
+            f"Verified: exact flow-level times of {sure.exchanges} exchanges ({sure.flows:,} flows)"
+            f" differ by {sure.worst:.2%} at most."
         )
+    if w and not choice.verified:
+        line("Not verified flow by flow: its ways are a mix that isn't listed.")
 
 
 def _compared(found: list[Choice]) -> None:
@@ -186,7 +190,7 @@ def _data(choice: Choice) -> dict[str, Any]:
         "beaten": choice.beaten,
         "unpriced": [{"name": c.name, "lacks": list(c.lacks)} for c in choice.unpriced],
         "flips": plain(choice.flips),
-        "verified": plain(getattr(choice, "verified", None)),
+        "verified": plain(choice.verified),
     }  # fmt: skip
 
 

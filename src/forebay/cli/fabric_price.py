@@ -66,7 +66,7 @@ def price_them(
 
 
 def _ranked(ranked: UnderBooks) -> None:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for one in ranked.rankings:
         for place, entry in enumerate(one.order, 1):
             over = entry.total_micro / max(1, one.order[0].total_micro)

@@ -31,7 +31,7 @@ from forebay.fabric.curves import named
 from forebay.fabric.health import Fault, broken, cut_off, parse, pooled
 from forebay.fabric.physics import bus_factor
 from forebay.fabric.step import StepTime, hosts_shuffled, in_order, rails_unaligned, step
-from forebay.fabric.timing import Place, place, timed
+from forebay.fabric.timing import Place, timed
 from forebay.fabric.traffic import Traffic
 from forebay.fabric.wiring import Ints, Wiring
 from forebay.units import parse_bytes, show_bytes, show_bytes_per_s
@@ -151,17 +151,14 @@ def break_it(
     w = wiring(fabric, given)
     t = traffic(model, w.cards, job) if model else None
     tried = [tuple(parse(text) for text in fault)] if fault else _each(w)
-    views = [("synchronous", w)] + ([("balanced", pooled(w))] if not w.direct and t else [])
-    whole = {name: _step(at(seen, job, ways), t, ways) for name, seen in views}
+    views = {"synchronous": lambda x: x} | ({"balanced": pooled} if not w.direct and t else {})
+    whole = {name: _step(at(seen(w), job, ways), t, ways) for name, seen in views.items()}
     rows: list[dict[str, Any]] = []
     for faults in tried:
-        row: dict[str, Any] = {"faults": [str(one) for one in faults]}
-        for name, seen in views:
-            here = at(seen, job, ways)
-            hurt = place(broken(seen, faults), here.routing, here.physics)
-            if name == "synchronous":
-                row["cut_hosts"] = [int(host) for host in cut_off(hurt.wiring, hurt.graph)]
-            after, before = _step(hurt, t, ways), whole[name]
+        hurt = broken(w, faults)
+        row: dict[str, Any] = {"faults": [str(one) for one in faults], "cut_hosts": [int(host) for host in cut_off(hurt)]}
+        for name, seen in views.items():
+            after, before = _step(at(seen(hurt), job, ways), t, ways), whole[name]
             if after and before:
                 row[name] = {"before_s": before.seconds, "after_s": after.seconds, "stops": after.cut > 0,
                              "slower": after.seconds / before.seconds}  # fmt: skip
@@ -177,11 +174,14 @@ def break_it(
         [(", ".join(row["faults"]), _hosts(w, row["cut_hosts"]), *(_after(row) if t else [])) for row in rows],
         right=("step", "slower", "balanced"),
     )
+    if t and any(row["synchronous"]["stops"] and not row["cut_hosts"] for row in rows):
+        line("\nWhere nobody is cut off and the job stops all the same, a card lost its own way out, and only traffic that is"
+             "\nbalanced over the NICs of its host goes on.")  # fmt: skip
     following(f"forebay fabric draw {again(fabric, given)} -o fabric.svg")
 
 
 def _each(w: Wiring) -> list[tuple[Fault, ...]]:
-    found = []
+    found: list[tuple[Fault, ...]] = []
     for kind in ALL_KINDS:
         if kind == "plane" and len(np.unique(w.router_plane)) < 2:
             continue
