@@ -1,9 +1,9 @@
 """`forebay fabric` as an operator or a program meets it."""
 
 import json
-import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -163,7 +163,7 @@ def test_what_cannot_be_is_refused_with_the_nearest_that_can(words, said):
 
 
 def _traffic(ranks, **more):
-    path = Path(os.environ.get("PYTEST_TMP", "/tmp")) / f"forebay-traffic-{os.getpid()}.json"
+    path = Path(tempfile.mkdtemp()) / "traffic.json"
     exchange = {"name": "gradients", "collective": "all_reduce", "nbytes": 1e9, **(more or {"along": ["data"]})}
     path.write_text(
         json.dumps({"name": "ours", "grid": {"data": ranks}, "compute_s": 1.0, "exchanges": [exchange], "windows": {}})

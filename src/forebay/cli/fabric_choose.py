@@ -116,11 +116,12 @@ def choose_one(
 
 def _row(one: Scored, currency: str) -> tuple[str, ...]:
     c = one.candidate
+    watts = show_watts(c.network_watts) if c.network_watts else "-"  # the book has none: no switch draws nothing
     over = f"{one.slower - 1:+.1%}" if math.isfinite(one.slower) else "never ends"
     return (
         c.name,
         money(c.cost_micro, currency),
-        show_watts(c.network_watts),
+        watts,
         ", ".join(seconds(s.seconds) for s in one.steps),
         over,
     )

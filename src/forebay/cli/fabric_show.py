@@ -100,6 +100,7 @@ def show(
     w = wiring(fabric, given)
     c, h, b = counts(w), hops(w), bisection(w)
     watts = power(quantities(w), books.load(book))
+    cards = sum(one.watts for one in watts.lines if one.item.split()[0] == "card" and "link" not in one.item)
     parts = np.unique(islands(w))
     if as_json:
         out.as_json({"name": w.name, "counts": plain(c), "switch_ports_free": c.switch_ports_free, "cables": c.cables,
@@ -124,7 +125,7 @@ def show(
         ("cables between cards", f"{h.diameter} at most, {h.mean:.2f} on average" + ("" if h.exact else " (sampled)")),
         ("pairs joined without scale-up", f"{h.reached:.1%}"),
         ("bisection", f"{halves}{', exact' if b.exact else ''}: {share} of full; {b.how}"),
-        ("power", f"{show_watts(watts.watts)} by book {book}, of what it knows"),
+        ("power", f"{show_watts(watts.watts - cards)} and {show_watts(cards)} of cards, by book {watts.book}"),
     ]
     if c.scale_up_domains:
         rows.insert(9, ("scale-up domains", f"{c.scale_up_domains:,}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -151,7 +152,9 @@ def break_it(
     w = wiring(fabric, given)
     t = traffic(model, w.cards, job) if model else None
     tried = [tuple(parse(text) for text in fault)] if fault else _each(w)
-    views = {"synchronous": lambda x: x} | ({"balanced": pooled} if not w.direct and t else {})
+    views: dict[str, Callable[[Wiring], Wiring]] = {"synchronous": lambda x: x} | (
+        {"balanced": pooled} if not w.direct and t else {}
+    )
     whole = {name: _step(at(seen(w), job, ways), t, ways) for name, seen in views.items()}
     rows: list[dict[str, Any]] = []
     for faults in tried:
