@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from forebay.cli import out
@@ -101,7 +100,7 @@ def show(
     c, h, b = counts(w), hops(w), bisection(w)
     watts = power(quantities(w), books.load(book))
     cards = sum(one.watts for one in watts.lines if one.item.split()[0] == "card" and "link" not in one.item)
-    parts = np.unique(islands(w))
+    parts = set(islands(w).tolist())
     if as_json:
         out.as_json({"name": w.name, "counts": plain(c), "switch_ports_free": c.switch_ports_free, "cables": c.cables,
                      "hops": plain(h), "bisection": plain(b) | {"exact": b.exact}, "power": plain(watts) | {"watts": watts.watts},

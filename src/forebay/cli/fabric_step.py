@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from forebay.cli import out
@@ -89,7 +88,8 @@ def _collective(here: Place, name: str, size: str, ranks: int | None, ways: Ways
         raise BadInput("A collective is of two cards or more, and of no more than there are.", asked=f"{n} ranks",
                        found=f"{w.cards} cards", hint=f"--ranks {w.cards}")  # fmt: skip
     cards = cards_of(w, n, ways)
-    took = timed(here, name, np.asarray(cards)[None, :], nbytes)
+    assert cards is not None  # n was checked
+    took = timed(here, name, cards[None], nbytes)
     busbw = bus_factor(named(name), n) * nbytes / took.seconds if took.seconds and not took.cut else 0.0
     if as_json:
         out.as_json({"fabric": w.name, "collective": took.collective, "ranks": n, "nbytes": nbytes, "cut": took.cut,
@@ -186,7 +186,7 @@ def break_it(
 def _each(w: Wiring) -> list[tuple[Fault, ...]]:
     found: list[tuple[Fault, ...]] = []
     for kind in ALL_KINDS:
-        if kind == "plane" and len(np.unique(w.router_plane)) < 2:
+        if kind == "plane" and len(set(w.router_plane.tolist())) < 2:
             continue
         try:
             broken(w, (Fault(kind=kind, number=0),))
