@@ -110,9 +110,8 @@ def _sprayed(wiring: Wiring, graph: Graph, routing: Routing, starts: Longs, sour
     if routing.kind == "ugal":
         detour, _ = push(True)
         carried = _best_mix(carried, detour, wiring.capacities())
-    lost = g.home_of[w.unit_of] < 0  # targets without any port are asked for by nobody above
-    if lost.any():
-        cut += _asked_of(lost, starts, sources, group_of, w.domain_of, w.scale_up_bytes_per_s)
+    for card in np.flatnonzero(g.home_of[w.unit_of] < 0):  # targets without any port: no home asked for them
+        cut += _to_lost(w, int(card), starts, sources, size, group_of, carried)
     return Loads(nbytes=carried, cut=cut)
 
 
@@ -163,17 +162,17 @@ def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:
     return mixed
 
 
-def _asked_of(lost: Any, starts: Longs, sources: Ints, group_of: Ints, domain_of: Ints, scale_up: float) -> int:
-    """Pairs whose target hangs nowhere."""
-    total = 0
-    for card in np.flatnonzero(lost):
-        row = card if not len(group_of) else group_of[card]
-        if row < 0:
-            continue
-        asking = sources[starts[row] : starts[row + 1]]
-        near = (domain_of[asking] == domain_of[card]) & (scale_up > 0)
-        total += int(((asking != card) & ~near).sum())
-    return total
+def _to_lost(wiring: Wiring, card: int, starts: Longs, sources: Ints, size: Floats, group_of: Ints, carried: Floats) -> int:
+    """What a card without ports gets through its scale-up is carried; how many others ask for it in vain."""
+    row = card if not len(group_of) else int(group_of[card])
+    if row < 0:
+        return 0
+    asking = slice(starts[row], starts[row + 1])
+    source = sources[asking]
+    nbytes = np.full(len(source), size[0]) if len(group_of) else size[asking]
+    near = (wiring.domain_of[source] == wiring.domain_of[card]) & (wiring.scale_up_bytes_per_s > 0) & (source != card)
+    _through_scale_up(wiring, carried, source[near], np.full(int(near.sum()), card, np.int32), nbytes[near])
+    return int(((source != card) & ~near).sum())
 
 
 def _components(graph: Graph) -> tuple[Ints, Longs]:
