@@ -3,9 +3,9 @@
     python benchmarks/fabric_question.py [--cards 10240] [--within 5%] [--book default] [--write] [--json] [--data FILE]
 
 For each family: its usual full-bandwidth build, and its cheapest build whose steps of a dense 405B and of a 671B mixture of
-experts are both within the bar: 5 % of an ideal crossbar's, first with ranks placed in order, then with the hosts in random
-order, as a scheduler that knows no fabric hands them out. Families that reach no such step are shown at their fastest. `--write` puts tables
-and pictures into docs/.
+experts are both within the bar: 5 % over an ideal crossbar's. First with ranks placed in order, then with the hosts in random
+order, as a scheduler that knows no fabric hands them out. Families that reach no such step are shown at their fastest. `--write`
+puts tables and pictures into docs/.
 `--data` is accepted as by the other fabric benchmarks; nothing here is read from it.
 """
 

@@ -6,8 +6,9 @@ Answer: from one end to the next: share the links (as `rates` does), let the flo
         full below x, so the slower flows keep their rates (progressive filling fills in order of level): only the flows at x
         and above are shared anew. Where there are none, nothing is: of equal flows that start together the fastest end first,
         so each keeps its first rate to its end.
-        Ends that lie within `tolerance` of the time that has passed are taken together, at the later moment: nobody's share is
-        renewed too early, so times are never too short, and too long by about the tolerance.
+        Ends that lie within `tolerance` of the time that has passed are taken together, at the later moment, and shares are
+        renewed then: a time is off by up to a few times the tolerance, mostly too long. (It may be too short: a flow whose
+        neighbour rises when a third one ends would have become slower at once.)
         Of equal flows that start together the last ends at bytes x max(flows on a link / its capacity): the link where that is
         largest fills first, keeps its flows at the lowest rate of all until they end together, and no other flow is ever slower.
         `last_of_equals` says just this, without sharing anything; collectives are priced with it.
@@ -23,23 +24,23 @@ import numpy as np
 from numba import njit
 
 from forebay.errors import BadInput
-from forebay.fabric.rates import Longs, _sift
+from forebay.fabric.rates import Longs, _sift, checked
 from forebay.fabric.wiring import Floats, Ints
 
 
 def completions(offsets: Longs, links: Ints, bytes_per_s: Floats, nbytes: Floats, tolerance: float = 0.0) -> Floats:
     """Seconds until each flow has sent its bytes (F,). Flows as in `rates.rates`; `tolerance` 0.001 is a thousandth."""
+    offsets, links, capacity = checked(offsets, links, bytes_per_s)
     size = np.ascontiguousarray(nbytes, np.float64)
     if len(size) != len(offsets) - 1:
         raise BadInput("Each flow has a size.", asked=f"{len(offsets) - 1} flows", found=f"{len(size)} sizes")
     if len(size) and not (size >= 0).all():
         raise BadInput("A flow has zero bytes or more.", found=f"{size.min():g}")
+    if not np.isfinite(size).all():
+        raise BadInput("A flow's bytes end.", found=f"{size.max():g}")
     if not 0 <= tolerance < 0.5:
         raise BadInput("The tolerance is a share of the time.", asked=f"{tolerance}", hint="0 (exact) or 0.0005")
-    capacity = np.ascontiguousarray(bytes_per_s, np.float64)
-    return np.asarray(
-        _run(np.ascontiguousarray(offsets, np.int64), np.ascontiguousarray(links, np.int32), capacity, size, tolerance)
-    )
+    return np.asarray(_run(offsets, links, capacity, size, tolerance))
 
 
 def last_of_equals(carried: Floats, bytes_per_s: Floats) -> float:

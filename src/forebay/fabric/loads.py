@@ -17,7 +17,6 @@ Limits: what spraying does inside one NIC or switch is not modelled; ports of a 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 

@@ -3,8 +3,8 @@
 Asked:  what does each link carry when every router splits what it holds over the links that lead closer?
 Answer: one breadth-first search from a home gives distances and an order; going through the order backwards, farthest first,
         each router has all it will ever hold when its turn comes.
-Limits: plain arrays in and out; what they mean stands in `graph.Graph` and `wiring.Wiring`, by the same names. What arrives at a
-        home is spread over the planes of each of its cards by the home's mix: under a lost port that is up to half a per cent off.
+Limits: plain arrays in and out; what they mean stands in `graph.Graph` and `wiring.Wiring`, by the same names. What arrives at
+        a home is spread over the planes of each of its cards by the home's mix: under a lost port up to half a per cent off.
 """
 
 from __future__ import annotations

@@ -38,18 +38,33 @@ class Rates:
 def rates(offsets: Longs, links: Ints, bytes_per_s: Floats, weights: Floats | None = None) -> Rates:
     """Max-min fair rates of F flows: flow f crosses links[offsets[f]:offsets[f + 1]], of capacity bytes_per_s[link].
 
-    offsets (F + 1,), links and weights (offsets[-1],), bytes_per_s (L,). Raises BadInput for a link that isn't there or a
-    capacity below zero. A flow over a link of capacity zero gets rate 0.
+    offsets (F + 1,), links and weights (offsets[-1],), bytes_per_s (L,). Raises BadInput for a link that isn't there, a
+    capacity below zero or a weight that isn't above. A flow over a link of capacity zero gets rate 0.
     """
+    offsets, links, capacity = checked(offsets, links, bytes_per_s)
+    one = np.ones(0) if weights is None else np.ascontiguousarray(weights, np.float64)
+    if weights is not None and len(one) != len(links):
+        raise BadInput("Each link of a flow has a weight.", asked=f"{len(links)} links", found=f"{len(one)} weights")
+    if len(one) and not (one > 0).all():
+        raise BadInput("A weight is above zero.", asked=f"{one.min():g}", hint="leave out links that a flow doesn't use")
+    rate, bottleneck = _fill(offsets, links, one, capacity)
+    return Rates(bytes_per_s=rate, bottleneck=bottleneck)
+
+
+def checked(offsets: Longs, links: Ints, bytes_per_s: Floats) -> tuple[Longs, Ints, Floats]:
+    """Flows and capacities as the loops need them: those look at nothing twice."""
+    offsets = np.ascontiguousarray(offsets, np.int64)
     links = np.ascontiguousarray(links, np.int32)
     capacity = np.ascontiguousarray(bytes_per_s, np.float64)
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(links) or (np.diff(offsets) < 0).any():
+        ends = f"from {offsets[0]} to {offsets[-1]}" if len(offsets) else "none"
+        raise BadInput("Offsets rise from 0 to the number of links.", asked=f"0 to {len(links)}", found=ends)
     if len(links) and not 0 <= int(links.min()) <= int(links.max()) < len(capacity):
-        raise BadInput("A flow crosses a link that isn't there.", asked=f"link {links.max()}", found=f"{len(capacity)} links")
+        worst = int(links.min()) if links.min() < 0 else int(links.max())
+        raise BadInput("A flow crosses a link that isn't there.", asked=f"link {worst}", found=f"{len(capacity)} links")
     if len(capacity) and not (capacity >= 0).all():
         raise BadInput("A link's capacity is zero or more.", found=f"{capacity.min():g} bytes/s")
-    one = np.ones(0) if weights is None else np.ascontiguousarray(weights, np.float64)
-    rate, bottleneck = _fill(np.ascontiguousarray(offsets, np.int64), links, one, capacity)
-    return Rates(bytes_per_s=rate, bottleneck=bottleneck)
+    return offsets, links, capacity
 
 
 def load(offsets: Longs, links: Ints, rate: Floats, links_there: int, weights: Floats | None = None) -> Floats:
