@@ -6,7 +6,7 @@ Answer: from one end to the next: share the links (as `rates` does), let the flo
         full below x, so the slower flows keep their rates (progressive filling fills in order of level): only the flows at x
         and above are shared anew.
         Ends that lie within `tolerance` of the time that has passed are taken together, at the later moment, and shares are
-        renewed then: a time is off by about the tolerance, mostly too long. (It may be too short: a flow whose neighbour rises
+        renewed then: a time is off by a few tolerances at most, mostly too long. (It may be too short: a flow whose neighbour rises
         when a third one ends would have become slower at once.)
         Of equal flows that start together the last ends at bytes x max(flows on a link / its capacity): the link where that is
         largest fills first, keeps its flows at the lowest rate of all until they end together, and no other flow is ever slower.
