@@ -210,14 +210,25 @@ def test_sub_flows_help_less_when_they_are_cut_evenly(tree, subflows, even, shar
 
 # Sabotage: with a constant in the place of `rates`, every check above fails.
 
+CASE = [[0], [0, 1], [1], [2, 1]], np.array([4.0, 10.0, 1.0])
 LAWS = [
-    test_no_link_is_overfull_and_every_flow_has_a_full_link_on_which_nobody_is_faster,
-    test_rates_are_those_of_the_textbooks_loop,
-    test_shares_of_sprayed_flows_fill_no_link_beyond_its_capacity_either,
-    test_a_flow_without_links_is_without_limit_and_one_over_a_dead_link_stands,
-    test_links_without_limit_limit_nobody,
-    test_four_leaves_and_oversubscription,
+    lambda: of_one(test_no_link_is_overfull_and_every_flow_has_a_full_link_on_which_nobody_is_faster)(CASE),
+    lambda: of_one(test_rates_are_those_of_the_textbooks_loop)(CASE),
+    lambda: of_one(test_shares_of_sprayed_flows_fill_no_link_beyond_its_capacity_either)(CASE, [0.5] * 48),
+    lambda: test_a_flow_without_links_is_without_limit_and_one_over_a_dead_link_stands(),
+    lambda: test_links_without_limit_limit_nobody(),
+    lambda: test_four_leaves_and_oversubscription(),
 ]
+
+
+def of_one(law):
+    """A law, asked of a single case."""
+    return law.hypothesis.inner_test
+
+
+def test_the_checks_hold_as_long_as_nobody_meddles():
+    for check in LAWS:
+        check()
 
 
 @pytest.mark.parametrize("constant", [1.0, 50e9])
@@ -230,7 +241,7 @@ def test_a_constant_in_the_place_of_rates_is_found_out(tree, monkeypatch, consta
 
     monkeypatch.setattr(sharing, "rates", same_for_all)
     for check in LAWS:
-        with pytest.raises((AssertionError, BaseExceptionGroup)):
+        with pytest.raises(AssertionError):
             check()
     with pytest.raises(AssertionError):
         test_a_random_permutation_over_hashed_ways_gets_0_42_of_the_line(tree, 0)

@@ -21,14 +21,16 @@ from forebay.errors import BadInput
 from forebay.fabric.build import FAMILIES, build, candidates
 from forebay.fabric.design import Design, ScaleUp
 from forebay.fabric.ideal import crossbar
+from forebay.fabric.loads import Loads
 from forebay.fabric.physics import Physics
 from forebay.fabric.prices import Power, PriceBook, Quote, power, price
 from forebay.fabric.quantities import quantities
 from forebay.fabric.routes import Routing
 from forebay.fabric.sensitivity import Flip, flips
-from forebay.fabric.step import StepTime, sides_reordered, step
+from forebay.fabric.step import StepTime, hosts_shuffled, sides_reordered, step
 from forebay.fabric.timing import Place, place
 from forebay.fabric.traffic import Traffic
+from forebay.fabric.verify import Verified, verify
 
 LEFT_OUT = ("nic", "card", "scale up switch", "scale up link")  # where the book has no price for them
 BENT = ("dragonfly", "dragonfly-plus", "slim-fly", "hyperx")  # where shortest ways collapse
@@ -46,6 +48,7 @@ class Question:
     boxes: tuple[tuple[int, float], ...] = ((64, 50e9),)  # switches on offer: ports, bytes a second of a port
     kinds: tuple[str, ...] = ()  # families; (): all that can be built cable by cable
     within: float = 0.05  # of the ideal step
+    shuffled: bool = False  # hosts in random order: a target that holds for any placement of whole hosts, not for the best one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ class Choice:
     beaten: int  # that needed no timing
     unpriced: tuple[Candidate, ...]
     flips: tuple[Flip, ...]  # at which multiple of a price another wins
+    verified: tuple[Verified, ...] = ()  # the winner at exact flow level, a traffic each; (): no winner, or its ways are a mix
 
 
 Tell = Callable[[str, int, int], None]
@@ -137,6 +141,7 @@ def choose(
     ideal = _ideal(question, question.nics_per_host, traffics, physics, scale_up=question.scale_up)
     floors: dict[tuple[int, ScaleUp | None, float], float] = {}
     scored: list[Scored] = []
+    known: dict[Design, dict[tuple[int, bytes, bytes], Loads]] = {}
     beaten = 0
     for number, candidate in enumerate(whole):
         said(candidate.name, number, len(whole))
@@ -144,7 +149,7 @@ def choose(
         if not all_of_them and any(_beats(one, candidate, floor) for one in scored):
             beaten += 1
             continue
-        scored.append(_timed(candidate, traffics, ideal, physics))
+        scored.append(_timed(candidate, question, traffics, ideal, physics, known))
     said("", len(whole), len(whole))
     front = _front(scored)
     reached = [one for one in front if _thousandths(one.slower) <= 1 + question.within]
@@ -163,6 +168,7 @@ def choose(
         beaten=beaten,
         unpriced=tuple(c for c in priced if c.lacks),
         flips=flips(within) if len(within) > 1 else (),
+        verified=_verified(winner, question, traffics, physics) if winner else (),
     )
 
 
@@ -171,8 +177,10 @@ def routing_for(design: Design | None) -> Routing:
     return Routing(kind="ugal" if design and design.kind in BENT else "spray")
 
 
-def best_step(at: Place, traffic: Traffic) -> tuple[StepTime, str]:
+def best_step(at: Place, traffic: Traffic, *, shuffled: bool = False) -> tuple[StepTime, str]:
     """The step on the best of the placements that a direct network deserves: its sides of the grid may lie either way."""
+    if shuffled:
+        return step(at, traffic, hosts_shuffled(at.wiring, traffic.ranks)), "hosts shuffled"
     found = [(step(at, traffic), "in order")]
     if at.wiring.direct and len(traffic.grid) > 2:
         first, *middle, last = traffic.grid
@@ -291,10 +299,28 @@ def _floor(
     return known[key]
 
 
-def _timed(candidate: Candidate, traffics: Sequence[Traffic], ideal: Sequence[float], physics: Physics | None) -> Scored:
-    wiring = build(candidate.design)
+def _verified(winner: Scored, question: Question, traffics: Sequence[Traffic], physics: Physics | None) -> tuple[Verified, ...]:
+    wiring = build(winner.candidate.design)
     at = place(wiring, routing_for(wiring.design), physics)
-    found = [best_step(at, traffic) for traffic in traffics]
+    if at.routing.kind != "spray":
+        return ()
+    seats = [hosts_shuffled(wiring, t.ranks) if question.shuffled else None for t in traffics]
+    return tuple(verify(at, t, seat) for t, seat in zip(traffics, seats, strict=True))
+
+
+def _timed(
+    candidate: Candidate,
+    question: Question,
+    traffics: Sequence[Traffic],
+    ideal: Sequence[float],
+    physics: Physics | None,
+    known: dict[Design, dict[tuple[int, bytes, bytes], Loads]],
+) -> Scored:
+    wiring = build(candidate.design)
+    # A direct network with more ports a card has the same ways at another speed.
+    same = known.setdefault(replace(candidate.design, nics_per_host=question.nics_per_host), {}) if wiring.direct else None
+    at = place(wiring, routing_for(wiring.design), physics, same)
+    found = [best_step(at, traffic, shuffled=question.shuffled) for traffic in traffics]
     slower = max(one.seconds / best for (one, _), best in zip(found, ideal, strict=True))
     return Scored(candidate=candidate, steps=tuple(one for one, _ in found), slower=slower, placement=found[0][1])
 
@@ -341,7 +367,12 @@ def _why(kind: str, best: Scored | None, good: bool, winner: Scored | None, list
         return "can't be built for so many cards out of these switches"
     if best is None:
         lacks = sorted({item for c in priced if c.design.kind == kind for item in c.lacks})
-        return f"no price for {', '.join(lacks)}" if lacks else "each is dearer than a candidate that is as fast as can be"
+        whole = [c for c in priced if c.design.kind == kind and not c.lacks]
+        if not whole:
+            return f"no price for {', '.join(lacks)}"
+        cheapest = min(whole, key=lambda c: c.cost_micro)
+        more = cheapest.cost_micro / winner.candidate.cost_micro - 1 if winner else 0.0
+        return f"its cheapest, {cheapest.name}, costs {more:.1%} more, and none is faster than one that costs less"
     if winner and best.candidate is winner.candidate:
         return "the winner"
     if not good:

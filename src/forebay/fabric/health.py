@@ -90,7 +90,7 @@ def broken(wiring: Wiring, faults: tuple[Fault, ...]) -> Wiring:
     ports, cables = wiring.port_bytes_per_s.copy(), wiring.cable_bytes_per_s.copy()
     for fault in faults:
         hit_ports, hit_cables = _hit(wiring, fault)
-        ports[hit_ports] = np.where(np.isinf(ports[hit_ports]), np.inf if fault.left else 0.0, ports[hit_ports] * fault.left)
+        ports[hit_ports] = ports[hit_ports] * fault.left if fault.left else 0.0  # inf stays inf, and inf x 0 is no number
         cables[hit_cables] *= fault.left
     said = ", ".join(str(fault) for fault in faults)
     return replace(

@@ -19,6 +19,7 @@ from forebay.fabric.graph import Graph, search
 from forebay.fabric.push import push
 from forebay.fabric.wiring import Floats, Ints, Wiring
 
+CONVOLVED = 100  # moves a card, from which on Fourier transforms are cheaper
 KINDS = ("torus", "ocs-torus", "nd-full-mesh")
 
 
@@ -68,16 +69,56 @@ def lattice(wiring: Wiring, graph: Graph) -> Lattice | None:
 def carry(found: Lattice, graph: Graph, source: Ints, target: Ints, nbytes: Floats, links: int) -> Floats:
     """Bytes on each link (L,) when card source[i] sends nbytes[i] to target[i] over the network (F,)."""
     gone = np.ravel_multi_index(tuple(((found.at[target] - found.at[source]) % found.sides).T), tuple(found.sides))
-    codes, which = np.unique(gone, return_inverse=True)
+    codes, number = np.unique(gone, return_inverse=True)
     starts, step, share = _patterns(
         codes.astype(np.int32), graph.step_start, graph.step_to, graph.step_link, graph.step_bytes_per_s, links
     )
+    which: Ints = number.astype(np.int32).reshape(-1)
     node = np.repeat(np.arange(len(found.at), dtype=np.int32), np.diff(graph.step_start))[step]
+    # Few pairs or short ways are moved one by one; a wide pattern at many places is a convolution.
+    moves = np.bincount(which, minlength=len(codes)) * np.diff(starts)
+    wide = moves > CONVOLVED * len(found.at)
+    few = ~wide[which]
     moved = _move(
-        source, which.astype(np.int32).reshape(-1), nbytes, starts, found.at[node], found.direction[step], share, found.at,
+        source[few], which[few], nbytes[few], starts, found.at[node], found.direction[step], share, found.at,
         found.sides, found.link_at, links,
     )  # fmt: skip
-    return np.asarray(moved)
+    carried = np.asarray(moved)
+    if wide.any():
+        _convolve(found, np.flatnonzero(wide), source, which, nbytes, starts, node, found.direction[step], share, carried)
+    return carried
+
+
+def _convolve(
+    found: Lattice,
+    wide: Any,
+    source: Ints,
+    which: Ints,
+    nbytes: Floats,
+    starts: Any,
+    node: Ints,
+    direction: Ints,
+    share: Floats,
+    carried: Floats,
+) -> None:
+    """Add what these patterns carry: in each direction, the sum over patterns of sources * shares, through Fourier transforms."""
+    sides, n, ways = tuple(int(k) for k in found.sides), len(found.at), found.link_at.shape[1]
+    spectra: dict[int, Any] = {}
+    order = np.argsort(which, kind="stable")
+    first = np.searchsorted(which[order], np.arange(len(starts)))
+    for c in wide:
+        mine = order[first[c] : first[c + 1]]
+        from_here = np.fft.rfftn(np.bincount(source[mine], nbytes[mine], minlength=n).reshape(sides))
+        row = slice(starts[c], starts[c + 1])
+        for way in np.unique(direction[row]):
+            at = direction[row] == way
+            pattern = np.bincount(node[row][at], share[row][at], minlength=n).reshape(sides)
+            spectra[int(way)] = spectra.get(int(way), 0.0) + from_here * np.fft.rfftn(pattern)
+    for way in range(ways):
+        if way in spectra:
+            load = np.fft.irfftn(spectra[way], s=sides, axes=range(len(sides))).reshape(-1)
+            load[load < 1e-9 * load.max()] = 0.0  # rounding, where nothing flows
+            np.add.at(carried, found.link_at[:, way], load)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -17,7 +17,6 @@ Limits: what spraying does inside one NIC or switch is not modelled; ports of a 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -51,7 +50,10 @@ def of_pairs(wiring: Wiring, graph: Graph, source: Ints, target: Ints, nbytes: F
     """Card source[i] sends nbytes[i] (or as many each) to card target[i]; (F,)."""
     source, target = np.ascontiguousarray(source, np.int32), np.ascontiguousarray(target, np.int32)
     check(wiring, source, target)
+    if len(source) != len(target):
+        raise BadInput("Each card that sends has one that gets.", asked=f"{len(source)} sources", found=f"{len(target)} targets")
     size = np.broadcast_to(np.asarray(nbytes, np.float64), source.shape)
+    _check_bytes(size)
     if routing.kind == "ecmp":
         flows = np.repeat(np.arange(len(source)), routing.subflows)
         number = np.arange(len(flows), dtype=np.int32)
@@ -71,7 +73,10 @@ def of_pairs(wiring: Wiring, graph: Graph, source: Ints, target: Ints, nbytes: F
 def of_groups(wiring: Wiring, graph: Graph, groups: Ints, nbytes: float, routing: Routing) -> Loads:
     """Every card of a group sends `nbytes` to every other of it; groups (G, n), cards, all groups at once."""
     groups = np.ascontiguousarray(groups, np.int32)
-    check(wiring, groups.reshape(-1), groups.reshape(-1))
+    if groups.ndim != 2:
+        raise BadInput("Groups are equally large rows of cards.", found=f"an array of {groups.ndim} dimensions")
+    check(wiring, groups.reshape(-1))
+    _check_bytes(np.full(1, float(nbytes)))
     count, width = groups.shape
     if len(np.unique(groups)) != groups.size:
         raise BadInput("Groups that send at the same time share no card.", asked=f"{count} groups of {width}")
@@ -87,6 +92,11 @@ def of_groups(wiring: Wiring, graph: Graph, groups: Ints, nbytes: float, routing
     starts = np.arange(count + 1, dtype=np.int64) * width
     found = _sprayed(wiring, graph, routing, starts, groups.reshape(-1), np.full(1, nbytes), group_of)
     return replace(found, averaged=routing.kind == "ecmp")
+
+
+def _check_bytes(size: Floats) -> None:
+    if len(size) and not (np.isfinite(size).all() and size.min() >= 0):
+        raise BadInput("A card sends zero bytes or more.", asked=f"{size[~np.isfinite(size) | (size < 0)][0]:g} bytes")
 
 
 def _sprayed(wiring: Wiring, graph: Graph, routing: Routing, starts: Longs, sources: Ints, size: Floats, group_of: Ints) -> Loads:
@@ -110,9 +120,8 @@ def _sprayed(wiring: Wiring, graph: Graph, routing: Routing, starts: Longs, sour
     if routing.kind == "ugal":
         detour, _ = push(True)
         carried = _best_mix(carried, detour, wiring.capacities())
-    lost = g.home_of[w.unit_of] < 0  # targets without any port are asked for by nobody above
-    if lost.any():
-        cut += _asked_of(lost, starts, sources, group_of, w.domain_of, w.scale_up_bytes_per_s)
+    for card in np.flatnonzero(g.home_of[w.unit_of] < 0):  # targets without any port: no home asked for them
+        cut += _to_lost(w, int(card), starts, sources, size, group_of, carried)
     return Loads(nbytes=carried, cut=cut)
 
 
@@ -126,7 +135,7 @@ def _over_lattice(
     """As `_sprayed`: the scale-up inside a domain, hand-over where it is nearer, and the network for the rest."""
     w = wiring
     carried = np.zeros(w.links)
-    near = (w.domain_of[source] == w.domain_of[target]) & (w.scale_up_bytes_per_s > 0)
+    near = (w.domain_of[source] == w.domain_of[target]) & (w.scale_up_bytes_per_s > 0) & (source != target)
     _through_scale_up(w, carried, source[near], target[near], size[near])
     far = ~near & (source != target)
     first, last, nbytes = source[far], target[far], size[far]
@@ -149,6 +158,8 @@ def _through_scale_up(wiring: Wiring, carried: Floats, source: Ints, target: Int
 def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:
     """The mix with the least busy busiest link. Its worst link is convex in the share, so a ternary search finds it."""
     used = (near + detour > 0) & (capacity > 0)
+    if not used.any():
+        return near
     a, b = near[used] / capacity[used], detour[used] / capacity[used]
     low, high = 0.0, 1.0
     for _ in range(60):
@@ -157,23 +168,23 @@ def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:
             high = two
         else:
             low = one
-    share = (low + high) / 2 if len(a) else 0.0
+    share = (low + high) / 2
     share = 0.0 if share < 1e-9 else share
     mixed: Floats = near + share * (detour - near)
     return mixed
 
 
-def _asked_of(lost: Any, starts: Longs, sources: Ints, group_of: Ints, domain_of: Ints, scale_up: float) -> int:
-    """Pairs whose target hangs nowhere."""
-    total = 0
-    for card in np.flatnonzero(lost):
-        row = card if not len(group_of) else group_of[card]
-        if row < 0:
-            continue
-        asking = sources[starts[row] : starts[row + 1]]
-        near = (domain_of[asking] == domain_of[card]) & (scale_up > 0)
-        total += int(((asking != card) & ~near).sum())
-    return total
+def _to_lost(wiring: Wiring, card: int, starts: Longs, sources: Ints, size: Floats, group_of: Ints, carried: Floats) -> int:
+    """What a card without ports gets through its scale-up is carried; how many others ask for it in vain."""
+    row = card if not len(group_of) else int(group_of[card])
+    if row < 0:
+        return 0
+    asking = slice(starts[row], starts[row + 1])
+    source = sources[asking]
+    nbytes = np.full(len(source), size[0]) if len(group_of) else size[asking]
+    near = (wiring.domain_of[source] == wiring.domain_of[card]) & (wiring.scale_up_bytes_per_s > 0) & (source != card)
+    _through_scale_up(wiring, carried, source[near], np.full(int(near.sum()), card, np.int32), nbytes[near])
+    return int(((source != card) & ~near).sum())
 
 
 def _components(graph: Graph) -> tuple[Ints, Longs]:

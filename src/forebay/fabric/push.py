@@ -3,7 +3,8 @@
 Asked:  what does each link carry when every router splits what it holds over the links that lead closer?
 Answer: one breadth-first search from a home gives distances and an order; going through the order backwards, farthest first,
         each router has all it will ever hold when its turn comes.
-Limits: plain arrays in and out; what they mean stands in `graph.Graph` and `wiring.Wiring`, by the same names.
+Limits: plain arrays in and out; what they mean stands in `graph.Graph` and `wiring.Wiring`, by the same names. What arrives at
+        a home is spread over the planes of each of its cards by the home's mix: under a lost port up to half a per cent off.
 """
 
 from __future__ import annotations
@@ -138,12 +139,11 @@ def push_all(
                         carried[first_scale_up + 2 * b + 1] += nbytes
                         continue
                     u = unit_of[a]
-                    if forward and rail_of[a] != rail_of[b]:
-                        peer = first_of_host[host_of[a]] + rail_of[b]
-                        if peer < len(host_of) and host_of[peer] == host_of[a] and near[unit_of[peer]] < near[u]:
-                            carried[first_scale_up + 2 * a] += nbytes
-                            carried[first_scale_up + 2 * peer + 1] += nbytes
-                            u = unit_of[peer]
+                    peer = _handed(a, b, near, forward, host_of, rail_of, unit_of, first_of_host)
+                    if peer >= 0:
+                        carried[first_scale_up + 2 * a] += nbytes
+                        carried[first_scale_up + 2 * peer + 1] += nbytes
+                        u = unit_of[peer]
                     if near[u] >= FAR:
                         cut += 1
                         continue
@@ -179,7 +179,10 @@ def push_all(
                     continue
                 for s in range(starts[row], starts[row + 1]):
                     a = sources[s]
-                    if a != b and not (scale_up > 0 and domain_of[a] == domain_of[b]):
+                    if a == b or (scale_up > 0 and domain_of[a] == domain_of[b]):
+                        continue
+                    peer = _handed(a, b, near, forward, host_of, rail_of, unit_of, first_of_host)
+                    if near[unit_of[peer if peer >= 0 else a]] < FAR:
                         mine += size[0] if grouped else size[s]
             if mine > 0.0:
                 _land(mine, v, held, arriving, port_start, port, port_router, port_speed, carried)
@@ -189,6 +192,16 @@ def push_all(
         _first_leg(entering, component, leaves_in, port_router, wanted, away, order, held,
                    step_start, step_to, step_link, step_speed, carried)  # fmt: skip
     return carried, cut
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _handed(a: Any, b: Any, near: Any, forward: Any, host_of: Any, rail_of: Any, unit_of: Any, first_of_host: Any) -> Any:
+    """The card of a's host to which a hands over what is for b, being nearer; -1: none is."""
+    if forward and rail_of[a] != rail_of[b]:
+        peer = first_of_host[host_of[a]] + rail_of[b]
+        if peer < len(host_of) and host_of[peer] == host_of[a] and near[unit_of[peer]] < near[unit_of[a]]:
+            return peer
+    return -1
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -22,7 +22,7 @@ from forebay.fabric import loads
 from forebay.fabric.collectives import Collective, Stage, collective
 from forebay.fabric.graph import Graph, graph
 from forebay.fabric.physics import Physics, together
-from forebay.fabric.routes import Routing
+from forebay.fabric.routes import Routing, check
 from forebay.fabric.wiring import Floats, Ints, Wiring
 
 SHIFTS = 512
@@ -72,7 +72,13 @@ class Place:
     )  # rounds that were worked out, by groups and pairs
 
 
-def place(wiring: Wiring, routing: Routing | None = None, physics: Physics | None = None) -> Place:
+def place(
+    wiring: Wiring,
+    routing: Routing | None = None,
+    physics: Physics | None = None,
+    known: dict[tuple[int, bytes, bytes], loads.Loads] | None = None,
+) -> Place:
+    """`known`: rounds of another place with the same cables and routing, whatever their speed, as long as they are all of one."""
     p = physics or Physics()
     return Place(
         wiring=wiring,
@@ -80,6 +86,7 @@ def place(wiring: Wiring, routing: Routing | None = None, physics: Physics | Non
         capacity=wiring.capacities() * p.efficiency,
         routing=routing or Routing(),
         physics=p,
+        known={} if known is None else known,
     )
 
 
@@ -91,8 +98,9 @@ def timed(at: Place, name: str, groups: Any, nbytes: float) -> Timed:
     cards = np.ascontiguousarray(groups, np.int32)
     if cards.ndim != 2:
         raise BadInput("Groups are equally large rows of cards.", found=f"an array of {cards.ndim} dimensions")
-    if not nbytes >= 0:
+    if not 0 <= nbytes < float("inf"):
         raise BadInput("A buffer has zero bytes or more.", asked=f"{nbytes:g}")
+    check(at.wiring, cards.reshape(-1))
     if len(np.unique(cards)) != cards.size:
         raise BadInput("Groups that run at the same time share no card.", asked=f"{cards.shape[0]} groups of {cards.shape[1]}")
     tried = [_stages(at, made, cards, nbytes) for made in _candidates(name, at.wiring, cards)]
@@ -171,6 +179,14 @@ def _stages(at: Place, made: Collective, cards: Ints, nbytes: float) -> Timed:
 def _round(at: Place, stage: Stage, cards: Ints) -> tuple[loads.Loads, float]:
     """What a round carries for each byte of a piece, and the links that a piece crosses, on average."""
     count, n = cards.shape
+    found = round_loads(at, stage, cards)
+    sends = count * (n * (n - 1) if stage.everyone else len(list(stage.pairs())))
+    return found, float(found.nbytes.sum()) / max(1, sends - found.cut)
+
+
+def round_loads(at: Place, stage: Stage, cards: Ints) -> loads.Loads:
+    """What each link carries in a round of a stage, in all groups (G, n), for each byte of a piece."""
+    n = cards.shape[1]
     pairs = np.zeros((0, 2), np.int32) if stage.everyone else np.array(list(stage.pairs()), np.int32).reshape(-1, 2)
     key = (n, cards.tobytes(), pairs.tobytes())
     if key not in at.known:
@@ -182,6 +198,4 @@ def _round(at: Place, stage: Stage, cards: Ints) -> tuple[loads.Loads, float]:
         if len(at.known) >= KEPT:
             at.known.clear()
         at.known[key] = found
-    found = at.known[key]
-    sends = count * (n * (n - 1) if stage.everyone else len(pairs))
-    return found, float(found.nbytes.sum()) / max(1, sends - found.cut)
+    return at.known[key]

@@ -120,17 +120,11 @@ class Wiring:
             ends = [self.unit_name(int(self.port_unit[one])), self.router_name(int(self.port_router[one]))]
         return " -> ".join(reversed(ends) if back else ends)
 
-    def link_kind(self, link: int) -> str:
-        """ "tier 1 up to tier 2": what links of one sort share."""
-        one, back = divmod(link, 2)
-        if link >= self.first_scale_up_link:
-            return "scale-up"
-        if link < self.first_cable_link:
-            return "into the card" if back else "out of the card"
-        cable = one - self.first_cable_link // 2
-        ends = [int(self.router_tier[self.cable_a[cable]]), int(self.router_tier[self.cable_b[cable]])]
-        low, high = reversed(ends) if back else ends
-        return f"tier {low} to tier {high}"
+    def link_kinds(self) -> Ints:
+        """What sort each link is of (L,): out of and into a card, from tier to tier, scale-up. Equal numbers are of one sort."""
+        low, high = self.router_tier[self.cable_a], self.router_tier[self.cable_b]
+        cables = np.stack([100 + 10 * low + high, 100 + 10 * high + low], axis=1).reshape(-1)
+        return np.concatenate([np.tile([0, 1], len(self.port_unit)), cables, np.full(2 * self.cards, 2)]).astype(np.int32)
 
     def card_name(self, card: int) -> str:
         return f"{self.host_name(int(self.host_of[card]))} card {int(self.rail_of[card])}"

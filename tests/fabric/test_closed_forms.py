@@ -1,0 +1,106 @@
+"""Collectives take what their closed forms say, within a thousandth, on the fabrics for which those hold."""
+
+from __future__ import annotations
+
+from math import log2
+
+import numpy as np
+import pytest
+
+from forebay.fabric.build import build, propose
+from forebay.fabric.design import Design, ScaleUp
+from forebay.fabric.ideal import crossbar
+from forebay.fabric.physics import Physics
+from forebay.fabric.timing import place, timed
+
+B, S = 50e9, 1e9
+LATE = Physics(message_s=2e-6)
+THOUSANDTH = 1e-3
+
+
+def at_crossbar(n, physics=LATE):
+    return place(crossbar(Design(kind="crossbar", hosts=n, cards_per_host=1, nics_per_host=1)), physics=physics)
+
+
+def one_group(n):
+    return np.arange(n)[None]
+
+
+@pytest.mark.parametrize("n", [2, 7, 64, 500])
+@pytest.mark.parametrize("name, parts", [("ring_all_reduce", 2), ("ring_reduce_scatter", 1), ("ring_all_gather", 1)])
+def test_rings(name, parts, n):
+    form = parts * (n - 1) * 2e-6 + parts * (n - 1) / n * S / B
+    assert timed(at_crossbar(n), name, one_group(n), S).seconds == pytest.approx(form, rel=THOUSANDTH)
+
+
+@pytest.mark.parametrize("n", [2, 16, 256])
+def test_halving_and_doubling(n):
+    form = 2 * log2(n) * 2e-6 + 2 * (n - 1) / n * S / B
+    assert timed(at_crossbar(n), "halving_all_reduce", one_group(n), S).seconds == pytest.approx(form, rel=THOUSANDTH)
+    small = log2(n) * (2e-6 + 1024 / B)
+    assert timed(at_crossbar(n), "doubling_all_reduce", one_group(n), 1024).seconds == pytest.approx(small, rel=THOUSANDTH)
+
+
+def test_a_double_tree_is_a_pipeline_of_two_buffers():
+    n, depth = 256, 8
+    best = min((2 * depth - 1 + k) * (2e-6 + 4 * S / (2 * k) / B) for k in (8, 64, 512, 4096))
+    assert timed(at_crossbar(n), "double_tree_all_reduce", one_group(n), S).seconds == pytest.approx(best, rel=0.02)
+    at_once = timed(at_crossbar(n, Physics()), "double_tree_all_reduce", one_group(n), S).seconds
+    assert at_once == pytest.approx(2 * S / B, rel=0.02)
+
+
+@pytest.mark.parametrize("kind, hosts", [("clos-2", 128), ("clos-3", 256), ("rail-optimised", 128), ("hpn", 64)])
+def test_an_all_to_all_on_full_bisection_is_bound_by_the_nics(kind, hosts):
+    wiring = build(propose(kind, hosts))
+    n = wiring.cards
+    took = timed(place(wiring), "all_to_all", one_group(n), S).seconds
+    assert took == pytest.approx((n - 1) / n * S / B, rel=THOUSANDTH)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (4, 4, 4), (8, 4)])
+def test_an_all_to_all_on_a_torus_is_bound_by_its_longest_side(shape):
+    wiring = build(propose("torus", int(np.prod(shape)) // 8, shape=shape))
+    link = wiring.cable_bytes_per_s[0]
+    took = timed(place(wiring), "all_to_all", one_group(wiring.cards), S).seconds
+    assert took == pytest.approx(S * max(shape) / 8 / link, rel=THOUSANDTH)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (4, 4, 4)])
+def test_a_bucket_all_reduce_uses_every_link_of_a_torus(shape):
+    wiring = build(propose("torus", int(np.prod(shape)) // 8, shape=shape))
+    n, d, link = wiring.cards, len(shape), wiring.cable_bytes_per_s[0]
+    took = timed(place(wiring), "bucket_all_reduce", one_group(n), S)
+    assert took.seconds == pytest.approx(2 * (n - 1) / n * S / (2 * d * link), rel=THOUSANDTH)
+    assert timed(place(wiring), "all_reduce", one_group(n), S).seconds <= took.seconds
+
+
+def test_a_hierarchical_all_reduce_goes_inside_then_along_the_rails():
+    g, m, inside = 8, 16, 450e9
+    wiring = build(propose("rail-optimised", m, scale_up=ScaleUp(cards=g, bytes_per_s=inside)))
+    form = 2 * (g - 1) / g * S / inside + 2 * (m - 1) / m * (S / g) / B
+    took = timed(place(wiring), "hierarchical_all_reduce", one_group(g * m), S)
+    assert took.seconds == pytest.approx(form, rel=THOUSANDTH)
+    assert timed(place(wiring), "all_reduce", one_group(g * m), S).collective == "hierarchical_all_reduce"
+
+
+@pytest.mark.parametrize("ratio", [1.0, 3.0, 7.0])
+def test_an_oversubscribed_leaf_divides_the_rate(ratio):
+    wiring = build(propose("clos-2", 128, oversubscription=ratio))
+    down = int(np.bincount(wiring.port_router).max())
+    up = int((wiring.cable_a == 0).sum())
+    n = wiring.cards
+    shifted = np.stack([np.arange(n), (np.arange(n) + down) % n], axis=1).reshape(-1, 2)
+    half = shifted[: n // (2 * down) * 2 * down]
+    pairs = half[(half[:, 0] // down) % 2 == 0]
+    took = timed(place(wiring), "send_recv", pairs, S).seconds
+    assert took == pytest.approx(S / B * max(1.0, down / up), rel=THOUSANDTH)
+
+
+def test_faster_links_never_make_anything_slower():
+    wiring = build(propose("slim-fly", 25, shape=(5,), switch_ports=32))
+    slow = [timed(place(wiring), name, one_group(wiring.cards), S).seconds for name in ("ring_all_reduce", "all_to_all")]
+    from dataclasses import replace
+
+    faster = replace(wiring, cable_bytes_per_s=wiring.cable_bytes_per_s * 1.5)
+    fast = [timed(place(faster), name, one_group(wiring.cards), S).seconds for name in ("ring_all_reduce", "all_to_all")]
+    assert all(b <= a * (1 + 1e-12) for a, b in zip(slow, fast, strict=True))
