@@ -89,7 +89,7 @@ def shift(wiring, by):
 @pytest.mark.parametrize("kind", SMALL)
 def test_valiants_loads_are_those_of_every_detour_listed(kind, fault):
     wiring = small(kind) if not fault else broken(small(kind), (parse(fault),))
-    pairs = shift(wiring, 3) + shift(wiring, 5)
+    pairs = (shift(wiring, 3) + shift(wiring, 5))[:: max(1, wiring.cards // 16)]
     source, target = np.array(pairs).T
     leaves = np.unique(wiring.port_router).tolist()
     found = loads.of_pairs(wiring, graph(wiring), source, target, 1.0, Routing(kind="valiant"))
