@@ -23,7 +23,7 @@ from stopwatch import machine, machine_line
 from forebay.chips import catalogue
 from forebay.fabric.books import load
 from forebay.fabric.build import build, propose
-from forebay.fabric.choose import Choice, Question, Scored, best_step, choose, named, routing_for
+from forebay.fabric.choose import Choice, Question, best_step, choose, named, routing_for
 from forebay.fabric.counts import Counts, counts
 from forebay.fabric.design import Design, ScaleUp
 from forebay.fabric.draw import Bar, Point, bars, scatter
@@ -103,7 +103,7 @@ def main() -> None:
     print(text)
     print(machine_line())
     if asked.write:
-        write(text, timed, book)
+        write(text, timed, usual, picked, timed[0].ideal_s[0])
 
 
 def usual_row(family: str, kind: str, hosts: int, books: list[PriceBook], traffics: list[Traffic], q: Question) -> Row:
@@ -213,26 +213,26 @@ def line(r: Row) -> str:
     return "| " + " | ".join([*cells, *money, f"{r.kilowatts:,.0f}", *over, mixed]) + " |\n"
 
 
-def write(text: str, timed: list[Choice], book: PriceBook) -> None:
+def write(text: str, timed: list[Choice], usual: list[Row], picked: list[Row], ideal_s: float) -> None:
     page = DOCS / "fabric.md"
     before, _, rest = page.read_text(encoding="utf-8").partition("<!-- made by benchmarks/fabric_question.py -->\n")
     _, _, after = rest.partition("<!-- end -->\n")
     mark = "<!-- made by benchmarks/fabric_question.py -->\n"
     page.write_text(f"{before}{mark}{text}\n<!-- end -->\n{after}", encoding="utf-8")
-    scored: list[Scored] = [one for found in timed for one in found.scored if one.slower < 3]
-    best = {id(found.families[0].best) for found in timed}
-    points = [
-        Point(
-            name=one.candidate.name,
-            cost_micro=one.candidate.cost_micro,
-            step_s=max(one.steps, key=lambda s: s.seconds).seconds,
-            power_w=one.candidate.network_watts,
-            on_front=id(one) in best,
+    costs = [(r, round(r.millions[0] * 1e6 * MICRO_PER_UNIT), r.slower[0] * ideal_s) for r in (*usual[1:], *picked)]
+    points = {
+        (cost, step_s): Point(
+            name=r.build,
+            cost_micro=cost,
+            step_s=step_s,
+            power_w=r.kilowatts * 1e3,
+            on_front=not any(c <= cost and s <= step_s and (c, s) != (cost, step_s) for _, c, s in costs),
         )
-        for one in scored
-    ]
+        for r, cost, step_s in costs
+    }
     (DOCS / "pictures" / "fabric-question.svg").write_text(
-        scatter(points, title="Ten thousand cards: cost against the dense model's step", currency=book.currency), encoding="utf-8"
+        scatter(list(points.values()), title="10,240 cards: cost against the dense model's step", currency="USD"),
+        encoding="utf-8",
     )
     shown: list[Any] = [
         Bar(name=s.candidate.design.kind, compute_s=s.steps[1].compute_s, exposed_s=s.steps[1].exposed)

@@ -99,6 +99,15 @@ def test_twice_the_bytes_take_twice_the_time(case, factor):
     np.testing.assert_allclose(ends(ways, capacity, nbytes * factor), ends(*case) * factor, rtol=1e-9)
 
 
+@pytest.mark.parametrize("equal", [True, False])
+def test_many_flows_end_as_if_everything_were_solved_again(equal):
+    """Large enough that an end concerns some flows and not others."""
+    rng = np.random.default_rng(2)
+    ways = [rng.choice(60, 3, replace=False).tolist() for _ in range(200)]
+    capacity, nbytes = rng.uniform(1, 5, 60), np.ones(200) if equal else rng.uniform(1, 10, 200)
+    np.testing.assert_allclose(ends(ways, capacity, nbytes), again_and_again(ways, capacity, nbytes), rtol=1e-7)
+
+
 def test_a_merged_end_is_off_by_a_few_times_the_tolerance():
     """300 random flows of random size over 40 links, at three tolerances."""
     rng = np.random.default_rng(5)

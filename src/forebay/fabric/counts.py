@@ -59,6 +59,12 @@ class Counts:
         """Access, switch and card cables; scale-up is apart."""
         return self.access_cables + self.switch_cables + self.card_cables
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from forebay.fabric.draw import of
+
+        return of(self)._repr_html_()
+
 
 def counts(
     fabric: Wiring | Design,

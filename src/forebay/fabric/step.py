@@ -64,6 +64,12 @@ class StepTime:
     busiest: tuple[Busy, ...]
     cut: int  # pairs that find no way: the job stops
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from forebay.fabric.draw import of
+
+        return of(self)._repr_html_()
+
 
 def step(at: Place, traffic: Traffic, cards: Ints | None = None) -> StepTime:
     """Time a step. `cards` (ranks,): each rank's card. Raises BadInput for more ranks than cards, or traffic that can't be."""
