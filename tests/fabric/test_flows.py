@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.errors import BadInput
-from forebay.fabric.flows import completions, last_of_equals
+from forebay.fabric import flows
+from forebay.fabric.flows import completions
 from forebay.fabric.rates import rates
 
 
@@ -64,7 +65,7 @@ def test_nobody_ends_before_its_bytes_fit_through_its_narrowest_link_and_all_end
     found = ends(*case)
     alone = np.array([size / capacity[way].min() for way, size in zip(ways, nbytes, strict=True)])
     assert (found >= alone * (1 - 1e-9)).all()
-    assert found.max() >= last_of_equals(carried_by(*case), capacity) * (1 - 1e-9)  # a link works no faster than it can
+    assert found.max() >= flows.last_of_equals(carried_by(*case), capacity) * (1 - 1e-9)  # a link works no faster than it can
     assert found.max() <= alone.sum() * (1 + 1e-9)
 
 
@@ -72,7 +73,7 @@ def test_nobody_ends_before_its_bytes_fit_through_its_narrowest_link_and_all_end
 def test_the_last_of_equal_flows_needs_no_sharing(case, size):
     ways, capacity, _ = case
     equal = np.full(len(ways), float(size))
-    assert ends(ways, capacity, equal).max() == pytest.approx(last_of_equals(carried_by(ways, capacity, equal), capacity))
+    assert ends(ways, capacity, equal).max() == pytest.approx(flows.last_of_equals(carried_by(ways, capacity, equal), capacity))
 
 
 @given(cases(), st.integers(0, 6), st.floats(1.0, 4.0))
@@ -124,8 +125,8 @@ def test_flows_that_never_end_and_flows_that_have_nothing_to_do():
     assert found.tolist() == [np.inf, 2.0, np.inf, 0.0]
     assert ends([[], [0]], np.array([2.0]), np.array([5.0, 4.0])).tolist() == [0.0, 2.0]
     assert ends([[0], [0, 1]], np.array([np.inf, 2.0]), np.array([5.0, 4.0])).tolist() == [0.0, 2.0]
-    assert last_of_equals(np.zeros(3), np.ones(3)) == 0.0
-    assert last_of_equals(np.ones(1), np.zeros(1)) == np.inf
+    assert flows.last_of_equals(np.zeros(3), np.ones(3)) == 0.0
+    assert flows.last_of_equals(np.ones(1), np.zeros(1)) == np.inf
 
 
 @pytest.mark.parametrize(
@@ -146,3 +147,17 @@ def test_what_cannot_be_is_refused(links, capacity, nbytes, tolerance, words):
     with pytest.raises(BadInput) as told:
         completions(np.array([0, 1]), np.array(links), np.array(capacity), np.array(nbytes), tolerance)
     assert words in str(told.value)
+
+
+SIX = [[0], [0, 1], [1], [2, 1], [2], [0, 2]], np.array([4.0, 10.0, 1.0]), np.zeros(6)
+
+
+def test_a_constant_in_the_place_of_the_last_of_equals_is_found_out(monkeypatch):
+    law = test_the_last_of_equal_flows_needs_no_sharing.hypothesis.inner_test
+    law(SIX, 7)
+    for constant in (0.0, 1.0):
+        monkeypatch.setattr(flows, "last_of_equals", lambda *_, constant=constant: constant)
+        with pytest.raises(AssertionError):
+            law(SIX, 7)
+        with pytest.raises(AssertionError):
+            test_flows_that_never_end_and_flows_that_have_nothing_to_do()

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.errors import BadInput
+from forebay.fabric import rates as sharing
 from forebay.fabric.build import build, propose
 from forebay.fabric.graph import graph
-from forebay.fabric.rates import load, rates
+from forebay.fabric.rates import Rates, load
 from forebay.fabric.routes import Routing, routes
 
 NEAR = 1e-9
+law = settings(deadline=None, database=None, max_examples=60)  # the first call compiles
 
 
 @st.composite
@@ -33,7 +35,7 @@ def flat(ways):
 
 def share(ways, capacity, weights=None):
     offsets, links = flat(ways)
-    return rates(offsets, links, capacity, weights)
+    return sharing.rates(offsets, links, capacity, weights)
 
 
 def textbook(ways, capacity):
@@ -66,18 +68,21 @@ def certified(ways, capacity, found, weights=None):
     return True
 
 
+@law
 @given(cases())
 def test_no_link_is_overfull_and_every_flow_has_a_full_link_on_which_nobody_is_faster(case):
     ways, capacity = case
     assert certified(ways, capacity, share(ways, capacity))
 
 
+@law
 @given(cases())
 def test_rates_are_those_of_the_textbooks_loop(case):
     ways, capacity = case
     np.testing.assert_allclose(share(ways, capacity).bytes_per_s, textbook(ways, capacity), rtol=1e-7, atol=1e-7)
 
 
+@law
 @given(cases(), st.integers(0, 7), st.floats(1.0, 5.0))
 def test_more_bandwidth_never_lowers_the_slowest_rate(case, link, factor):
     ways, capacity = case
@@ -86,6 +91,7 @@ def test_more_bandwidth_never_lowers_the_slowest_rate(case, link, factor):
     assert share(ways, wider).bytes_per_s.min() >= share(ways, capacity).bytes_per_s.min() * (1 - NEAR)
 
 
+@law
 @given(cases(), st.randoms(use_true_random=False))
 def test_names_of_flows_and_links_dont_matter(case, random):
     ways, capacity = case
@@ -99,6 +105,7 @@ def test_names_of_flows_and_links_dont_matter(case, random):
     np.testing.assert_allclose(again, share(ways, capacity).bytes_per_s[turn], rtol=1e-9, atol=1e-9)
 
 
+@law
 @given(cases(), st.lists(st.integers(1, 5), min_size=12, max_size=12))
 def test_a_weight_is_so_many_equal_flows(case, copies):
     ways, capacity = case
@@ -108,6 +115,7 @@ def test_a_weight_is_so_many_equal_flows(case, copies):
     np.testing.assert_allclose(np.repeat(heavy.bytes_per_s, copies), many, rtol=1e-9, atol=1e-9)
 
 
+@law
 @given(cases(zero=False), st.lists(st.floats(0.01, 1.0), min_size=48, max_size=48))
 def test_shares_of_sprayed_flows_fill_no_link_beyond_its_capacity_either(case, parts):
     ways, capacity = case
@@ -148,7 +156,7 @@ def test_four_leaves_and_oversubscription():
 )
 def test_what_cannot_be_shared_is_refused(offsets, links, capacity, weights, words):
     with pytest.raises(BadInput) as told:
-        rates(np.array(offsets), np.array(links), np.array(capacity), None if weights is None else np.array(weights))
+        sharing.rates(np.array(offsets), np.array(links), np.array(capacity), None if weights is None else np.array(weights))
     assert words in str(told.value)
 
 
@@ -167,7 +175,7 @@ def hashed(tree, target, subflows, seed):
     n = wiring.cards
     source = np.repeat(np.arange(n), subflows)
     way = routes(wiring, index, source, np.asarray(target)[source], Routing(kind="ecmp", seed=seed))
-    found = rates(way.offsets, way.links, wiring.capacities()).bytes_per_s.reshape(n, subflows) / 50e9
+    found = sharing.rates(way.offsets, way.links, wiring.capacities()).bytes_per_s.reshape(n, subflows) / 50e9
     return found[np.asarray(target) != np.arange(n)]
 
 
@@ -200,16 +208,45 @@ def test_sub_flows_help_less_when_they_are_cut_evenly(tree, subflows, even, shar
     assert found.sum(axis=1).min() == pytest.approx(slowest_shared, abs=0.06)
 
 
-# Sabotage: with a constant in the place of rates, the checks above fail, one and all.
+# Sabotage: with a constant in the place of `rates`, every check above fails.
+
+CASE = [[0], [0, 1], [1], [2, 1]], np.array([4.0, 10.0, 1.0])
+LAWS = [
+    lambda: of_one(test_no_link_is_overfull_and_every_flow_has_a_full_link_on_which_nobody_is_faster)(CASE),
+    lambda: of_one(test_rates_are_those_of_the_textbooks_loop)(CASE),
+    lambda: of_one(test_shares_of_sprayed_flows_fill_no_link_beyond_its_capacity_either)(CASE, [0.5] * 48),
+    lambda: test_a_flow_without_links_is_without_limit_and_one_over_a_dead_link_stands(),
+    lambda: test_links_without_limit_limit_nobody(),
+    lambda: test_four_leaves_and_oversubscription(),
+]
 
 
-@settings(max_examples=1)
-@given(st.just(None))
-def test_a_constant_in_the_place_of_rates_is_found_out(_):
-    from forebay.fabric.rates import Rates
+def of_one(law):
+    """A law, asked of a single case."""
+    return law.hypothesis.inner_test
 
-    ways, capacity = [[0], [0, 1], [1]], np.array([4.0, 10.0])
-    assert certified(ways, capacity, share(ways, capacity))
-    for constant in (0.0, 1.0, 2.0, 50e9):
-        lie = Rates(bytes_per_s=np.full(3, constant), bottleneck=np.array([0, 0, 1], np.int32))
-        assert not certified(ways, capacity, lie)
+
+def test_the_checks_hold_as_long_as_nobody_meddles():
+    for check in LAWS:
+        check()
+
+
+@pytest.mark.parametrize("constant", [1.0, 50e9])
+def test_a_constant_in_the_place_of_rates_is_found_out(tree, monkeypatch, constant):
+    def same_for_all(offsets, links, bytes_per_s, weights=None):
+        first = [links[at] for at in offsets[:-1] if at < len(links)]
+        return Rates(
+            bytes_per_s=np.full(len(offsets) - 1, constant), bottleneck=np.resize(np.array(first, np.int32), len(offsets) - 1)
+        )
+
+    monkeypatch.setattr(sharing, "rates", same_for_all)
+    for check in LAWS:
+        with pytest.raises(AssertionError):
+            check()
+    with pytest.raises(AssertionError):
+        test_a_random_permutation_over_hashed_ways_gets_0_42_of_the_line(tree, 0)
+    with pytest.raises(AssertionError):
+        test_sub_flows_help_less_when_they_are_cut_evenly(tree, *SUBFLOWS[0])
+    if constant != 50e9:  # a constant of just the line's rate is right for an aligned ring
+        with pytest.raises(AssertionError):
+            test_a_ring_in_host_order_gets_all_of_it(tree)

@@ -50,7 +50,10 @@ def of_pairs(wiring: Wiring, graph: Graph, source: Ints, target: Ints, nbytes: F
     """Card source[i] sends nbytes[i] (or as many each) to card target[i]; (F,)."""
     source, target = np.ascontiguousarray(source, np.int32), np.ascontiguousarray(target, np.int32)
     check(wiring, source, target)
+    if len(source) != len(target):
+        raise BadInput("Each card that sends has one that gets.", asked=f"{len(source)} sources", found=f"{len(target)} targets")
     size = np.broadcast_to(np.asarray(nbytes, np.float64), source.shape)
+    _check_bytes(size)
     if routing.kind == "ecmp":
         flows = np.repeat(np.arange(len(source)), routing.subflows)
         number = np.arange(len(flows), dtype=np.int32)
@@ -70,7 +73,10 @@ def of_pairs(wiring: Wiring, graph: Graph, source: Ints, target: Ints, nbytes: F
 def of_groups(wiring: Wiring, graph: Graph, groups: Ints, nbytes: float, routing: Routing) -> Loads:
     """Every card of a group sends `nbytes` to every other of it; groups (G, n), cards, all groups at once."""
     groups = np.ascontiguousarray(groups, np.int32)
-    check(wiring, groups.reshape(-1), groups.reshape(-1))
+    if groups.ndim != 2:
+        raise BadInput("Groups are equally large rows of cards.", found=f"an array of {groups.ndim} dimensions")
+    check(wiring, groups.reshape(-1))
+    _check_bytes(np.full(1, float(nbytes)))
     count, width = groups.shape
     if len(np.unique(groups)) != groups.size:
         raise BadInput("Groups that send at the same time share no card.", asked=f"{count} groups of {width}")
@@ -86,6 +92,11 @@ def of_groups(wiring: Wiring, graph: Graph, groups: Ints, nbytes: float, routing
     starts = np.arange(count + 1, dtype=np.int64) * width
     found = _sprayed(wiring, graph, routing, starts, groups.reshape(-1), np.full(1, nbytes), group_of)
     return replace(found, averaged=routing.kind == "ecmp")
+
+
+def _check_bytes(size: Floats) -> None:
+    if len(size) and not (np.isfinite(size).all() and size.min() >= 0):
+        raise BadInput("A card sends zero bytes or more.", asked=f"{size[~np.isfinite(size) | (size < 0)][0]:g} bytes")
 
 
 def _sprayed(wiring: Wiring, graph: Graph, routing: Routing, starts: Longs, sources: Ints, size: Floats, group_of: Ints) -> Loads:
@@ -147,6 +158,8 @@ def _through_scale_up(wiring: Wiring, carried: Floats, source: Ints, target: Int
 def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:
     """The mix with the least busy busiest link. Its worst link is convex in the share, so a ternary search finds it."""
     used = (near + detour > 0) & (capacity > 0)
+    if not used.any():
+        return near
     a, b = near[used] / capacity[used], detour[used] / capacity[used]
     low, high = 0.0, 1.0
     for _ in range(60):
@@ -155,7 +168,7 @@ def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:
             high = two
         else:
             low = one
-    share = (low + high) / 2 if len(a) else 0.0
+    share = (low + high) / 2
     share = 0.0 if share < 1e-9 else share
     mixed: Floats = near + share * (detour - near)
     return mixed

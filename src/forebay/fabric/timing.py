@@ -22,7 +22,7 @@ from forebay.fabric import loads
 from forebay.fabric.collectives import Collective, Stage, collective
 from forebay.fabric.graph import Graph, graph
 from forebay.fabric.physics import Physics, together
-from forebay.fabric.routes import Routing
+from forebay.fabric.routes import Routing, check
 from forebay.fabric.wiring import Floats, Ints, Wiring
 
 SHIFTS = 512
@@ -98,8 +98,9 @@ def timed(at: Place, name: str, groups: Any, nbytes: float) -> Timed:
     cards = np.ascontiguousarray(groups, np.int32)
     if cards.ndim != 2:
         raise BadInput("Groups are equally large rows of cards.", found=f"an array of {cards.ndim} dimensions")
-    if not nbytes >= 0:
+    if not 0 <= nbytes < float("inf"):
         raise BadInput("A buffer has zero bytes or more.", asked=f"{nbytes:g}")
+    check(at.wiring, cards.reshape(-1))
     if len(np.unique(cards)) != cards.size:
         raise BadInput("Groups that run at the same time share no card.", asked=f"{cards.shape[0]} groups of {cards.shape[1]}")
     tried = [_stages(at, made, cards, nbytes) for made in _candidates(name, at.wiring, cards)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 
 from forebay.errors import BadInput
 
@@ -56,7 +56,7 @@ def checked(traffic: Traffic) -> Traffic:
     for side, size in t.grid.items():
         if size < 1:
             raise BadInput("A side of the grid has at least one rank.", asked=f"{side} = {size}")
-    if not t.compute_s >= 0:
+    if not 0 <= t.compute_s < inf:
         raise BadInput("Computing takes zero seconds or more.", asked=f"compute_s = {t.compute_s}")
     for window, seconds in t.windows.items():
         if not 0 <= seconds <= t.compute_s * (1 + 1e-9):
@@ -64,7 +64,7 @@ def checked(traffic: Traffic) -> Traffic:
                 "A window is a part of the computing.", asked=f"{window} = {seconds:g} s", found=f"{t.compute_s:g} s computing"
             )
     for e in t.exchanges:
-        if not e.nbytes >= 0 or e.times < 0:
+        if not 0 <= e.nbytes < inf or e.times < 0:
             raise BadInput("Bytes and times are zero or more.", asked=f"{e.name}: {e.nbytes:g} bytes, {e.times} times")
         if e.window and e.window not in t.windows:
             raise BadInput(
@@ -75,6 +75,9 @@ def checked(traffic: Traffic) -> Traffic:
         for side in e.along:
             if side not in t.grid:
                 raise BadInput("The grid has no such side.", asked=f"{e.name}: {side}", hint=", ".join(t.grid))
+        if len(set(e.along)) < len(e.along):
+            asked = f"{e.name}: {', '.join(e.along)}"
+            raise BadInput("A group runs along a side once.", asked=asked, hint=", ".join(dict.fromkeys(e.along)))
         _check_groups(e, t.ranks)
     return t
 
