@@ -68,6 +68,8 @@ class Damage:
     @property
     def slower(self) -> float:
         """Seconds a step over those before; 1: nothing changes."""
+        if self.before.seconds == 0:
+            return 1.0 if self.after.seconds == 0 else float("inf")
         return self.after.seconds / self.before.seconds
 
 
