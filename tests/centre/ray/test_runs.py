@@ -161,7 +161,7 @@ def test_people_come_in_through_the_door_of_a_run(site):
         "print('open', flush=True)\nline, _ = door.accept()\nline.sendall(line.recv(100).upper())\nline.close()\n"
     )
     run = site.launch(code, cards=1)
-    until(lambda: "open" in site.lines())
+    until(lambda: "open" in site.lines() and site.engine.look(run).phase is Phase.RUNNING)  # the log may come first
     with site.engine.dial(run) as line:
         line.settimeout(20)
         line.sendall(b"hello")
