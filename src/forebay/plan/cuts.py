@@ -1,0 +1,105 @@
+"""The noun Cuts: many plans at once, an array a degree.
+
+Asked:  pricing a plan takes some hundred operations; how are fifty thousand priced in a second?
+Answer: the same operations on arrays. Here all stages of a plan have the same chip and as even a share of the layers as can be;
+        plans with unequal stages are priced stage by stage (`plan/stages.py`).
+Limits: words (schedule, recompute, offload) are indices into the tuples of `plan/plan.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forebay.plan.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Plan
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cuts:
+    """Plans as arrays of one length; entry i of each is the i-th plan. The chip is not part of it."""
+
+    replicas: Ints
+    shards: Ints
+    tensor: Ints
+    stages: Ints  # their number
+    context: Ints
+    expert: Ints
+    expert_tensor: Ints
+    chunks: Ints
+    schedule: Ints
+    micro_batch: Ints
+    zero: Ints
+    recompute: Ints
+    offload: Ints
+    sequence_parallel: Bools
+    ulysses: Bools
+    ends: Bools
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, which: Any) -> Cuts:
+        """The plans at these places: a slice, a mask or indices."""
+        return Cuts(**{one.name: getattr(self, one.name)[which] for one in fields(self)})
+
+    @property
+    def data(self) -> Ints:
+        return self.replicas * self.shards
+
+    @property
+    def cards(self) -> Ints:
+        return self.data * self.tensor * self.context * self.stages
+
+    def plan(self, i: int, chip: str) -> Plan:
+        """The i-th plan, on this chip."""
+        return Plan(
+            replicas=int(self.replicas[i]),
+            shards=int(self.shards[i]),
+            tensor=int(self.tensor[i]),
+            stages=(chip,) * int(self.stages[i]),
+            context=int(self.context[i]),
+            expert=int(self.expert[i]),
+            expert_tensor=int(self.expert_tensor[i]),
+            ends=bool(self.ends[i]),
+            chunks=int(self.chunks[i]),
+            schedule=SCHEDULES[self.schedule[i]],
+            micro_batch=int(self.micro_batch[i]),
+            zero=int(self.zero[i]),
+            sequence_parallel=bool(self.sequence_parallel[i]),
+            context_kind="ulysses" if self.ulysses[i] else "ring",
+            recompute=(RECOMPUTE[self.recompute[i]],),
+            offload=OFFLOAD[self.offload[i]],
+        )
+
+
+def cuts(plans: Sequence[Plan]) -> Cuts:
+    """Plans of one chip each, even stages, one way of recomputing, as arrays."""
+
+    def ints(values: list[int]) -> Ints:
+        return np.array(values, dtype=np.int64)
+
+    return Cuts(
+        replicas=ints([p.replicas for p in plans]),
+        shards=ints([p.shards for p in plans]),
+        tensor=ints([p.tensor for p in plans]),
+        stages=ints([len(p.stages) for p in plans]),
+        context=ints([p.context for p in plans]),
+        expert=ints([p.expert for p in plans]),
+        expert_tensor=ints([p.expert_tensor for p in plans]),
+        chunks=ints([p.chunks for p in plans]),
+        schedule=ints([SCHEDULES.index(p.schedule) for p in plans]),
+        micro_batch=ints([p.micro_batch for p in plans]),
+        zero=ints([p.zero for p in plans]),
+        recompute=ints([RECOMPUTE.index(p.recompute[0]) for p in plans]),
+        offload=ints([OFFLOAD.index(p.offload) for p in plans]),
+        sequence_parallel=np.array([p.sequence_parallel for p in plans], dtype=np.bool_),
+        ulysses=np.array([p.context_kind == "ulysses" for p in plans], dtype=np.bool_),
+        ends=np.array([p.ends for p in plans], dtype=np.bool_),
+    )

@@ -1,0 +1,39 @@
+"""The noun Pool: the cards that a plan may use, and how they are joined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cards:
+    """Cards of one kind, joined alike.
+
+    Speeds are one way, of one card: half of what vendors print for scale-up links.
+    """
+
+    chip: str  # a name of the catalogue
+    count: int
+    island: int  # cards that share one scale-up fabric: 8 in a DGX, 72 in an NVL72 rack
+    up_bytes_per_s: float  # inside an island, a card, one way
+    out_bytes_per_s: float  # between islands, a card, one way
+    up_latency_s: float = 4e-6  # of one step of a collective
+    out_latency_s: float = 12e-6
+    oversubscription: float = 1.0  # how many times less the core carries than the cards can send
+    price_per_hour: int | None = None  # of a card, in micro-units of the pool's currency
+    watts: float | None = None  # of a card at work, with its share of the host
+    memory_bytes: int | None = None  # None: the catalogue's
+    label: str = ""  # where they stand, in words: "centre a, hall 2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Cards of one or several kinds, the slowest link between kinds, and the currency of their prices."""
+
+    cards: tuple[Cards, ...]
+    between_bytes_per_s: float | None = None  # a card, one way, between kinds; None: the slower of the two scale-outs
+    currency: str = ""
+
+    @property
+    def count(self) -> int:
+        return sum(one.count for one in self.cards)
