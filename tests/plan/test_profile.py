@@ -226,6 +226,73 @@ def test_a_decoder_is_seen_as_it_is(made, expected):
     assert abs(told.model.parameters - matrices) <= loose + 0.01 * matrices * (not expected.get("head", True))
 
 
+class Einsum(nn.Module):
+    """Experts as weights of three dimensions in one einsum, which becomes one wide product."""
+
+    def __init__(self, width, wide, count=8):
+        super().__init__()
+        self.router = nn.Linear(width, count, bias=False)
+        self.w1, self.w3 = (nn.Parameter(torch.empty(count, width, wide)) for _ in range(2))
+        self.w2 = nn.Parameter(torch.empty(count, wide, width))
+
+    def forward(self, x):
+        chosen = torch.topk(self.router(x).softmax(-1), 2).values.sum()
+        h = F.silu(torch.einsum("btd,edf->btef", x, self.w1)) * torch.einsum("btd,edf->btef", x, self.w3)
+        return torch.einsum("btef,efd->btd", h, self.w2) * chosen
+
+
+class Pair(Routed):
+    """A mixture that gives its router's scores too."""
+
+    def forward(self, x):
+        return super().forward(x), self.gate(x)
+
+
+class PairBlock(Block):
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        y, _ = self.mlp(self.norm2(x))
+        return x + y
+
+
+def test_experts_in_one_einsum():
+    assert profile(decoder(mlp=lambda: Einsum(64, 96))).model.experts == Experts(count=8, chosen=2, width=96)
+
+
+def test_a_forward_that_ends_early_is_completed_by_names_and_said():
+    module = Decoder([PairBlock(Attention(64, 4, 2), Pair(64, 48), 64) for _ in range(3)])
+    told = profile(module, name="mine")
+    mixture = Experts(count=4, chosen=2, width=48)
+    assert told.model == Model(name="mine", **{**PLAIN, "mlp_width": 0, "experts": mixture})
+    assert "was not run" in told.notes[0]
+    assert "ended early" in told.notes[1]
+
+
+def test_an_encoder_and_a_decoder_are_refused():
+    with pytest.raises(BadInput, match="can't be described"):
+        profile(nn.Transformer(64, 4, 2, 2, 128))
+
+    class Crossed(Block):
+        def __init__(self):
+            super().__init__(Attention(64, 4, 2), Gated(64, 160), 64)
+            self.cross = Attention(64, 4, 2)
+
+        def forward(self, x):
+            return super().forward(x + self.cross(x))
+
+    with pytest.raises(BadInput, match="attends 2 times"):
+        profile(Decoder([Crossed() for _ in range(3)]))
+
+
+def test_a_module_that_asks_for_a_device_by_name():
+    class Stubborn(Decoder):
+        def forward(self, ids):
+            return super().forward(ids.to("cuda:0") + torch.arange(ids.shape[1], device="cuda"))
+
+    module = Stubborn([Block(Attention(64, 4, 2), Gated(64, 160), 64) for _ in range(3)])
+    assert profile(module, name="mine").model == Model(name="mine", **PLAIN)
+
+
 def test_the_same_on_the_meta_device_and_off_it():
     real = decoder()
     with torch.device("meta"):
@@ -340,8 +407,8 @@ def test_a_module_with_a_hugging_face_config_is_read_by_it_and_checked():
 
 
 def test_a_factory_is_a_models_name_too(tmp_path):
-    (tmp_path / "own.py").write_text("from torch import nn\n\n\ndef make():\n    return nn.TransformerEncoder(\n"
-                                     "        nn.TransformerEncoderLayer(64, 4, 256), 2, enable_nested_tensor=False)\n")  # fmt: skip
+    made = "nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, 256), 2, enable_nested_tensor=False)"
+    (tmp_path / "own.py").write_text(f"from torch import nn\n\n\ndef make():\n    return {made}\n")
     assert describe(f"{tmp_path}/own.py:make").model.layers == 2
     sys.modules.pop("own", None)
 

@@ -2,7 +2,8 @@
 
 Asked:  which shape has `llama-3-70b`, and which model does a person mean who writes "Llama 3.1 70B" or a path?
 Answer: `preset(name)` from `data/models.toml`; `model(text)` and `describe(text)` take a preset's name, a config.json or its
-        folder, a JSON of our own Model, or "file.py:factory" of an nn.Module (`profile`). Case, spaces and marks don't count in a name, nor does an organisation before a slash.
+        folder, a JSON of our own Model, or "file.py:factory" of an nn.Module (`profile`). Case, spaces and marks don't count in a
+        name, nor does an organisation before a slash.
 Limits: shapes as published. What a source doesn't say is assumed, and said among the notes. A file of that name comes first.
 """
 

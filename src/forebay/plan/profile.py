@@ -26,7 +26,15 @@ from forebay.plan.profile_shape import HOW, checked, shape
 from forebay.plan.profile_trace import Trace, run
 from forebay.plan.read import Described, read
 
-REFUSED = (nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.Bilinear, nn.EmbeddingBag)
+REFUSED = (
+    nn.modules.conv._ConvNd,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.Bilinear,
+    nn.EmbeddingBag,
+    nn.Transformer,
+    nn.TransformerDecoderLayer,
+)
 LISTS = (nn.ModuleList, nn.ModuleDict)
 ODD = re.compile(r"mamba|ssm|\bs4|rwkv|hyena|retention|lstm|gru\b", re.IGNORECASE)
 HEADS = ("num_heads", "n_heads", "n_head", "num_attention_heads", "nhead", "heads")
@@ -119,7 +127,7 @@ def _facts(module: nn.Module, inputs: tuple[Any, ...] | None, chosen: int) -> Fa
     )
     attribute = [value for one in module.modules() for word in HEADS if type(value := getattr(one, word, None)) is int]
     picks = [value for one in module.modules() for word in CHOSEN if type(value := getattr(one, word, None)) is int]
-    counts = {one.count for one in experts} | {one.stacked for one in parts if one.stacked > 1}
+    counts = {one.count for one in experts} | {one.many for one in parts}
     return Facts(
         layers=tuple(layers),
         parts=parts,

@@ -22,6 +22,11 @@ class Part:
     def size(self) -> int:
         return prod(self.shape)
 
+    @property
+    def many(self) -> int:
+        """Matrices in a weight of experts: seen so, or of three dimensions and used as one wide matrix."""
+        return self.shape[0] if self.stacked == 1 and len(self.shape) == 3 else self.stacked
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attend:

@@ -135,7 +135,7 @@ def _roles(facts: Facts, width: int) -> dict[str, str]:
         back = False
         for p in parts:
             leads_back = p.time > last.time and p.out == width and p.into == first.heads * len(calls) * (first.value or first.key)
-            if p.name.startswith(tuple(lists)) or (p.stacked > 1 and p.time > last.time):
+            if p.name.startswith(tuple(lists)) or (p.many > 1 and p.time > last.time):
                 role = "expert"
             elif p.time < last.time or p.name.startswith(homes) or _in_mha(facts, p) or (leads_back and not back):
                 role, back = "attention", back or leads_back
@@ -178,9 +178,9 @@ def _layer(facts: Facts, i: int, width: int, roles: dict[str, str]) -> _Layer:
     return _Layer(heads=heads, kv_heads=kv_heads, head=head, latent=latent, gated=gated, mlp=mlp, experts=None)
 
 
-def _other(p: Part, width: int) -> int:
+def _other(p: Part, width: int, many: int = 1) -> int:
     """The side of a matrix that isn't the model's width; 0 where neither is."""
-    size = p.size // max(1, p.stacked)
+    size = p.size // many
     return size // width if width in (*p.shape, p.into, p.out) else 0
 
 
@@ -199,6 +199,8 @@ def _attention(facts: Facts, i: int, width: int, parts: list[Part], calls: list[
     heads = sum(a.heads for a in calls) if calls else facts.heads_said
     head = calls[0].key if calls else width // heads
     value = (calls[0].value if calls else head) or head
+    if len(calls) > 1 and not any(a.at.startswith(tuple(_heads_lists(facts)) or ("\0",)) for a in calls):
+        raise BadInput(f"{facts.layers[i]} attends {len(calls)} times; plan knows decoder-only transformers.", hint=HOW)
     inner = [p for p in parts if p.into and width not in (p.into, p.out)]
     if inner:
         latent = _latent(parts, inner, width, heads, head)
@@ -232,10 +234,14 @@ def _mixture(facts: Facts, i: int, width: int, experts: list[Part], others: list
     group = next(
         (one for one in facts.experts if one.layer == i and any(p.name.startswith(one.name + ".") for p in experts)), None
     )
-    count = group.count if group else max(p.stacked for p in experts)
+    count = group.count if group else max(p.many for p in experts)
     one = [p for p in experts if p.name.startswith(group.name + ".")] if group else experts
     share = len(one) // count if group else len(one)
-    gated, wide = _mlp(f"an expert in {facts.layers[i]}", [_other(p, width) for p in one[:share]], [p.name for p in one[:share]])
+    gated, wide = _mlp(
+        f"an expert in {facts.layers[i]}",
+        [_other(p, width, 1 if group else p.many) for p in one[:share]],
+        [p.name for p in one[:share]],
+    )
     beside = [side for p in others if (side := _other(p, width)) not in (1, count)]
     shared = sum(beside) // (3 if gated else 2)
     chosen = facts.chosen or facts.chosen_said
@@ -262,6 +268,9 @@ def _ends(facts: Facts, width: int) -> tuple[int, int, bool, list[str]]:
         notes.append("there is no head: planned as if it were the embedding")
     others = [p for p in tables if p is not words]
     loose = [p for p in outside.values() if not p.time and p not in tables and p.shape[-1] == width]
+    if facts.failed and head is None and (unseen := next((p for p in loose if words and p.shape == words.shape), None)):
+        head, notes = unseen, []  # the forward didn't come that far
+        loose.remove(unseen)
     positions = sum(p.size // width for p in (*others, *loose))
     if len(others) + len(loose) > 1 or loose:
         names = ", ".join(p.name for p in (*others, *loose))

@@ -36,6 +36,7 @@ class Trace(TorchDispatchMode):  # type: ignore[misc]
         self.names = {id(one): key for key, one in module.named_modules()}
         self.inside: list[str] = []
         self.weights: dict[int, str] = {}  # by storage, so that views and transposes are known
+        self.copies: list[torch.Tensor] = []
         self.used: dict[str, dict[str, int]] = {}
         self.attends: list[Attend] = []
         self.embeddings: list[str] = []
@@ -64,6 +65,9 @@ class Trace(TorchDispatchMode):  # type: ignore[misc]
             name = self._weight(args[0])
             if name and name not in self.embeddings:
                 self.embeddings.append(name)
+        elif op in ("clone", "_to_copy") and (name := self._weight(args[0])) is not None:
+            self.weights[out.untyped_storage()._cdata] = name  # laid out or rounded anew: the same weight
+            self.copies.append(out)  # kept, so that no other tensor gets its place
         elif op == "topk":
             self.picks.append((int(args[0].shape[-1]), int(args[1])))
         elif (
