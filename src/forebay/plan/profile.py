@@ -36,7 +36,7 @@ REFUSED = (
     nn.TransformerDecoderLayer,
 )
 LISTS = (nn.ModuleList, nn.ModuleDict)
-ODD = re.compile(r"mamba|ssm|\bs4|rwkv|hyena|retention|lstm|gru\b", re.IGNORECASE)
+ODD = re.compile(r"Mamba|SSM(?![a-z])|S4(?![a-z0-9])|R[Ww][Kk][Vv]|Hyena|RetNet|LSTM|GRU")
 HEADS = ("num_heads", "n_heads", "n_head", "num_attention_heads", "nhead", "heads")
 CHOSEN = ("top_k", "topk", "num_experts_per_tok", "num_experts_per_token", "n_activated_experts", "k")
 
@@ -114,7 +114,9 @@ def _facts(module: nn.Module, inputs: tuple[Any, ...] | None, chosen: int) -> Fa
     experts = _experts(module, layers)
     trace = Trace(module, layers)
     shapes = {key: tuple(weight.shape) for key, weight in module.named_parameters() if weight.ndim > 1}
-    failed = run(module, trace, inputs, {one.name.rpartition(".")[0] for one in experts if one.name not in layers})
+    doubtful = {one.name.rpartition(".")[0] for one in experts}
+    doubtful |= {key.rpartition(".")[0] for key, size in shapes.items() if len(size) == 3 and trace.layer_of(key) is not None}
+    failed = run(module, trace, inputs, doubtful - set(layers))
     if failed is not None and not trace.used:
         raise BadInput(
             "The module's forward can't be traced on the meta device.",

@@ -144,7 +144,8 @@ def _roles(facts: Facts, width: int) -> dict[str, str]:
             roles.setdefault(_suffix(facts, p), role)
     for p in facts.parts:
         if p.layer is not None:
-            role = "expert" if p.name.startswith(tuple(lists)) else _near(roles, _suffix(facts, p))
+            listed = p.name.startswith(tuple(lists)) or (len(p.shape) == 3 and not p.time)
+            role = "expert" if listed else _near(roles, _suffix(facts, p))
             roles.setdefault(_suffix(facts, p), role)
     return roles
 

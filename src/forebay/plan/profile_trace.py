@@ -4,8 +4,8 @@ Asked:  which weights are used in which order, by how many heads of attention, a
 Answer: `run(module, trace, …)` calls the module with its weights replaced by tensors that have shapes and no memory. `Trace` sees
         every operator (a TorchDispatchMode); `_Whole` sees attention while it is still one call, and answers a module that asks
         for "cuda" by name with the meta device (a TorchFunctionMode).
-Limits: what needs values can't be run there. A mixture's routing is answered for; anything else ends the trace, with what was
-        seen.
+Limits: there are no values. One that a branch asks for is zero, and a mixture's routing is answered for; anything
+        else ends the trace, with what was seen.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from forebay.plan.profile_facts import Attend
 
 TOKENS = 8  # of the one sequence that is traced
+VALUES: dict[str, Any] = {"item": int, "__bool__": bool, "__int__": int, "__float__": float, "__index__": int}
 DEVICE = re.compile(r"(cuda|cpu|npu|xpu|musa|mlu|mps|hpu|gcu|sdaa)(:\d+)?")
 
 
@@ -119,6 +120,8 @@ class _Whole(TorchFunctionMode):  # type: ignore[misc]
                 self.trace.attend(int(q.shape[-3]) if q.ndim > 3 else 1, int(q.shape[-1]), int(v.shape[-1]))
         if name in ("cuda", "cpu", "npu", "xpu", "musa", "mlu") and args and isinstance(args[0], torch.Tensor):
             return _meta(args[0])
+        if name in VALUES and args and isinstance(args[0], torch.Tensor) and args[0].device.type == "meta":
+            return VALUES[name](0)  # a branch of the forward needs a value: as if it were zero
         kwargs = dict(kwargs or {})
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("meta")
