@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -413,14 +414,32 @@ def test_a_factory_is_a_models_name_too(tmp_path):
     sys.modules.pop("own", None)
 
 
-def test_transformers_models():
+KINDS = """
+llama qwen3 mixtral qwen3_moe deepseek_v3 gpt_oss gpt2 gpt_neox opt bloom falcon mpt gpt_bigcode phi3 cohere
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS.split())
+def test_a_transformers_model_is_traced_to_the_shape_that_its_config_tells(kind):
     transformers = pytest.importorskip("transformers")
-    config = transformers.LlamaConfig(
-        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=160, vocab_size=100
-    )
+    config = transformers.CONFIG_MAPPING[kind]()
+
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = transformers.AutoModelForCausalLM.from_config(config)
+
+        def forward(self, ids):
+            return self.inner(ids, use_cache=False).logits
+
     with torch.device("meta"):
-        module = transformers.AutoModelForCausalLM.from_config(config)
-    assert profile(module).model.parameters == pytest.approx(sum(w.numel() for w in module.parameters() if w.ndim > 1))
+        module = Bare()
+    expected = profile(module.inner, name="it")  # by its config
+    assert "config" in expected.source
+    traced = profile(module).model
+    told = replace(expected.model, name="Bare", window=None, predicted=0)  # which a forward doesn't show
+    assert traced == told
 
 
 @pytest.mark.parametrize(

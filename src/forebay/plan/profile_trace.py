@@ -71,10 +71,11 @@ class Trace(TorchDispatchMode):  # type: ignore[misc]
             self.copies.append(out)  # kept, so that no other tensor gets its place
         elif op == "topk":
             self.picks.append((int(args[0].shape[-1]), int(args[1])))
-        elif (
-            op in ("_softmax", "_safe_softmax") and not self.whole and self.key_width and tuple(args[0].shape[-2:]) == self.scores
-        ):
+        elif op in ("_softmax", "_safe_softmax") and not self.whole and self.key_width and args[0].ndim > 2:
             scores = args[0]
+            sinks = int(scores.shape[-1]) - self.scores[1]  # gpt-oss adds a column for what nobody attends to
+            if int(scores.shape[-2]) != self.scores[0] or sinks not in (0, 1):
+                return out
             self.attend(int(scores.shape[-3]) if scores.ndim > 3 else 1, self.key_width, 0)
             self.key_width = 0
         return out

@@ -126,8 +126,7 @@ def _model(f: Fields, top: Fields, kind: str, family: Family, name: str, notes: 
             f.first(*HEADS) or HEADS[0], f"a width of {width} isn't a multiple of {heads} heads, and there is no head_dim."
         )
     mixture, mlp = experts(f, kind, layers, notes)
-    if mixture is None or mixture.dense_layers:
-        mlp = mlp or _mlp(f, kind, family, width)
+    mlp = mlp or _mlp(f, kind, family, width) if mixture is None or mixture.dense_layers else 0
     tied = "tie_word_embeddings"
     if f.count("word_embed_proj_dim", default=width) != width:
         notes.append("its embeddings are narrower than its layers; they are counted as wide")
