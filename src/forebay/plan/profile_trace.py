@@ -11,6 +11,7 @@ Limits: there are no values. One that a branch asks for is zero, and a mixture's
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -159,6 +160,8 @@ def run(module: nn.Module, trace: Trace, inputs: tuple[Any, ...] | None, doubtfu
             seen.clear()
         try:
             with ExitStack() as stack:
+                stack.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")  # what a trial on strange tensors warns of is nobody's business
                 stack.enter_context(_places(trace))
                 stack.enter_context(_tolerant(module, doubtful, trace))
                 stack.enter_context(_slow_path())
