@@ -116,7 +116,8 @@ def test_the_array_form_is_the_simulation_where_stages_are_alike(shape):
     v = 2 if schedule in BLOCKS else v if schedule == "interleaved" else 1
     assume(schedule != "interleaved" or v == 1 or group(p, m))
     assume(schedule not in BLOCKS or m >= p)
-    near = 0.12 if schedule in ("v-half", "v-min") else 0.01
+    assume(schedule not in ("v-half", "v-min") or (p >= 4 and m >= 2 * p))
+    near = 0.05 if schedule in ("v-half", "v-min") else 0.01
     assert closed(schedule, p, m, v, b=b, w=w) == pytest.approx(run(schedule, p, m, v, b=b, w=w).seconds, rel=near)
 
 

@@ -104,7 +104,7 @@ def _plain(x: _Alike) -> Floats:
     inner = x.e0 + 2 * x.e1 + (x.m + x.n) * x.a + 2 * hops - 2 * x.s
     times, rest = np.divmod(x.m - 1, x.p)
     again = (1 + times) * (first + below + hops) + rest * x.a + 2 * np.maximum(rest - 1, 0) * x.s
-    ways = [stay1, np.where(long, np.maximum(stay0, busy0), short0), again, np.where(long & (x.p > 2), inner, 0.0)]
+    ways = [stay1, np.where(x.m > x.p, stay0, 0.0), np.where(long, busy0, short0), again, np.where(long & (x.p > 2), inner, 0.0)]
     found: Floats = np.maximum.reduce(ways)
     return found
 
