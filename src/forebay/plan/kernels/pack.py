@@ -21,12 +21,14 @@ import numpy as np
 from forebay.plan.kernels.grid import filled
 
 Rows = list[dict[str, str]]
+# The catalogue's names of the chips that the tables name otherwise.
+NAMES = {"a100-sxm": "a100-sxm-80gb", "h200-sxm": "h200", "b200-sxm": "b200", "b300-sxm": "b300"}
 HERE = Path(__file__).parent.parent / "data" / "kernels"
 
 
 def read(path: Path) -> Rows:
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [row | {"chip": NAMES.get(row["chip"], row["chip"])} for row in csv.DictReader(file)]
 
 
 def grids(rows: Rows, member: Callable[[Mapping[str, str]], str], sizes: tuple[str, ...], least: int = 4) -> dict[str, Any]:
