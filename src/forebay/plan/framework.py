@@ -23,7 +23,7 @@ class Framework:
     dropout: bool = False  # attention and residuals
     hides_tensor: float = 0.0  # share of the tensor collectives that run while products do
     hides_data: bool = True  # gradients and weights travel while layers compute
-    hides_weights: float = 0.9  # of a micro-batch's computing, what ZeRO 3's gathers can hide behind
+    disturbs: float = 0.3  # of the seconds of ZeRO 3's gathers, what they cost the layers that compute meanwhile
     attention: float = 1.0  # times the seconds of the best attention kernel that is known for the chip
     deduplicated: bool = True  # a token goes to each card once, however many of its experts are there (DeepEP)
     hides_expert: float = 0.0  # share of the experts' exchange that runs while something computes
@@ -48,9 +48,9 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
         Framework(name="jax", hides_tensor=0.5),
         # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
-        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=2, host_s=1.1e-3),
+        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
         Framework(name="torchtitan"),
-        Framework(name="fsdp", gradient_bytes=2, attention=2.0),
+        Framework(name="fsdp", gradient_bytes=2, attention=1.7, fixed_s=0.02),
     )
 }
 

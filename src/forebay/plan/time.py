@@ -60,7 +60,7 @@ def step(work: Workload, at: Site, cuts: Cuts) -> Step:
     # Fill and drain: each other stage's share of one micro-batch, a chunk at a time (Narayanan et al., arXiv 2104.04473, 2.2).
     others = first.total + last.total + (p - 2) * middle.total - slowest.total
     bubble = np.where(p > 1, others / v, 0.0)
-    vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / np.where(cuts.sequence_parallel, cuts.tensor, 1)
+    vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / cuts.tensor  # a part from each rank of the tensor group
     hop = np.where(p > 1, send(at.links, cuts.tensor * c * cuts.data, vector), 0.0)
     exposed = np.where(v > 1, 0.25 if at.framework.hides_sends else 1.0, 1.0)
     sends = hop * (2 * (p - 1) + 2 * v * micro * exposed * (p > 1))
@@ -152,7 +152,8 @@ def _once(work: Workload, at: Site, cuts: Cuts, stage: Any) -> tuple[Any, Any]:
         data = scatter + collect
     # ZeRO 3 gathers the weights for each pass of each micro-batch, a layer ahead.
     gathers = 2 * micro * travel(2.0) + (micro - 1) * scatter
-    whole = np.maximum(gathers / np.maximum(1.0, layers), gathers - at.framework.hides_weights * micro * stage)
+    gone = np.maximum(gathers / np.maximum(1.0, layers), gathers - micro * stage)
+    whole = np.maximum(gone, gathers * at.framework.disturbs)
     data = np.where(cuts.zero == 3, np.maximum(data, scatter / np.maximum(1.0, layers)) + whole, data)
     shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, cuts.shards * cuts.context) + routed / own)
     swept = np.where(cuts.zero == 3, shard, plain + routed)

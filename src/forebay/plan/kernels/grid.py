@@ -3,7 +3,7 @@
 Asked:  a kernel was timed at a few sizes. What does it take at another?
 Answer: the logarithm of its time, linear between the points in the logarithms of its sizes. Between two points the rate then
         follows a power law, which is how rates grow with size until they are flat. Beyond the largest size the rate stays what
-        it is there: the time grows by the work. Below the smallest size the time stays: it is what a launch takes.
+        it is there: the time grows by the work (attention's by the square of the tokens). Below the smallest size the time stays: it is what a launch takes.
 Units:  seconds; sizes in elements.
 Limits: what lies between two points is smooth here; real kernels show steps of whole tiles (up to 10 %).
 """
@@ -27,6 +27,7 @@ class Grid:
 
     axes: tuple[Floats, ...]  # logarithms of sizes, rising
     log_s: NDArray[np.float32]  # as many dimensions as axes
+    powers: tuple[float, ...] = ()  # with which power of a size the work grows; (): with the size itself
 
     def seconds(self, *sizes: Any) -> Floats:
         """Time at these sizes (arrays that broadcast)."""
@@ -41,8 +42,8 @@ class Grid:
                 index.append(low + high)
                 weight = weight * (share if high else 1.0 - share)
             total += weight * self.log_s[tuple(index)]
-        for _, _, over in places:
-            total += over
+        for (_, _, over), power in zip(places, self.powers or (1.0,) * len(places), strict=True):
+            total += power * over
         return np.exp(total)
 
 
@@ -65,11 +66,11 @@ def members(name: str) -> frozenset[str]:
 
 
 @cache
-def grid(name: str, member: str, axes: int) -> Grid:
+def grid(name: str, member: str, axes: int, powers: tuple[float, ...] = ()) -> Grid:
     """A grid of the packed tables: MEMBER holds log-seconds, MEMBER/0, MEMBER/1 ... the sizes of its axes."""
     file = stored(name)
     logs = tuple(np.log(file[f"{member}/{axis}"].astype(np.float64)) for axis in range(axes))
-    return Grid(logs, file[member])
+    return Grid(logs, file[member], powers)
 
 
 def filled(log_s: NDArray[np.float32], axes: tuple[Floats, ...]) -> NDArray[np.float32]:

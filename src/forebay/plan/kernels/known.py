@@ -115,7 +115,7 @@ def attention(dev: Device, tokens: Any, lanes: Any, head: int, kind: str = "gqa"
     flop = 2.0 * tokens * tokens * lanes * head
     if dev.tables and dev.tables not in dev.ignored and (found := _nearest_head(dev.tables, kind, head)):
         name, width = found
-        return grid("prefill", name, 2).seconds(tokens, lanes) * (head / width)
+        return grid("prefill", name, 2, (2.0, 1.0)).seconds(tokens, lanes) * (head / width)
     total: Any = 0.0
     weights = 0.0
     for other, weight in _others(dev, "bf16", "prefill"):
@@ -123,7 +123,9 @@ def attention(dev: Device, tokens: Any, lanes: Any, head: int, kind: str = "gqa"
             continue
         name, width = found
         busy = lanes * (other.peak("bf16") / dev.peak("bf16"))
-        used = 2.0 * tokens * tokens * busy * width / other.peak("bf16") / grid("prefill", name, 2).seconds(tokens, busy)
+        used = (
+            2.0 * tokens * tokens * busy * width / other.peak("bf16") / grid("prefill", name, 2, (2.0, 1.0)).seconds(tokens, busy)
+        )
         total = total + weight * np.log(used)
         weights += weight
     return flop / dev.peak("bf16") / np.exp(total / weights)
