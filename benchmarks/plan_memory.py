@@ -77,8 +77,9 @@ def compare(row: dict[str, Any]) -> list[dict[str, Any]]:
     run = measured.run(row)
     if isinstance(run, str):
         return []
-    workload = replace(run.workload, number_format="fp32") if row["family"].startswith("sailor") else run.workload
-    plan = run.plan
+    workload, plan = run.workload, run.plan
+    if row["family"] == "simumax-b200":
+        plan = replace(plan, context_kind="ulysses")  # its launcher's CP_COMM_TYPE is a2a
     if split := row.get("stage_layer_split"):
         counts = [*split]
         counts[0] -= 1
@@ -112,6 +113,8 @@ def habits(row: dict[str, Any], framework: str) -> Habits:
     """The row's framework, with what its name and source say: a fused cross entropy, Megatron-DeepSpeed."""
     if row["family"].startswith("sailor"):
         return HABITS["megatron-deepspeed"]
+    if row["family"] == "mlperf":
+        return HABITS["megatron-mlperf"]
     fused = str(row.get("case")).endswith("_cef")
     return replace(HABITS[framework], logit_bytes=2) if fused else HABITS[framework]
 
@@ -120,8 +123,7 @@ def stated(row: dict[str, Any]) -> dict[str, Any]:
     """The row with what its source states elsewhere.
 
     SimuMax's layer-cut DeepSeek-V3 has one dense layer (its b200_release_v1.2_summary.md); torchtitan cuts a data rank's batch into
-    as many micro-batches as there are stages unless told otherwise (its pipeline_parallel_microbatches); Sailor trains in float32
-    (its run_opt.slurm names no 16-bit format).
+    as many micro-batches as there are stages unless told otherwise (its pipeline_parallel_microbatches).
     """
     if row["family"] == "simumax-b200" and "V3" in row["model"]["name"]:
         row = {**row, "model": {**row["model"], "dense_layers": 1}}

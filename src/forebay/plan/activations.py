@@ -42,8 +42,12 @@ class Kept:
     expert: Any
 
 
-def kept(model: Model, tokens: int, number_format: str, how: Habits, recompute: str, tensor: Any, cut: Any, etp: Any) -> Kept:
-    """`cut` is what the norms' part is cut by: the tensor degree with sequence parallelism, else 1."""
+def kept(
+    model: Model, tokens: int, number_format: str, how: Habits, recompute: str, tensor: Any, cut: Any, etp: Any, turned: Any
+) -> Kept:
+    """`cut` is what the norms' part is cut by: the tensor degree with sequence parallelism, else 1. `turned`: attention is behind
+    an exchange of heads for tokens (Ulysses), whose two sides are both kept.
+    """
     w = width(number_format)
     first = w * model.width / cut
     if recompute == "full":
@@ -51,6 +55,7 @@ def kept(model: Model, tokens: int, number_format: str, how: Habits, recompute: 
     if recompute == "selective" and how.every_other:
         return _every_other(model, w, tensor, cut, etp, first)
     attention = _attention(model, number_format, tokens, how, recompute, tensor, cut)
+    attention = attention + turned * w * _out(model) / tensor
     return Kept(
         dense=attention + _mlp(model, number_format, how, model.mlp_width, tensor, cut),
         expert=attention + _experts(model, number_format, how, tensor, cut, etp),
@@ -62,10 +67,10 @@ def _attention(model: Model, number_format: str, tokens: int, how: Habits, recom
     h, heads = model.width, model.heads
     found = (w * h + q * h + (h if how.dropout else 0)) / cut
     if (a := model.latent) is None:
-        out = heads * model.head
+        out = _out(model)
         parts = w * (out + 2 * model.kv_heads * model.head)
     else:
-        out = heads * a.value
+        out = _out(model)
         parts = w * heads * (2 * (a.plain + a.rotary) + a.value)
         found = found + ((w + q) * (a.query_rank + a.kv_rank) + w * a.rotary) / cut
     parts += w * out + (q * out if q < w else 0)
@@ -79,7 +84,18 @@ def _attention(model: Model, number_format: str, tokens: int, how: Habits, recom
 def _mlp(model: Model, number_format: str, how: Habits, hidden: int, tensor: Any, cut: Any) -> Any:
     w, q = width(number_format), stored(number_format)
     found = (w + q + (1 if how.dropout else 0)) * model.width / cut
-    return found + (w * (model.matrices - 1) + q) * hidden / tensor
+    return found + (_inner(number_format, how) * (model.matrices - 1) + q) * hidden / tensor
+
+
+def _out(model: Model) -> int:
+    """Width of all heads' outputs."""
+    return model.heads * (model.head if model.latent is None else model.latent.value)
+
+
+def _inner(number_format: str, how: Habits) -> float:
+    """Bytes of a number that goes into an MLP's activation."""
+    w = width(number_format)
+    return min(1, w) if how.eight_bit_inner and stored(number_format) < w else w
 
 
 def _experts(model: Model, number_format: str, how: Habits, tensor: Any, cut: Any, etp: Any) -> Any:
@@ -88,14 +104,15 @@ def _experts(model: Model, number_format: str, how: Habits, tensor: Any, cut: An
         return 0.0
     w, q = width(number_format), stored(number_format)
     norms = (2 * w * model.width + 4 * 2 * e.count + (model.width if how.dropout else 0)) / cut
-    routed = e.chosen * (q * model.width + (w * (model.matrices - 1) + q) * e.width / etp) / cut
-    shared = (w * (model.matrices - 1) + q) * e.shared_width / tensor
+    inner = _inner(number_format, how) * (model.matrices - 1) + q
+    routed = e.chosen * (q * model.width + inner * e.width / etp) / cut
+    shared = inner * e.shared_width / tensor
     return norms + routed + shared
 
 
 def _every_other(model: Model, w: int, tensor: Any, cut: Any, etp: Any, first: Any) -> Kept:
     """Attention's output, and of the matrix products the first, third, fifth and seventh: query, value, gate and down."""
-    out = model.heads * (model.head if model.latent is None else model.latent.value)
+    out = _out(model)
     values = model.kv_heads * model.head if model.latent is None else model.heads * model.latent.value
     attention = first + (w * (2 * out + values) + 4 * model.heads) / tensor
     down = w * model.width / cut

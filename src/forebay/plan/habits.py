@@ -31,11 +31,16 @@ class Habits:
     workspace_bytes: int = 128 * MIB  # of matrix libraries
     context_bytes: int = GIB  # the driver's, once
     group_bytes: int = 512 * MIB  # a communicator's buffers
+    groups: int = 0  # communicators beside one for each degree above 1
+    gradient_bytes: int = 4  # of the main gradients
+    optimizer_bytes: int = 12  # a weight: the 32-bit copy and two moments
+    eight_bit_weights: bool = False  # matrices in 8 bits have no 16-bit sisters
+    eight_bit_inner: bool = False  # the input of an MLP's activation is kept in 8 bits too
     fragments: float = 0.05  # of activations and buffers, what the allocator holds beyond them
 
 
 MEGATRON = Habits(name="megatron")
-FSDP = Habits(name="torchtitan", every_other=True, empty_gradients=False, logit_bytes=12, pad_vocabulary=1, fragments=0.1)
+FSDP = Habits(name="torchtitan", every_other=True, empty_gradients=False, logit_bytes=12, pad_vocabulary=1, fragments=0.2)
 HABITS: Mapping[str, Habits] = {
     one.name: one
     for one in (
@@ -43,9 +48,22 @@ HABITS: Mapping[str, Habits] = {
         Habits(name="megatron-lm"),
         Habits(name="megatron-2024", empty_gradients=False),
         Habits(name="megatron-2021", flash=False, dropout=True, empty_gradients=False),
-        Habits(name="megatron-deepspeed", flash=False, dropout=True, empty_gradients=False, logit_bytes=10, fragments=0.1),
+        # NVIDIA's MLPerf submissions: gradients in bf16, 8-bit weights only, the gated activation's input in 8 bits.
+        Habits(name="megatron-mlperf", logit_bytes=2, gradient_bytes=2, eight_bit_weights=True, eight_bit_inner=True),
+        # Its grid of processes has groups of its own beside Megatron's, with buffers for every peer of a node.
+        Habits(
+            name="megatron-deepspeed",
+            flash=False,
+            dropout=True,
+            empty_gradients=False,
+            logit_bytes=16,  # logits and their gradient in 16 and in 32 bits, and their exponentials
+            optimizer_bytes=14,  # with 32-bit copies of 16-bit gradients
+            groups=2,
+            group_bytes=GIB,
+            fragments=0.1,
+        ),
         Habits(name="jax", empty_gradients=False, pad_vocabulary=1),
         FSDP,
-        Habits(name="fsdp", empty_gradients=False, logit_bytes=12, pad_vocabulary=1, fragments=0.1),
+        Habits(name="fsdp", empty_gradients=False, logit_bytes=12, pad_vocabulary=1, fragments=0.2),
     )
 }

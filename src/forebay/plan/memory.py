@@ -131,7 +131,7 @@ class _Parts:
         states = self._states()
         activations, top = self._activations()
         buffers = top + self._gathered() + self.how.workspace_bytes
-        groups = sum((degree > 1) * 1 for degree in (self.plans.data, self.plans.tensor, self.plans.stages, self.plans.context))
+        groups = self.how.groups + sum((degree > 1) * 1 for degree in (self.plans.data, self.plans.tensor, self.plans.stages, self.plans.context))
         groups = groups + (self.plans.expert > 1)
         reserve = self.how.context_bytes + groups * self.how.group_bytes + self.how.fragments * (activations + buffers)
         return {**states, "activations": activations, "buffers": buffers, "reserve": reserve}
@@ -170,10 +170,13 @@ class _Parts:
         spread = p.shards * p.context
         left = np.maximum(p.tensor * spread / (p.expert * p.expert_tensor), 1)
         copies = 2.0 if self.form in EIGHT_BIT else 1.125 if self.form in FOUR_BIT else 0.0
-        states = 8.0 if w == 4 else 12.0
+        if copies and self.how.eight_bit_weights:
+            copies -= w
+        gradient = self.how.gradient_bytes
+        states = 8.0 if w == 4 else float(self.how.optimizer_bytes)
         for count, over, extra in ((matrices, spread, copies), (self._ends(), spread, 0.0), (routed, left, copies)):
             weights = weights + count * np.where(self.zero3, 4 / over, w + extra)
-            gradients = gradients + count * np.where(p.zero >= 2, 4 / over, 4.0)
+            gradients = gradients + count * np.where(p.zero >= 2, 4 / over, gradient)
             optimizer = optimizer + count * np.where(self.zero3, 8 / over, np.where(p.zero >= 1, states / over, states))
         optimizer = np.where(p.offload == OFFLOAD.index("optimizer"), 0.0, optimizer)
         return {"weights": weights, "gradients": gradients, "optimizer": optimizer}
@@ -182,7 +185,8 @@ class _Parts:
 
     def _kept(self, recompute: str) -> tuple[Any, Any]:
         p = self.plans
-        found = kept(self.model, self.cards.workload.tokens, self.form, self.how, recompute, p.tensor, self.cut, p.expert_tensor)
+        turned = p.ulysses & (p.context > 1)
+        found = kept(self.model, self.cards.workload.tokens, self.form, self.how, recompute, p.tensor, self.cut, p.expert_tensor, turned)
         return found.dense * self.tokens, found.expert * self.tokens
 
     def _activations(self) -> tuple[Floats, Floats]:
