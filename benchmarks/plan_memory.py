@@ -37,21 +37,27 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     found = [one for row in json.loads(asked.runs.read_text()) for one in compare(row)]
-    families = {name: told([one for one in found if one["family"] == name]) for name in dict.fromkeys(one["family"] for one in found)}
+    families = {
+        name: told([one for one in found if one["family"] == name]) for name in dict.fromkeys(one["family"] for one in found)
+    }
     under = sum(one["under"] for one in families.values())
     if asked.json:
         print(json.dumps({"families": families, "under": under, "rows": found, **stopwatch.machine()}, indent=2))
         return
     if asked.rows:
         for one in found:
-            print(f"{one['family']:14}{one['what']:58}{one['measured'] / GB:9.2f}{one['predicted'] / GB:9.2f}{100 * one['error']:+8.1f} %")
+            print(
+                f"{one['family']:14}{one['what']:58}{one['measured'] / GB:9.2f}{one['predicted'] / GB:9.2f}{100 * one['error']:+8.1f} %"
+            )
     print(f"{'family':22}{'rows':>6}{'mean error':>12}{'mean |error|':>14}{'within 3 %':>12}{'under by > 3 %':>16}")
     for name, one in families.items():
         print(
             f"{name:22}{one['rows']:6}{100 * one['bias']:+11.1f}%{100 * one['error']:13.1f}%{100 * one['near']:11.0f}%{one['under']:16}"
         )
     share = families.get("simumax-b200", {"near": 0.0})["near"]
-    print(f"SimuMax rows within 3 %   {100 * share:.0f} %   bar {100 * BAR_SHARE:.0f} %: {'met' if share >= BAR_SHARE else 'MISSED'}")
+    print(
+        f"SimuMax rows within 3 %   {100 * share:.0f} %   bar {100 * BAR_SHARE:.0f} %: {'met' if share >= BAR_SHARE else 'MISSED'}"
+    )
     print(f"rows under by more than 3 %   {under}   bar {BAR_UNDER}: {stopwatch.verdict(under, BAR_UNDER)}")
     print(stopwatch.machine_line())
 
@@ -85,7 +91,10 @@ def compare(row: dict[str, Any]) -> list[dict[str, Any]]:
         counts[0] -= 1
         counts[-1] -= 1
         plan = replace(plan, layers=tuple(counts))
-    what = row.get("case") or f"{run.model_name} {row['precision'][:4]} n{row['n_chips']} tp{row['tp']} pp{row['pp']} mb{row['micro_batch']}"
+    what = (
+        row.get("case")
+        or f"{run.model_name} {row['precision'][:4]} n{row['n_chips']} tp{row['tp']} pp{row['pp']} mb{row['micro_batch']}"
+    )
     pairs: list[tuple[str, float, float]] = []
     if "memory_gb" in found:
         stages = memory(workload, plan, habits(row, run.framework))
@@ -98,7 +107,8 @@ def compare(row: dict[str, Any]) -> list[dict[str, Any]]:
             states = first.weights + first.gradients + first.optimizer
             pairs.append((f"{what} {name}", found[name] * GIB, states if name == names[1] else first.activations))
     return [
-        {"family": row["family"], "what": text, "measured": there, "predicted": ours, "error": ours / there - 1} for text, there, ours in pairs
+        {"family": row["family"], "what": text, "measured": there, "predicted": ours, "error": ours / there - 1}
+        for text, there, ours in pairs
     ]
 
 

@@ -26,6 +26,7 @@ class Habits:
     dropout: bool = False  # masks of the residual's dropouts, and of the scores', are stored
     every_other: bool = False  # selective recompute keeps every other matrix product, not all but the scores
     empty_gradients: bool = True  # an empty weight gradient of each shape stays allocated
+    receives_all: bool = False  # a pipeline stage has a buffer for each micro-batch that it will receive, and keeps what it sent
     logit_bytes: int = 6  # of each logit of the last stage, at the loss
     pad_vocabulary: int = 128  # its multiple, times the tensor degree
     workspace_bytes: int = 128 * MIB  # of matrix libraries
@@ -40,7 +41,15 @@ class Habits:
 
 
 MEGATRON = Habits(name="megatron")
-FSDP = Habits(name="torchtitan", every_other=True, empty_gradients=False, logit_bytes=12, pad_vocabulary=1, fragments=0.2)
+FSDP = Habits(
+    name="torchtitan",
+    every_other=True,
+    empty_gradients=False,
+    receives_all=True,  # torch/distributed/pipelining/stage.py: args_recv_info, grad_recv_info and fwd_cache, by micro-batch
+    logit_bytes=12,
+    pad_vocabulary=1,
+    fragments=0.2,
+)
 HABITS: Mapping[str, Habits] = {
     one.name: one
     for one in (

@@ -80,7 +80,9 @@ def fullest(workload: Workload, plans: Cuts, habits: Habits | None = None) -> Fl
     for stage in (np.zeros_like(last), np.minimum(1, last), last, np.minimum(pure, last)):
         layers = even_at(model.layers, plans.stages, plans.ends, stage)
         rest = (model.layers + np.where(plans.ends, 2, 0)) % plans.stages
-        before = stage * ((model.layers + np.where(plans.ends, 2, 0)) // plans.stages) + np.minimum(np.maximum(stage - 1, 0), rest)
+        before = stage * ((model.layers + np.where(plans.ends, 2, 0)) // plans.stages) + np.minimum(
+            np.maximum(stage - 1, 0), rest
+        )
         before = before - np.where(plans.ends & (stage > 0), 1, 0)
         cards = _Cards(workload, plans, stage, layers, before, m, plans.recompute, habits)
         found = np.maximum(found, sum(np.ceil(one) for one in cards.parts().values()))
@@ -131,7 +133,9 @@ class _Parts:
         states = self._states()
         activations, top = self._activations()
         buffers = top + self._gathered() + self.how.workspace_bytes
-        groups = self.how.groups + sum((degree > 1) * 1 for degree in (self.plans.data, self.plans.tensor, self.plans.stages, self.plans.context))
+        groups = self.how.groups + sum(
+            (degree > 1) * 1 for degree in (self.plans.data, self.plans.tensor, self.plans.stages, self.plans.context)
+        )
         groups = groups + (self.plans.expert > 1)
         reserve = self.how.context_bytes + groups * self.how.group_bytes + self.how.fragments * (activations + buffers)
         return {**states, "activations": activations, "buffers": buffers, "reserve": reserve}
@@ -186,7 +190,9 @@ class _Parts:
     def _kept(self, recompute: str) -> tuple[Any, Any]:
         p = self.plans
         turned = p.ulysses & (p.context > 1)
-        found = kept(self.model, self.cards.workload.tokens, self.form, self.how, recompute, p.tensor, self.cut, p.expert_tensor, turned)
+        found = kept(
+            self.model, self.cards.workload.tokens, self.form, self.how, recompute, p.tensor, self.cut, p.expert_tensor, turned
+        )
         return found.dense * self.tokens, found.expert * self.tokens
 
     def _activations(self) -> tuple[Floats, Floats]:
@@ -203,6 +209,14 @@ class _Parts:
         activations = held * (self.dense * dense + self.expert * expert)
         ends = self.last * (2 * self.w * model.width / self.cut * t)  # the last norm's input and output
         again = np.maximum((self.dense > 0) * (whole_dense - dense), (self.expert > 0) * (whole_expert - expert))
+        if self.how.receives_all:
+            passed = self.w * model.width / self.cut * t * p.chunks  # between stages, for each micro-batch
+            m = self.cards.micro_batches
+            ends = (
+                ends
+                + (p.stages > 1) * passed * np.where(self.first, 0, m - held)
+                + (p.stages > 1) * passed * np.where(self.last, 0, m + held)
+            )
         top = np.maximum(again + self._backward(), self.last * self._loss())
         return activations + ends, top + self._empty()
 
@@ -242,4 +256,3 @@ class _Parts:
         alone = self.plans.stages == 1
         layers = np.where(alone, layer * (2 * self.w + 2 * 4), stage * (self.w + 4))
         return np.where(self.zero3, layers + self._ends() * (self.w + np.where(alone, 0, 4)), 0.0)
-
