@@ -1,9 +1,7 @@
 """What a card holds: sums that one can do by hand, published measurements, and one plan against many."""
 
-import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest

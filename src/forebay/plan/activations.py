@@ -68,7 +68,7 @@ def _attention(model: Model, number_format: str, tokens: int, how: Habits, recom
     found = (w * h + q * h + (h if how.dropout else 0)) / cut
     if (a := model.latent) is None:
         out = _out(model)
-        parts = w * (out + 2 * model.kv_heads * model.head)
+        parts: float = w * (out + 2 * model.kv_heads * model.head)
     else:
         out = _out(model)
         parts = w * heads * (2 * (a.plain + a.rotary) + a.value)

@@ -34,8 +34,6 @@ from forebay.plan.plan import SCHEDULES
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_ZB_V = SCHEDULES.index("zb-v")
-
 
 def seconds(
     schedule: ArrayLike,
@@ -67,10 +65,10 @@ def in_flight(schedule: ArrayLike, stages: ArrayLike, chunks: ArrayLike, micro_b
     given = (schedule, stages, chunks, micro_batches, stage)
     kind, p, v, m, i = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in given))
     warm = (p - i - 1) * 2 + (v - 1) * (m // np.maximum(m // p, 1))
-    plain = np.minimum(m, p - i)
-    chunked = np.where(v > 1, np.minimum(warm + 1, v * m) / v, plain)
-    ways = [plain, chunked, np.minimum(m, p), np.minimum(m, 2 * p - 1), np.minimum(m, p)]
-    found: Floats = np.array(np.choose(np.minimum(kind, _ZB_V), ways), dtype=np.float64)
+    chunked = np.where((v > 1) & (kind == 1), np.minimum(warm + 1, v * m) / v, np.minimum(m, p - i))
+    found = np.array(chunked, dtype=np.float64)  # of 1f1b too, which has one chunk
+    for name, most in (("zb-1p", p), ("zb-2p", 2 * p - 1), ("zb-v", p)):
+        found = np.where(kind == SCHEDULES.index(name), np.minimum(m, most), found)
     for name in ("v-half", "v-min"):
         for count in np.unique(p[at := kind == SCHEDULES.index(name)]):
             here = at & (p == count)
