@@ -13,6 +13,7 @@ from forebay.plan.plan import Plan
 NAMES = st.sampled_from(["llama3-8b", "ours: 'a' \"b\" # no", "模型-72b", 'x"""\\n', "1e3", "null", "a\tb"])
 POWERS = st.sampled_from([1, 2, 4, 8])
 SMALL = st.sampled_from([1, 2])
+STAGES = st.sampled_from([1, 1, 2, 3, 4, 8])
 
 
 @st.composite
@@ -65,7 +66,7 @@ def jobs(
     mixed=True,
     context=POWERS,
     tensor=POWERS,
-    stages=st.sampled_from([1, 1, 2, 3, 4, 8]),
+    stages=STAGES,
     expert_tensor=SMALL,
 ):
     """(workload, plan): each valid, each said by the target that these words are for."""
@@ -117,16 +118,22 @@ def jobs(
 def same(plan: Plan, work: Workload, *, chips: bool = False) -> Plan:
     """One plan for all that mean the same: layers are told stage by stage, what has no effect is as it is by default."""
     one = len(plan.stages) == 1
-    return replace(
-        plan,
-        layers=stage_layers(plan, work.model.layers),
-        ends=False,
-        stages=plan.stages if chips else ("any",) * len(plan.stages),
-        schedule="1f1b" if one else plan.schedule,
-        chunks=1 if one else plan.chunks,
-        sequence_parallel=plan.sequence_parallel or plan.tensor == 1,
-        context_kind=plan.context_kind if plan.context > 1 else "ring",
-        recompute=plan.recompute[:1] if len(set(plan.recompute)) == 1 else plan.recompute,
-        replicas=plan.data if plan.zero == 0 else plan.replicas,
-        shards=1 if plan.zero == 0 else plan.shards,
+    return uncut(
+        replace(
+            plan,
+            layers=stage_layers(plan, work.model.layers),
+            ends=False,
+            stages=plan.stages if chips else ("any",) * len(plan.stages),
+            schedule="1f1b" if one else plan.schedule,
+            chunks=1 if one else plan.chunks,
+            sequence_parallel=plan.sequence_parallel or plan.tensor == 1,
+            context_kind=plan.context_kind if plan.context > 1 else "ring",
+            recompute=plan.recompute[:1] if len(set(plan.recompute)) == 1 else plan.recompute,
+        )
     )
+
+
+def uncut(plan: Plan) -> Plan:
+    """One stage of ZeRO for all that cut nothing."""
+    zero = plan.zero if plan.shards > 1 else 0
+    return replace(plan, zero=zero, replicas=plan.replicas if zero else plan.data, shards=plan.shards if zero else 1)

@@ -13,7 +13,7 @@ from forebay.plan.export.pieces import pieces
 from forebay.plan.model import Model, Workload
 from forebay.plan.plan import Plan
 
-from .cases import jobs, same
+from .cases import jobs, same, uncut
 from .megatron_reader import layout, read
 
 MODEL = Model(name="m", layers=126, width=16384, heads=128, kv_heads=8, mlp_width=53248, vocabulary=128256)
@@ -29,7 +29,7 @@ def arguments(work, plan):
 def test_the_arguments_are_read_back_as_the_same_plan(job):
     work, plan = job
     back = read(arguments(work, plan), plan.cards)
-    assert back.plan == same(plan, work)
+    assert uncut(back.plan) == same(plan, work)
     assert back.pieces == pieces(plan, work.model.layers) if len(plan.stages) > 1 else True
     assert (back.sequences, back.tokens, back.number_format) == (work.sequences, work.tokens, work.number_format)
     learned = max(work.model.positions, work.tokens) if work.model.positions else 0

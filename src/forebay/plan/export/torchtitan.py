@@ -94,7 +94,8 @@ def _not_in_toml(work: Workload, plan: Plan) -> str:
         return "tensor without sequence parallel"
     if plan.expert > 1 and plan.expert_tensor not in (1, plan.tensor):
         return f"expert_tensor {plan.expert_tensor} beside tensor {plan.tensor}"
-    if plan.shards == 1 and plan.replicas > 1 and plan.cards > plan.replicas:
+    copies = plan.data if plan.zero < 2 else plan.replicas
+    if copies > 1 and copies == plan.data and plan.context == 1 and plan.cards > copies:
         return "plain copies of a model that is cut otherwise (DDP with other degrees)"
     return ""
 
