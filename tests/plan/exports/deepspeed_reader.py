@@ -46,7 +46,10 @@ def read(text: str, world: int, layers: int) -> SimpleNamespace:
         assert (layers + 2 * ends) % stages == 0
         each = (layers + 2 * ends) // stages
         cut = tuple(each - ends * ((i == 0) + (i == stages - 1)) for i in range(stages))
-    full = pipe.get("activation_checkpoint_interval") == 1 or data.get("activation_checkpointing", {}).get("number_checkpoints") == layers
+    full = (
+        pipe.get("activation_checkpoint_interval") == 1
+        or data.get("activation_checkpointing", {}).get("number_checkpoints") == layers
+    )
     plan = Plan(
         replicas=ranks // shards if zero["stage"] else ranks,
         shards=shards if zero["stage"] else 1,

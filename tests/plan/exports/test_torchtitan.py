@@ -57,7 +57,10 @@ def test_a_model_that_torchtitan_has_is_named_and_a_whole_config_returned():
 def test_a_name_that_is_python_and_toml_at_once_stays_a_name():
     odd = replace(WORK, model=replace(MODEL, name='"""\nimport os # \\ \x7f ’🙂'))
     found = told(odd, PLAN)
-    assert read_toml(found.files["torchtitan.toml"], PLAN.cards).plan == read_python(found.files["torchtitan_plan.py"], PLAN.cards).plan
+    assert (
+        read_toml(found.files["torchtitan.toml"], PLAN.cards).plan
+        == read_python(found.files["torchtitan_plan.py"], PLAN.cards).plan
+    )
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,12 @@ def launch(plan: Plan, hosts: Mapping[str, int], script: str) -> tuple[tuple[str
         meet = f"--rdzv-backend=c10d --rdzv-endpoint=$HEAD_HOST:{PORT} --rdzv-id=forebay"
         line = f"torchrun --nnodes={nodes} --nproc-per-node={runs[0][2]} {meet} {script}"
         return (line,), (f"Run the line on each of the {nodes} hosts, with HEAD_HOST set to one of them.",)
-    lines = tuple(
+    lines = dict.fromkeys(
         f"torchrun --nnodes={nodes} --nproc-per-node={each} --node-rank=$NODE_RANK"
         f" --master-addr=$HEAD_HOST --master-port={PORT} {script}"
         for _, each in sorts
     )
-    return lines, (f"Ranks follow the stages: {_places(runs)}. HEAD_HOST is the host of NODE_RANK 0.",)
+    return tuple(lines), (f"Ranks follow the stages: {_places(runs)}. HEAD_HOST is the host of NODE_RANK 0.",)
 
 
 def host_runs(plan: Plan, hosts: Mapping[str, int]) -> list[tuple[str, int, int]]:
