@@ -1,8 +1,8 @@
 """torchtitan's configuration, read as torchtitan reads it.
 
 Written from the names, types and defaults of torchtitan/config/job_config.py (v0.2.2) for TOML and of
-torchtitan/config/configs.py (August 2026) for Python, and the rules of parallel_dims.py and pipeline_parallel.py; nothing of Forebay's writer. A name that
-torchtitan doesn't have is an error here, too.
+torchtitan/config/configs.py (August 2026) for Python, and the rules of parallel_dims.py and pipeline_parallel.py; nothing of
+Forebay's writer. A name that torchtitan doesn't have is an error here, too.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Asked:  how is the plan said to FlagScale, which trains over several kinds of chips at once?
 Answer: conf/config.yaml says how it is launched, conf/train/plan.yaml holds Megatron-LM's arguments in the sections system,
-        model and data, which FlagScale flattens. Where stages are on several chips, the section `hetero` holds a mesh (tensor,
-        context, expert, data, stages) a run of stages, and their layers (flagscale/train/arguments.py and
+        model and data, which FlagScale flattens. Where stages are on several chips, the section `hetero` holds a mesh
+        (tensor, context, expert, data, stages) a run of stages, and their layers (flagscale/train/arguments.py and
         examples/deepseek_v3/conf/train/hetero.yaml of flagos-ai/FlagScale, November 2025).
-Limits: over several chips no pieces (virtual stages). Per-stage recomputing is full or none. FlagScale's Megatron-LM is older than
+Limits: over several chips no pieces (virtual stages). Per-stage recomputing is full or none. Its Megatron-LM is older than
         NVIDIA's: its zero-bubble schedules, if any, aren't used.
 """
 

@@ -177,6 +177,8 @@ def _table(name: str, pairs: Mapping[str, object]) -> str:
 
 def _toml_value(value: object) -> str:
     """Whole numbers, texts and lists of them: TOML writes these as JSON does, but for DEL, which it wants escaped."""
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "[\n" + "".join(f"    {_toml_value(row)},\n" for row in value) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -203,11 +205,17 @@ def _python(work: Workload, plan: Plan, named: tuple[str, str] | None) -> str:
         '    """Cut the work of this Trainer.Config as planned."""',
         "    config.parallelism = ParallelismConfig(",
     ]
-    lines += [f"        {key}={value!r}," for key, value in told.items()]
+    lines += [f"        {key}={_python_value(value)}," for key, value in told.items()]
     lines += ["    )", f"    config.activation_checkpoint = {policy}"]
-    lines += [f"    config.training.{key} = {value!r}" for key, value in training.items()]
+    lines += [f"    config.training.{key} = {_python_value(value)}" for key, value in training.items()]
     lines.append("    return config")
     return "\n".join([*lines, *_planned(work, named)]) + "\n"
+
+
+def _python_value(value: object) -> str:
+    if isinstance(value, list):
+        return "[\n" + "".join(f"            {json.dumps(row)},\n" for row in value) + "        ]"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def _function(named: tuple[str, str] | None) -> str:
@@ -229,9 +237,9 @@ def _planned(work: Workload, named: tuple[str, str] | None) -> list[str]:
         lines.insert(4, f"    from torchtitan.components.quantization import {', '.join(classes)}")
         lines += ['    compiled = config.compile.enable and "model" in config.compile.components']
         made = ", ".join(f"{one}.Config(model_compile_enabled=compiled)" for one in classes)
-        lines += [f"    config.model_spec = model_registry({named[1]!r}, converters=[{made}])"]
+        lines += [f'    config.model_spec = model_registry("{named[1]}", converters=[{made}])']
     else:
-        lines += [f"    config.model_spec = model_registry({named[1]!r})"]
+        lines += [f'    config.model_spec = model_registry("{named[1]}")']
     return [*lines, "    return config"]
 
 
