@@ -73,7 +73,7 @@ def jobs(
     n_stages = draw(stages)
     schedule = draw(st.sampled_from(schedules)) if n_stages > 1 else "1f1b"
     chunks = 1 if schedule in ("1f1b", "zb-1p") else 2 if schedule in ("zb-v",) else draw(st.integers(2, 4))
-    layers = draw(st.integers(n_stages * chunks, 100))
+    layers = draw(st.integers(n_stages * chunks + chunks, 100))
     cut = ()
     if uneven and draw(st.booleans()):
         weights = [draw(st.integers(1, 9)) for _ in range(n_stages)]

@@ -13,14 +13,17 @@ from forebay.plan.plan import Plan
 PLAN = Plan(replicas=1, shards=1, tensor=1, stages=("a",) * 4)
 
 
-def test_layers_are_as_even_as_can_be_the_first_pieces_have_one_more():
-    assert pieces(PLAN, 10) == (3, 3, 2, 2)
-    assert stage_layers(replace(PLAN, chunks=2, schedule="interleaved"), 10) == (3, 3, 2, 2)
+def test_layers_are_as_even_as_can_be_the_stages_after_the_first_have_one_more():
+    assert pieces(PLAN, 10) == (2, 3, 3, 2)
+    twice = replace(PLAN, chunks=2, schedule="interleaved")
+    assert stage_layers(twice, 10) == (2, 3, 3, 2)
+    assert pieces(twice, 10) == (1, 2, 2, 1, 1, 1, 1, 1)
 
 
 def test_llama_3s_ends_take_a_layers_place():
     ends = replace(PLAN, stages=("a",) * 16, ends=True)
     assert pieces(ends, 126) == (7, *(8,) * 14, 7)
+    assert pieces(replace(ends, stages=("a",) * 4, chunks=4, schedule="interleaved"), 126) == (7, *(8,) * 14, 7)
 
 
 def test_in_a_v_the_first_stage_has_the_last_piece_too():
@@ -37,8 +40,9 @@ def test_no_layer_is_lost_and_none_is_doubled(stages, chunks, ends, layers, sche
             pieces(plan, layers)
         return
     cut = pieces(plan, layers)
-    assert sum(cut) == layers == sum(stage_layers(plan, layers)) and min(cut) >= -1 + (not ends)
-    assert pieces(replace(plan, layers=stage_layers(plan, layers), ends=False), layers) and len(cut) == stages * chunks
+    assert sum(cut) == layers == sum(stage_layers(plan, layers)) and min(cut) >= 0 and len(cut) == stages * chunks
+    for stage, n in enumerate(stage_layers(plan, layers)):
+        assert sum(one for piece, one in enumerate(cut) if stage_of(plan, piece) == stage) == n
 
 
 def test_one_piece_with_both_ends_has_all_layers():
