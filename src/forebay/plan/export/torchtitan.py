@@ -75,7 +75,9 @@ def _refuse(work: Workload, plan: Plan) -> None:
     no_shares("torchtitan", plan)
     if plan.zero == 1 and plan.shards > 1:
         cannot(
-            "torchtitan", "zero=1: it cuts gradients as soon as the optimizer", "megatron, deepspeed, flagscale; or zero=2 or 3"
+            "torchtitan",
+            "zero=1 over several shards (its FSDP cuts gradients with the optimizer)",
+            "megatron, deepspeed, flagscale; or zero=2 or 3",
         )
     if len(plan.stages) > 1 and plan.schedule not in SCHEDULE:
         cannot("torchtitan", f"schedule {plan.schedule}", "no target; plan with --schedule " + ", ".join(SCHEDULE))
