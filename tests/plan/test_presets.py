@@ -3,9 +3,11 @@
 from collections import defaultdict
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forebay.codec import decode, encode
-from forebay.errors import BadInput, Unknown
+from forebay.errors import BadInput, ForebayError, Unknown
 from forebay.plan import presets
 from forebay.plan.model import Model
 
@@ -118,6 +120,14 @@ def test_an_unknown_name_is_answered_with_the_nearest(said, hint):
     with pytest.raises(Unknown) as caught:
         presets.model(said) if said else presets.preset(said)
     assert hint in caught.value.hint
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_asked_the_answer_is_one_clear_error_or_a_model(text):
+    try:
+        assert presets.model(text).layers
+    except ForebayError as bad:
+        assert bad.text
 
 
 def test_a_path_that_isnt_there_is_no_preset():

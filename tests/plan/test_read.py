@@ -106,6 +106,7 @@ def test_a_file_its_folder_and_its_table_are_read_alike(tmp_path):
     ("changed", "told"),
     [
         ({"num_hidden_layers": "32"}, "line 5: num_hidden_layers: a whole number, 1 or more."),
+        ({"num_hidden_layers": 10**9}, "line 5: num_hidden_layers: a whole number, 1 or more, at most 10,000."),
         ({"hidden_size": -1}, "line 3: hidden_size: a whole number"),
         ({"hidden_size": True}, "line 3: hidden_size: a whole number"),
         ({"vocab_size": 10**12}, "line 8: vocab_size: a whole number"),

@@ -55,7 +55,7 @@ class Fields:
         )
         return BadInput(f"{self.file}: {at}{other} is missing.", found=hint, hint=f'write "{names[0]}": a whole number')
 
-    def count(self, *names: str, default: int | None = None, least: int = 1) -> int:
+    def count(self, *names: str, default: int | None = None, least: int = 1, most: int = MOST) -> int:
         """A whole number by the first of these names; without `default` one of them must be there."""
         name = self.first(*names)
         if name is None:
@@ -67,9 +67,9 @@ class Fields:
             value = value[0]  # one figure a layer, all alike
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
-            large = isinstance(value, int) and value > MOST
-            raise self.wrong(name, f"a whole number, {least} or more{f', at most {MOST:,}' if large else ''}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            large = isinstance(value, int) and value > most
+            raise self.wrong(name, f"a whole number, {least} or more{f', at most {most:,}' if large else ''}.")
         return value
 
     def number(self, name: str, default: float) -> float:

@@ -39,12 +39,13 @@ FAMILIES: Mapping[str, Family] = {
         Family(),
     ),
     **_each(
-        """mixtral qwen2_moe qwen3_moe deepseek_v2 deepseek_v3 deepseek_v32 kimi_k2 glm4_moe glm4_moe_lite glm_moe_dsa olmoe phimoe
-        granitemoe dbrx llama4_text minimax_m2 dots1 bailing_moe hunyuan_v1_moe pangu_ultra_moe PanguProMoE""",
+        """mixtral qwen2_moe qwen3_moe deepseek_v2 deepseek_v3 deepseek_v32 kimi_k2 glm4_moe glm4_moe_lite glm_moe_dsa olmoe
+        phimoe granitemoe dbrx llama4_text minimax_m2 dots1 bailing_moe hunyuan_v1_moe pangu_ultra_moe PanguProMoE""",
         Family(),
     ),
     **_each(
-        "qwen2_vl qwen2_5_vl qwen2_vl_text qwen2_5_vl_text qwen3_vl_text qwen3_vl_moe_text glm4v_text glm4v_moe_text", Family()
+        "qwen2_vl qwen2_5_vl qwen2_vl_text qwen2_5_vl_text qwen3_vl_text qwen3_vl_moe_text glm4v_text glm4v_moe_text",
+        Family(),
     ),
     **_each("cohere smollm3 minicpm gemma ernie4_5 ernie4_5_moe grok-1 grok", Family(tied=True)),
     "gpt_oss": Family(full_every=2),

@@ -8,6 +8,7 @@ Limits: shapes as published. What a source doesn't say is assumed, and said amon
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -92,11 +93,11 @@ def model(text: str) -> Model:
 
 def describe(text: str) -> Described:
     """The same, with its source and notes."""
-    path = Path(text).expanduser()
-    if not path.exists() and text.count("/") < 2 and not text.startswith((".", "/", "~")) and not text.endswith(".json"):
+    path = Path(text)
+    if not os.path.exists(text) and text.count("/") < 2 and not text.startswith((".", "/")) and not text.endswith(".json"):
         one = find(text)
         return Described(model=one.model, source=one.source, notes=(f"assumed: {one.assumed}",) if one.assumed else ())
-    path = path / "config.json" if path.is_dir() else path
+    path = path / "config.json" if os.path.isdir(text) else path
     fields = parse(text_of(path), str(path))
     if "layers" in fields.data and fields.first(*LAYERS) is None:
         return Described(model=_own(fields), source=str(path))

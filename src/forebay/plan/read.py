@@ -9,6 +9,7 @@ Limits: decoder-only transformers with one shape of layer (and one of expert lay
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ VOCABULARY = ("padded_vocab_size", "vocab_size")
 TEXT = ("text_config", "llm_config", "language_config", "thinker_config")
 PREDICTED = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_layers")
 OTHER_LAYERS = ("mamba_", "ssm_", "conv_kernel", "state_size", "linear_num_", "rwkv", "lru_width", "layers_block_type", "d_kv")
+DEEPEST = 10_000  # layers; more is a slip
 LARGEST = 2**24  # characters of a file that can be a config.json
 
 
@@ -51,7 +53,7 @@ def read(source: str | Path | Mapping[str, Any]) -> Described:
     if isinstance(source, Mapping):
         return described(Fields(data=source, file="config"))
     path = Path(source)
-    path = path / "config.json" if path.is_dir() else path
+    path = path / "config.json" if os.path.isdir(path) else path
     return described(parse(text_of(path), str(path)), name=path.parent.name if path.name == "config.json" else path.stem)
 
 
@@ -113,7 +115,7 @@ def _family(f: Fields, kind: str, notes: list[str]) -> Family:
 
 
 def _model(f: Fields, top: Fields, kind: str, family: Family, name: str, notes: list[str]) -> Model:
-    layers, width, heads = f.count(*LAYERS), f.count(*WIDTH), f.count(*HEADS)
+    layers, width, heads = f.count(*LAYERS, most=DEEPEST), f.count(*WIDTH), f.count(*HEADS)
     latent = _latent(f)
     kv_heads = heads if latent else _kv_heads(f, kind, heads)
     head = 0 if latent else f.count(*HEAD, default=0, least=0)
