@@ -122,6 +122,8 @@ def habits(row: dict[str, Any], framework: str) -> Habits:
     """The row's framework, with what its name and source say: a fused cross entropy, Megatron-DeepSpeed."""
     if row["family"].startswith("sailor"):
         return HABITS["megatron-deepspeed"]
+    if framework == "torchtitan" and "2025" in row["url_or_repo"]:
+        return HABITS["torchtitan-2025"]
     if row["family"] == "mlperf":
         return HABITS["megatron-mlperf"]
     fused = str(row.get("case")).endswith("_cef")
