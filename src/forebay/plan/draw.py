@@ -26,6 +26,9 @@ STAGES = 32
 CUT = 46.0  # pixels that stand for what is cut out
 COLOURS = {FORWARD: (0, 114, 178), BACKWARD: (230, 159, 0), WEIGHT: (0, 158, 115)}
 
+# Parts of bars, in Okabe and Ito's order of contrast.
+PARTS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#d55e00", "#f0e442", "#999999")
+
 Spans = list[tuple[float, float, float, float]]  # from and to, in seconds; left and right, in pixels
 
 
@@ -164,13 +167,22 @@ def _stacked(
         for j, kind in enumerate(kinds):
             if not (part := parts.get(kind, 0.0)):
                 continue
-            sheet.rect(x, y, max(part * scale, 0.5), tall - 12, f"f{j % 8}", round_=1, told=f"{name}: {kind} {show(part)}")
+            told = f"{name}: {kind} {show(part)}"
+            sheet.rect(x, y, max(part * scale, 0.5), tall - 12, round_=1, told=told, colour=PARTS[j % len(PARTS)])
             if width(show(part), 11) < part * scale - 6:
-                sheet.text(x + part * scale / 2, y + 15, show(part), size=11, anchor="middle", kind="on")
+                sheet.text(
+                    x + part * scale / 2, y + 15, show(part), size=11, anchor="middle", kind="day" if j % len(PARTS) else "night"
+                )
             x += part * scale
         sheet.text(x + 8, y + 16, show(whole), size=12, weight=600)
     if full is not None:
         sheet.line(left + full * scale, 76, left + full * scale, foot, "s4", thick=2, dash="5 3")
         sheet.text(left + full * scale, 72, f"the card has {show(full)}", size=11, anchor="end", kind="soft")
-    sheet.legend(24, foot + 44, [(f"f{j % 8}", kind) for j, kind in enumerate(kinds)])
+    x, y = 24.0, foot + 44
+    for j, kind in enumerate(kinds):
+        if x > 24 and x + 36 + width(kind, 12) > WIDE - 24:
+            x, y = 24.0, y + 20
+        sheet.rect(x, y - 10, 12, 12, round_=2, colour=PARTS[j % len(PARTS)])
+        sheet.text(x + 18, y, fit(kind, 12, WIDE - 66), size=12, kind="soft")
+        x += 36 + width(kind, 12)
     return sheet.done()
