@@ -1,0 +1,70 @@
+"""The noun Framework: what a training software does beside the mathematics.
+
+Asked:  the same plan on the same cards takes 10 % more with one software than with another. What must the planner know of it?
+Answer: which transfers it hides behind computing, which kernels it fuses, what it keeps in which precision. FRAMEWORKS has
+        those that the planner knows by name; each says where its facts come from.
+Limits: facts of a software's usual settings, never fitted to a run. What is left over is the release's one scalar (`calibration`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forebay.errors import Unknown, nearest
+from forebay.plan.plan import SCHEDULES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framework:
+    """A training software with its usual settings."""
+
+    name: str
+    schedules: tuple[str, ...] = ("1f1b", "interleaved")  # of pipelines, that it can run
+    flash: bool = True  # attention without a matrix of scores in memory
+    dropout: bool = False  # attention and residuals
+    hides_tensor: float = 0.0  # share of the tensor collectives that run while products do
+    hides_data: bool = True  # gradients and weights travel while layers compute
+    disturbs: float = 0.3  # of the seconds of ZeRO 3's gathers, what they cost the layers that compute meanwhile
+    attention: float = 1.0  # times the seconds of the best attention kernel that is known for the chip
+    traffic: float = 1.0  # times the bytes that fused kernels move through memory
+    ampere: bool = False  # its attention is written for Ampere's units; on newer chips 1.5 to 2 times slower (arXiv 2407.08608)
+    deduplicated: bool = True  # a token goes to each card once, however many of its experts are there (DeepEP)
+    hides_expert: float = 0.0  # share of the experts' exchange that runs while something computes
+    hides_sends: bool = True  # sends between stages overlap where the schedule is interleaved
+    gradient_bytes: int = 4  # of an element, as it travels
+    host_s: float = 0.3e-3  # what the host takes to launch a layer's forward pass; its backward takes as long
+    expert_host_s: float = 2e-3  # the same for a layer of experts
+    fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
+    loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
+    grouped: float = 1.0  # how much longer the experts' products take than plain ones of their size
+    folded: bool = True  # experts take neighbouring cards, whatever the tensor and context degrees of attention are
+    passes: float = 6.0  # times that a routed token's vector goes through memory forward, read or written
+
+
+FRAMEWORKS: Mapping[str, Framework] = {
+    one.name: one
+    for one in (
+        # Megatron-Core with Transformer Engine: userbuffers overlap, distributed optimizer with overlapped reduce and gather.
+        Framework(name="megatron", hides_tensor=0.75),
+        # Megatron-LM with its default arguments: no overlap of tensor collectives.
+        Framework(name="megatron-lm", hides_tensor=0.0),
+        # NeMo of 2024, Megatron-Core to 0.9: experts inside the tensor degree, tokens permuted by separate kernels.
+        Framework(name="megatron-2024", hides_tensor=0.75, folded=False, passes=16.0, deduplicated=False),
+        # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
+        Framework(name="jax", hides_tensor=0.5),
+        # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
+        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
+        Framework(name="torchtitan", schedules=SCHEDULES),
+        Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
+    )
+}
+
+
+def framework(name: str) -> Framework:
+    """The framework of that name. Raises Unknown with the nearest names."""
+    found = FRAMEWORKS.get(name)
+    if found is None:
+        hint = ", ".join(nearest(name, list(FRAMEWORKS))) or ", ".join(FRAMEWORKS)
+        raise Unknown("The planner doesn't know that framework.", asked=name, hint=hint)
+    return found

@@ -1,0 +1,254 @@
+"""What one layer takes on one micro-batch: products, attention, memory traffic, and the transfers inside the layer.
+
+Asked:  how long do the forward and the backward pass of a layer run on a card, when it is cut so?
+Answer: the layer is listed, product by product, as the card sees it after the cut (Shoeybi et al., arXiv 1909.08053, section 3;
+        Korthikanti et al., arXiv 2205.05198, section 4 for sequence parallel). A backward pass has two products for each forward
+        one: the input's gradient (m, k, n) and the weight's (n, k, m). What is no product moves bytes through memory. Attention
+        backward recomputes the scores: 2.5 times the flop (Dao, arXiv 2307.08691, section 3.2), at a lower rate.
+Units:  seconds. Arrays have one entry a plan.
+Limits: one layer alone; what overlaps between layers is for `time`. Tile steps are smooth (`kernels.grid`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forebay.plan.cuts import Cuts
+from forebay.plan.framework import Framework
+from forebay.plan.kernels.known import NARROW, Device, attention, matmul
+from forebay.plan.model import Workload
+from forebay.plan.network import Links, exchange, gather, split
+
+Floats = NDArray[np.float64]
+
+STREAM = 0.8  # share of the memory's rate that elementwise kernels reach (BabelStream on A100 and H100: 0.85 to 0.93, less at
+# the sizes of a layer)
+BACKWARD_ATTENTION = 3.1  # of the forward's seconds: 2.5 times the flop at 0.8 of the rate (FlashAttention-3, arXiv 2407.08608,
+# figures 5 and 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """Seconds of one pass through a layer, by what they are spent on."""
+
+    products: Any = 0.0
+    attention: Any = 0.0
+    traffic: Any = 0.0  # bytes through the card's own memory
+    launch: Any = 0.0  # the card waits for the host
+    tensor: Any = 0.0  # exposed transfers of the tensor degree
+    context: Any = 0.0
+    expert: Any = 0.0
+
+    @property
+    def total(self) -> Any:
+        return sum(getattr(self, one.name) for one in fields(self))
+
+    def __add__(self, other: Pass) -> Pass:
+        return Pass(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
+
+    def times(self, factor: Any) -> Pass:
+        return Pass(**{one.name: getattr(self, one.name) * factor for one in fields(self)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer's three passes: forward, gradient of the input, gradient of the weights."""
+
+    forward: Pass
+    inputs: Pass
+    weights: Pass
+
+    @property
+    def backward(self) -> Pass:
+        return self.inputs + self.weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a layer runs: the card, its links and the software."""
+
+    device: Device
+    links: Links
+    framework: Framework
+    slower: float = 1.0  # the one calibrated scalar: how much longer kernels take in a long job than alone on a cool chip
+
+
+def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
+    """A layer of the model with a plain MLP, or with its experts."""
+    m, t, c = work.model, cuts.tensor, cuts.context
+    tokens = cuts.micro_batch * work.tokens / c  # that pass through a card's products
+    wide = _Products(at.device, work.number_format, np.where((t > 1) & (at.framework.hides_tensor > 0), t, 1))
+    core = _attention(work, at, cuts)
+    moved: Any = 0.0  # bytes forward
+    heads = m.heads / t
+    if (a := m.latent) is None:
+        kv = np.maximum(1.0, m.kv_heads / t)
+        wide.add(tokens, (heads + 2 * kv) * m.head, m.width)
+        wide.add(tokens, m.width, heads * m.head)
+        rotated = (heads + kv) * m.head
+    else:
+        key = a.plain + a.rotary
+        if a.query_rank:
+            wide.add(tokens, a.query_rank, m.width)
+        wide.add(tokens, heads * key, a.query_rank or m.width)
+        wide.add(tokens, a.kv_rank + a.rotary, m.width)
+        wide.add(tokens, heads * (a.plain + a.value), a.kv_rank)
+        wide.add(tokens, m.width, heads * a.value)
+        rotated = 3 * heads * (2 * key + a.value)  # rotary parts are split off, spread over the heads, and put back
+    whole = np.where(cuts.sequence_parallel, t, 1)
+    moved = moved + tokens * m.width * 2 * 10.0 / whole  # two norms read and write, two sums read twice and write
+    if at.framework.dropout:
+        moved = moved + tokens * m.width * 2 * 3.0 / whole
+    moved = moved + tokens * rotated * 4.0 * (0.0 if m.positions else 1.0)
+    inner: Any
+    if experts and m.experts is not None:
+        e = m.experts
+        shared = e.shared_width
+        if shared:
+            wide.add(tokens, (m.matrices - 1) * shared / t, m.width)
+            wide.add(tokens, m.width, shared / t)
+        wide.add(tokens / whole, e.count, m.width)
+        pairs = tokens / t * e.chosen * cuts.expert_tensor
+        local = np.maximum(1.0, e.count / cuts.expert)
+        rows = local * np.ceil(pairs / local / 128.0) * 128.0  # of whole tiles
+        inner = e.width / cuts.expert_tensor
+        wide.add_experts(rows, (m.matrices - 1) * inner, m.width, at.framework.grouped, local)
+        wide.add_experts(rows, m.width, inner, at.framework.grouped, local)
+        moved = moved + tokens * shared / t * 2.0 * m.matrices
+        moved = moved + pairs * (inner * 2.0 * m.matrices + m.width * 2.0 * at.framework.passes)  # activation; permuting
+        moved = moved + tokens / whole * e.count * 4.0 * 6.0  # the router's scores in fp32
+    else:
+        inner = m.mlp_width / t
+        wide.add(tokens, (m.matrices - 1) * inner, m.width)
+        wide.add(tokens, m.width, inner)
+        moved = moved + tokens * inner * 2.0 * m.matrices
+    traffic = at.framework.traffic * moved / (STREAM * at.device.memory_bytes_per_s)
+    across = _tensor(work, at, cuts, tokens)
+    swap = _experts(work, at, cuts, tokens) if experts else 0.0
+    forward = Pass(products=wide.forward, attention=core.forward.attention, traffic=traffic + core.forward.traffic, tensor=across)
+    forward = replace(forward, context=core.forward.context, expert=swap)
+    inputs = Pass(products=wide.inputs, attention=core.inputs.attention, traffic=2 * traffic + core.inputs.traffic, tensor=across)
+    inputs = replace(inputs, context=core.inputs.context, expert=swap)
+    weights = Pass(products=wide.weights)
+    host = at.framework.expert_host_s if experts else at.framework.host_s
+    forward, inputs, weights = (
+        _fed(one, at.slower, host * share) for one, share in ((forward, 1.0), (inputs, 0.6), (weights, 0.4))
+    )
+    full, selective = cuts.recompute == 2, cuts.recompute == 1
+    again = forward.times(np.where(full, 1.0, 0.0))
+    scores = Pass(attention=core.forward.attention, traffic=core.forward.traffic).times(np.where(selective, 1.0, 0.0))
+    return Layer(forward=forward, inputs=inputs + again + scores, weights=weights)
+
+
+def ends(work: Workload, at: Site, cuts: Cuts) -> tuple[Layer, Layer]:
+    """What the first stage does beside its layers (the embedding), and the last one (vocabulary and loss)."""
+    m, t = work.model, cuts.tensor
+    tokens = cuts.micro_batch * work.tokens / cuts.context
+    rate = STREAM * at.device.memory_bytes_per_s
+    words = tokens * m.width * 2.0 * 2.0 / rate
+    first = Layer(forward=Pass(traffic=words), inputs=Pass(), weights=Pass(traffic=2 * words))
+    wide = _Products(at.device, "bf16" if NARROW.get(work.number_format, 2.0) < 2 else work.number_format, 1)
+    wide.add(tokens, m.vocabulary / t, m.width)
+    loss = tokens * m.vocabulary / t * at.framework.loss_bytes / rate
+    wire = gather(at.links, t, 1, tokens * m.width * 2.0)
+    last = Layer(
+        forward=_fed(Pass(products=wide.forward, traffic=loss / 2, tensor=wire), at.slower, 0.0),
+        inputs=_fed(Pass(products=wide.inputs, traffic=loss / 2, tensor=wire), at.slower, 0.0),
+        weights=_fed(Pass(products=wide.weights), at.slower, 0.0),
+    )
+    return first, last
+
+
+class _Products:
+    """Products of a layer, added up: forward and the two of backward.
+
+    A product that hides a transfer is cut into `pieces` along its rows, one for each rank of the tensor group, so that a piece is
+    computed while the next one travels; smaller pieces run at a lower rate. Backward only half of the products are cut.
+    """
+
+    def __init__(self, device: Device, number_format: str, pieces: Any) -> None:
+        self.device, self.format, self.pieces = device, number_format, pieces
+        self.forward: Any = 0.0
+        self.inputs: Any = 0.0
+        self.weights: Any = 0.0
+
+    def add(self, m: Any, n: Any, k: Any) -> None:
+        """out[m, n] = a[m, k] x w[n, k], by all ranks of the tensor group."""
+        dev, form, cut = self.device, self.format, self.pieces
+        self.forward = self.forward + cut * matmul(dev, form, m / cut, n, k)
+        self.inputs = self.inputs + (cut * matmul(dev, form, m / cut, k, n) + matmul(dev, form, m, k, n)) / 2
+        self.weights = self.weights + matmul(dev, form, n, k, m)
+
+    def add_experts(self, m: Any, n: Any, k: Any, scale: float, count: Any) -> None:
+        """The same for `count` matrices of that size, each on its own part of the rows, in one launch."""
+        dev, form = self.device, self.format
+        read = count * n * k * NARROW.get(form, 2.0) / dev.memory_bytes_per_s
+        self.forward = self.forward + scale * np.maximum(matmul(dev, form, m, n, k), read)
+        self.inputs = self.inputs + scale * np.maximum(matmul(dev, form, m, k, n), read)
+        self.weights = self.weights + scale * np.maximum(matmul(dev, form, n, k, m), read)
+
+
+def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
+    """Scores and values, and the ring or exchange of the context degree."""
+    m, c = work.model, cuts.context
+    lanes = cuts.micro_batch * m.heads / cuts.tensor
+    kv = np.maximum(1.0, m.kv_heads / cuts.tensor) * m.head if m.latent is None else m.heads / cuts.tensor * 160
+    seen = 1.0
+    if m.window is not None and m.layers:
+        near = min(m.window.tokens, work.tokens) / work.tokens
+        seen = 1.0 - m.windowed_layers / m.layers * (1.0 - near) ** 2
+    if at.framework.flash:
+        kind = "gqa" if m.latent is None else "mla"
+        alone = attention(at.device, work.tokens, lanes, m.head if m.latent is None else 192, kind)
+        alone = alone * seen * at.framework.attention * (1.75 if at.framework.ampere and "fp8" in at.device.flop_per_s else 1.0)
+        forward, backward = Pass(attention=alone / c), Pass(attention=BACKWARD_ATTENTION * alone / c)
+    else:
+        scores = lanes * float(work.tokens) ** 2 / c
+        moved = scores * (2 + 4 + (5 if at.framework.dropout else 0) + 2) / (STREAM * at.device.memory_bytes_per_s)
+        two = lanes * 2 * matmul(at.device, work.number_format, work.tokens / c, work.tokens, m.head) * 0 + (
+            4.0 * scores * m.head / (0.6 * at.device.peak(work.number_format))
+        )
+        forward, backward = Pass(attention=two, traffic=moved), Pass(attention=2 * two, traffic=2 * moved)
+    ring = 2.0 * kv * cuts.micro_batch * work.tokens * 2.0  # keys and values of the whole sequence
+    wire = gather(at.links, c, cuts.tensor, ring)
+    swap = 4 * exchange(at.links, c, cuts.tensor, lanes * m.head * work.tokens / c * 2.0)
+    ahead = np.where(cuts.ulysses, swap, np.maximum(0.0, wire - forward.attention))
+    behind = np.where(cuts.ulysses, swap, np.maximum(0.0, 2 * wire - backward.attention))
+    return Layer(forward=replace(forward, context=ahead), inputs=replace(backward, context=behind), weights=Pass())
+
+
+def _tensor(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
+    """Two gathers and two scatters a pass (or two all-reduces, which are the same), as far as they aren't hidden."""
+    once = gather(at.links, cuts.tensor, 1, tokens * work.model.width * 2.0)
+    return 4 * once * (1.0 - at.framework.hides_tensor)
+
+
+def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
+    """Tokens go to their experts and come back."""
+    m = work.model
+    assert m.experts is not None
+    sent = tokens / cuts.tensor * m.experts.chosen * m.width * 2.0
+    group, chosen = np.maximum(cuts.expert, 1), float(m.experts.chosen)
+    stride = cuts.expert_tensor if at.framework.folded else cuts.tensor * cuts.context
+    if at.framework.deduplicated:
+        # Of `chosen` experts spread evenly over the group, so many distinct cards (and islands) are met.
+        inside, islands = split(at.links, group, stride)
+        cards = group * (1 - (1 - 1 / group) ** chosen) / chosen
+        homes = islands * (1 - (1 - 1 / islands) ** chosen) / chosen
+        once = exchange(at.links, group, stride, sent * cards, sent * homes * islands / group * inside)
+    else:
+        once = exchange(at.links, group, stride, sent)
+    inside = gather(at.links, cuts.expert_tensor, 1, sent * cuts.expert_tensor)
+    return 2 * (once + inside) * (1.0 - at.framework.hides_expert)
+
+
+def _fed(one: Pass, slower: float, least_s: float) -> Pass:
+    """The pass at the calibrated speed, and no shorter than the host takes to launch its kernels; transfers come on top."""
+    # The power limit slows the matrix units most; what memory feeds is held back by half as much (in logarithms).
+    spared = slower**0.5
+    one = replace(one, products=one.products * slower, attention=one.attention * spared, traffic=one.traffic * spared)
+    return replace(one, launch=np.maximum(0.0, least_s - one.products - one.attention - one.traffic))

@@ -1,0 +1,203 @@
+"""Published training runs, as workloads and plans.
+
+Asked:  a table says how a run was cut and how long its step was. Which Workload, Plan and Pool was that?
+Answer: `read` turns a file in the format of measured_runs.json into Runs. A row without a degree, a shape or a time is left out
+        and says why.
+Units:  seconds, sequences. Rows with tokens a second only are turned into seconds.
+Limits: what a source doesn't publish takes the framework's default (`FAMILIES`), never a value that fits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forebay.errors import BadInput
+from forebay.plan.model import Experts, Latent, Model, Workload
+from forebay.plan.plan import Plan
+
+CHIPS = {
+    "H100": "h100-sxm",
+    "H200": "h200",
+    "A100-80": "a100-sxm-80gb",
+    "A100-40": "a100-sxm-40gb",
+    "B200": "b200",
+    "B300": "b300",
+    "GB200": "gb200",
+    "GB300": "gb300",
+    "GH-96": "gh200",
+    "H100-HBM2e-500W": "h100-sxm",
+}
+# Software of each collection: its framework and how it recomputes where the table doesn't say.
+FAMILIES: Mapping[str, str] = {
+    "vtrain-single": "megatron-2021",
+    "vtrain-multi": "megatron-2021",
+    "korthikanti": "megatron-2021",
+    "simumax-b200": "megatron-lm",
+    "llm-foundry": "fsdp",
+    "torchtitan": "torchtitan",
+    "sailor-gh200": "megatron-2021",
+    "sailor-hetero": "megatron-2021",
+}
+FORMATS = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "nvfp4", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One published measurement: what was run, on what, and how long a step was."""
+
+    family: str
+    release: str
+    model_name: str
+    chip: str
+    framework: str
+    workload: Workload
+    plan: Plan
+    seconds: float
+    memory_bytes: float | None
+    recalled: bool
+    row: Mapping[str, Any]
+
+    @property
+    def calibrated_as(self) -> tuple[str, str, str]:
+        """The class within which one scalar may hold: chip, precision, release."""
+        return (self.row["chip_class"], self.workload.number_format, self.release)
+
+
+def read(path: Path) -> tuple[tuple[Run, ...], dict[str, int]]:
+    """The runs of a file, and how many rows were left out for which reason."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput("The file of measured runs can't be read.", asked=str(path), found=str(error)) from error
+    runs: list[Run] = []
+    left: dict[str, int] = {}
+    for row in rows:
+        found = run(row)
+        if isinstance(found, str):
+            left[found] = left.get(found, 0) + 1
+        else:
+            runs.append(found)
+    return tuple(runs), left
+
+
+def run(row: Mapping[str, Any]) -> Run | str:
+    """The row as a Run, or in words what it lacks."""
+    m = row["model"]
+    if any(m.get(key) is None for key in ("layers", "hidden", "heads", "seq", "vocab")):
+        return "no shape"
+    if any(row.get(key) is None for key in ("tp", "pp", "dp", "micro_batch", "global_batch", "n_chips")):
+        return "no parallel degrees"
+    if row["chip_class"] not in CHIPS and not row.get("heterogeneous"):
+        return "a chip without a data sheet here"
+    form = precision(row.get("precision"))
+    if form is None:
+        return "no number format"
+    if "lora" in str(row.get("task", "")).lower():
+        return "LoRA"
+    seconds = step_seconds(row)
+    if seconds is None:
+        return "no step time"
+    memory = row["measured"].get("memory_gb")
+    return Run(
+        family=row["family"],
+        release=row.get("release") or row["family"],
+        model_name=m["name"],
+        chip=CHIPS.get(row["chip_class"], ""),
+        framework=software(row),
+        workload=Workload(model=model(m), sequences=row["global_batch"], tokens=m["seq"], number_format=form),
+        plan=plan(row),
+        seconds=seconds,
+        memory_bytes=memory * 1e9 if memory is not None else None,
+        recalled=bool(row.get("recalled")),
+        row=row,
+    )
+
+
+def software(row: Mapping[str, Any]) -> str:
+    """The framework of a row: its collection's, and for NVIDIA's tables by the release's year."""
+    if row.get("framework") in ("Paxml", "MaxText"):
+        return "jax"
+    old = row["family"] == "nemo-2024" or str(row.get("release")).startswith(("dgxc-24", "dgxc-25.02"))
+    return FAMILIES.get(row["family"], "megatron-2024" if old else "megatron")
+
+
+def precision(text: str | None) -> str | None:
+    """ "FP8-CS (FP8-MX)" is fp8."""
+    words = (text or "").lower()
+    if words.startswith("see source"):
+        return None
+    return next((FORMATS[name] for name in FORMATS if name in words), None)
+
+
+def step_seconds(row: Mapping[str, Any]) -> float | None:
+    found = row["measured"]
+    if (seconds := found.get("step_time_s")) is not None:
+        return float(seconds)
+    if (rate := found.get("tokens_per_s_per_gpu")) is not None:
+        return float(row["global_batch"] * row["model"]["seq"] / rate / row["n_chips"])
+    return None
+
+
+def model(m: Mapping[str, Any]) -> Model:
+    experts = None
+    if m.get("experts"):
+        width = m.get("moe_ffn") or m["ffn"]
+        experts = Experts(
+            count=m["experts"],
+            chosen=m["topk"],
+            width=width,
+            shared_width=(m.get("shared_experts") or 0) * width,
+            dense_layers=m.get("dense_layers") or 0,
+        )
+    name = m["name"].lower()
+    latent = None
+    if m.get("mla"):
+        latent = Latent(query_rank=1536, kv_rank=512, plain=128, rotary=64, value=128)
+    gpt = any(word in name for word in ("gpt h", "gpt-3", "opt", "megatron", "gpt 1", "gpt 2", "gpt 6"))
+    return Model(
+        name=m["name"],
+        layers=m["layers"],
+        width=m["hidden"],
+        heads=m["heads"],
+        kv_heads=m.get("kv_heads") or m["heads"],
+        mlp_width=m.get("ffn") or 0,
+        vocabulary=m["vocab"],
+        gated_mlp=bool(m.get("gated")),
+        tied_embeddings=gpt or "mpt" in name,
+        head_width=128 if "qwen3" in name else (64 if "gpt-oss" in name else 0),
+        positions=m["seq"] if gpt else 0,
+        latent=latent,
+        experts=experts,
+    )
+
+
+def plan(row: Mapping[str, Any]) -> Plan:
+    tensor, stages, data, context = row["tp"], row["pp"], row["dp"], row.get("cp") or 1
+    zero = row.get("zero")
+    said = str(row.get("recompute") or "none")
+    if software(row) == "jax":
+        said = "full"
+    recompute = "full" if said.startswith("full") else "selective" if said.startswith("selective") else "none"
+    chip = CHIPS.get(row["chip_class"], "")
+    chunks = row.get("vpp") or 1
+    layers, parts = row["model"]["layers"], stages * chunks
+    return Plan(
+        replicas=1,
+        shards=data,
+        tensor=tensor,
+        stages=(chip,) * stages,
+        context=context,
+        expert=row.get("ep") or 1,
+        expert_tensor=row.get("etp") or (tensor if software(row) == "megatron-2024" and row.get("ep") else 1),
+        ends=bool(row.get("embedding_in_pipeline_split")) or (layers % parts != 0 and (layers + 2) % parts == 0),
+        chunks=chunks if stages > 1 else 1,
+        schedule="interleaved" if chunks > 1 and stages > 1 else "1f1b",
+        micro_batch=row["micro_batch"],
+        zero=zero if isinstance(zero, int) else 3 if zero == "fsdp" else 1,
+        sequence_parallel=tensor > 1 and row["family"] not in ("vtrain-single", "vtrain-multi"),
+        recompute=(recompute,),
+    )

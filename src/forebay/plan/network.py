@@ -1,0 +1,89 @@
+"""How long do the transfers of a plan take, for many plans at once?
+
+Asked:  a group of ranks shares a vector. Its ranks stand `stride` apart, so some share an island and some don't. How long?
+Answer: the closed forms of the fabric room (`fabric.physics`: latency of the rounds, then bytes over what a flow gets), with each
+        link's own efficiency: `nvlink` inside islands, `infiniband` between them. A ring that crosses hosts leaves and enters each
+        by as many NICs as it has ranks there, so it runs at the lower of the two rates (NCCL's rings over several NICs). An
+        all-to-all sends to each island what its ranks need, over the sender's own NIC.
+Units:  seconds, bytes, bytes a second.
+Limits: rails without contention; the core carries its share (oversubscription). A drawn fabric is checked by `fabric.step`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forebay.fabric.physics import DEFAULTS, Physics
+from forebay.plan.pool import Cards
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """What a card's links carry, and what a round on them costs."""
+
+    island: int
+    up_bytes_per_s: float  # what flows get inside an island
+    out_bytes_per_s: float  # between islands
+    up_latency_s: float  # of a round inside an island
+    out_latency_s: float
+
+
+def links(cards: Cards, up: Physics = DEFAULTS["nvlink"], out: Physics = DEFAULTS["infiniband"]) -> Links:
+    return Links(
+        island=cards.island,
+        up_bytes_per_s=cards.up_bytes_per_s * up.efficiency,
+        out_bytes_per_s=cards.out_bytes_per_s * out.efficiency / cards.oversubscription,
+        up_latency_s=cards.up_latency_s,
+        out_latency_s=cards.out_latency_s,
+    )
+
+
+def split(on: Links, ranks: Any, stride: Any) -> tuple[Any, Any]:
+    """Ranks of the group that share an island, and islands it spans."""
+    inside = np.clip(on.island // np.maximum(stride, 1), 1, ranks)
+    return inside, ranks / inside
+
+
+def gather(on: Links, ranks: Any, stride: Any, nbytes: Any) -> Floats:
+    """All-gather to `nbytes`, or reduce-scatter of them; an all-reduce is both."""
+    inside, islands = split(on, ranks, stride)
+    rate = np.where(islands > 1, np.minimum(on.up_bytes_per_s, inside * on.out_bytes_per_s), on.up_bytes_per_s)
+    rate = np.where(inside > 1, rate, on.out_bytes_per_s)
+    wire = nbytes * (ranks - 1) / np.maximum(ranks, 1) / rate
+    out: Floats = np.where(np.asarray(ranks) > 1, wire + _latency(on, inside, islands), 0.0)
+    return out
+
+
+def exchange(on: Links, ranks: Any, stride: Any, nbytes: Any, out_bytes: Any = None) -> Floats:
+    """All-to-all in which each rank sends `nbytes` in all, its own share included.
+
+    `out_bytes` are those that leave the island, where each island gets a vector once however many of its ranks want it.
+    """
+    inside, islands = split(on, ranks, stride)
+    near = nbytes * (inside - 1) / np.maximum(ranks, 1) / on.up_bytes_per_s
+    crossing = nbytes if out_bytes is None else np.minimum(nbytes, out_bytes)
+    far = crossing * (islands - 1) / islands / on.out_bytes_per_s
+    took = np.maximum(near, far) + _latency(on, np.minimum(inside, 2), np.minimum(islands, 2))
+    out: Floats = np.where(np.asarray(ranks) > 1, took, 0.0)
+    return out
+
+
+def send(on: Links, stride: Any, nbytes: Any) -> Floats:
+    """One message to the neighbour `stride` ranks away."""
+    near = np.asarray(stride) < on.island
+    rate = np.where(near, on.up_bytes_per_s, on.out_bytes_per_s)
+    out: Floats = nbytes / rate + np.where(near, on.up_latency_s, on.out_latency_s)
+    return out
+
+
+def _latency(on: Links, inside: Any, islands: Any) -> Floats:
+    """Rounds in a row: a ring inside an island; between islands a ring of at most 32 rounds, then trees."""
+    rounds = np.where(islands > 32, 2 * np.log2(np.maximum(islands, 2)) + 22, islands - 1)
+    out: Floats = (inside - 1) * on.up_latency_s + np.where(islands > 1, rounds * on.out_latency_s, 0.0)
+    return out
