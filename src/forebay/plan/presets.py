@@ -25,6 +25,10 @@ from forebay.plan.config_fields import Fields, parse
 from forebay.plan.model import Model
 from forebay.plan.read import LAYERS, Described, described, text_of
 
+# What a name may end in without meaning another shape: tuned for talk, rounded, or a date.
+SAME_SHAPE = re.compile(
+    r"([-_ ](instruct|base|chat|hf|it|pt|thinking|bf16|fp16|fp8|fp4|nvfp4|int8|int4|awq|gptq|v0\.\d|\d{4}))+$"
+)
 FILE = Path(__file__).parent / "data" / "models.toml"
 
 
@@ -65,7 +69,7 @@ def _by_plain_name() -> Mapping[str, str]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.rpartition("/")[2].lower())
+    return re.sub(r"[^a-z0-9]", "", SAME_SHAPE.sub("", name.rpartition("/")[2].strip().lower()))
 
 
 def find(name: str) -> Preset:
