@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from forebay.plan.model import Model
 
+FORMATS = ("bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int4")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formats:
