@@ -125,10 +125,10 @@ def predict(rows: Sequence[Row]) -> tuple[Array, Array]:
             continue
         served = decoding(engine, cuts, inputs, outputs, fits)
         prompts = serving_cuts([r.prefill for r in here if r.prefill is not None])
-        alone, many = prompt_s(engine, prompts, inputs)
-        ranks = prompts.data * np.array([r.prefill.workers for r in here if r.prefill is not None])
+        prompt = prompt_s(engine, prompts, inputs)
+        workers = np.array([r.prefill.workers for r in here if r.prefill is not None])
         at_work = np.array([float(r.at_work) for r in here])
-        apart = first_apart(habits, alone, many, at_work, ranks, served.token_s * outputs, served.token_s)
+        apart = first_apart(habits, prompt, at_work, prompts.data, workers, served.token_s * outputs, served.token_s)
         token[places], first[places] = served.token_s, apart + served.first_s
     return token, first
 

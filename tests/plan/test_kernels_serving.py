@@ -49,7 +49,9 @@ def test_decode_attention_never_gets_shorter_with_what_is_cached(batch, cached, 
 def test_many_at_once_are_each_alone():
     batch, cached = np.array([1.0, 8, 200]), np.array([300.0, 5000, 70000])
     together = decode.decode(H100, "fp8", batch, cached, 16, 2, 128)
-    assert together == pytest.approx([float(decode.decode(H100, "fp8", b, c, 16, 2, 128)) for b, c in zip(batch, cached, strict=True)])
+    assert together == pytest.approx(
+        [float(decode.decode(H100, "fp8", b, c, 16, 2, 128)) for b, c in zip(batch, cached, strict=True)]
+    )
     together = experts.experts(H100, "fp8", DEEPSEEK, batch, [1, 2, 8], [8, 4, 1])
     alone = [float(experts.experts(H100, "fp8", DEEPSEEK, b, c, p)) for b, c, p in zip(batch, (1, 2, 8), (8, 4, 1), strict=True)]
     assert together == pytest.approx(alone)

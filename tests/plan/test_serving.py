@@ -92,7 +92,11 @@ def test_a_faster_link_never_makes_a_step_longer():
 
 
 def test_parts_add_up_and_arrays_equal_plans_one_by_one():
-    given = ({"tensor": 2, "batch": 8}, {"tensor": 1, "data": 4, "expert": 4, "batch": 64}, {"tensor": 8, "expert": 2, "expert_tensor": 4, "batch": 1})
+    given = (
+        {"tensor": 2, "batch": 8},
+        {"tensor": 1, "data": 4, "expert": 4, "batch": 64},
+        {"tensor": 8, "expert": 2, "expert_tensor": 4, "batch": 1},
+    )
     cuts, lengths = plans(*given), np.full(3, 3000.0)
     served = aggregated(engine(DEEPSEEK, "fp8_block", H200), cuts, lengths, lengths / 10, HABITS[""])
     assert sum(served.parts.values()) == pytest.approx(served.token_s)

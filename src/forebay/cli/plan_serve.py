@@ -40,16 +40,22 @@ def serve(
     forebay plan serve deepseek-v3 --on h200:32 --format fp8_block --tpot 40ms --disaggregated
     """
     if number_format not in FORMATS:
-        raise BadInput("There is no such format.", asked=number_format, hint=", ".join(nearest(number_format, list(FORMATS)) or FORMATS))
+        raise BadInput(
+            "There is no such format.", asked=number_format, hint=", ".join(nearest(number_format, list(FORMATS)) or FORMATS)
+        )
     if engine not in HABITS:
         raise BadInput("That engine isn't known.", asked=engine, hint=", ".join(name for name in HABITS if name))
     if cache not in ("", "bf16", "fp8"):
         raise BadInput("A cache is kept in bf16 or fp8.", asked=f"--cache {cache}")
     if input_tokens < 1 or output_tokens < 1:
-        raise BadInput("A request has at least one token in and one out.", asked=f"--input {input_tokens} --output {output_tokens}")
+        raise BadInput(
+            "A request has at least one token in and one out.", asked=f"--input {input_tokens} --output {output_tokens}"
+        )
     pool = pool_read.pool(on)
     if len(pool.cards) != 1:
-        raise BadInput("Serving is planned for cards of one kind.", asked=on, hint=f"--on {pool.cards[0].chip}:{pool.cards[0].count}")
+        raise BadInput(
+            "Serving is planned for cards of one kind.", asked=on, hint=f"--on {pool.cards[0].chip}:{pool.cards[0].count}"
+        )
     shape = presets.model(model)
     target = ServingTarget(
         model=shape,
@@ -81,8 +87,23 @@ def _told(menu: ServingMenu) -> None:
     target = menu.target
     told = f"{target.model.name}, {target.input_tokens:,} tokens in and {target.output_tokens:,} out, {_formats(menu)}"
     out.console.print(told, highlight=False)
-    out.console.print(menu.why or "These keep the target." if _asked(menu) else "Best by tokens a second a card.", highlight=False)
-    columns = ("engines", "tensor", "data", "stages", "experts", "at once", "first token", "per token", "requests/s", "tokens/s card", "memory", "cards")
+    out.console.print(
+        menu.why or "These keep the target." if _asked(menu) else "Best by tokens a second a card.", highlight=False
+    )
+    columns = (
+        "engines",
+        "tensor",
+        "data",
+        "stages",
+        "experts",
+        "at once",
+        "first token",
+        "per token",
+        "requests/s",
+        "tokens/s card",
+        "memory",
+        "cards",
+    )
     rows = [row for choice in menu.choices for row in _rows(choice)]
     out.table(columns, rows, right=columns[1:])
     best = menu.choices[0]

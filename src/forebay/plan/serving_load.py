@@ -5,6 +5,8 @@ Answer: passes are priced by `serving_time`; here they share an engine. Continuo
         request makes its tokens, every other request of its rank has its prompt read once, and that time is taken from all:
             token = step + steals x (batch - 1) x prompt / tokens
             first = door + passes x prompt + together x (batch - 1) x prompt + held x step
+        Data ranks step together, so a prompt on one holds up the others: with r of them that counts sqrt(r) times (as if half of
+        the waits were shared).
         Requests that don't fit the cache wait for a place (Little's law). Disaggregated (DistServe, OSDI 2024): decode engines
         only step; prompts queue at the prefill engines, whose pace bounds the rate.
 Units:  seconds, requests a second. Arrays of one length, an entry a plan.
@@ -20,7 +22,7 @@ import numpy as np
 
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.serving_memory import memory, room
-from forebay.plan.serving_time import Engine, ServingCuts, decode_parts, prefill_parts, total
+from forebay.plan.serving_time import Engine, Ints, ServingCuts, decode_parts, prefill_parts, total
 
 CHUNK = 8192  # prompt tokens that a pass reads at most
 
@@ -30,20 +32,20 @@ class Habits:
     """What an engine and its clients do besides kernels."""
 
     door_s: float = 20e-3  # HTTP, tokenising, scheduling, until the first pass starts
-    passes: float = 1.5  # a prompt's way: its own pass, half of one that is under way when it comes
-    together: float = 0.1  # share of the batch's prompts that stand before a new one (bursts at the start of a run)
-    held: float = 0.5  # steps until the client sees a token: half of the step under way, and the stream interval
+    passes: float = 1.35  # a prompt's way: its own pass, and part of one that is under way when it comes
+    together: float = 0.08  # share of the batch's prompts that stand before a new one (bursts at the start of a run)
+    held: float = 1.0  # steps until the client sees a token: half of the step under way, and the stream interval
     steals: float = 1.0  # share of the reading of prompts that falls between a request's own tokens
 
 
 HABITS: Mapping[str, Habits] = {
     "": Habits(),
     "vllm": Habits(),
-    "trtllm": Habits(door_s=60e-3, passes=1.25, together=0.08, held=6.0),  # its recipes send tokens ten at a time
-    "sglang": Habits(passes=1.25, together=0.16, held=15.0),  # its recipes ten to thirty
+    "trtllm": Habits(door_s=60e-3, passes=1.2, together=0.08, held=6.0),  # its recipes send tokens ten at a time
+    "sglang": Habits(passes=1.0, together=0.16, held=15.0),  # its recipes ten to thirty
 }
 # SGLang reads all waiting prompts before it goes on: requests of one length then come and go together.
-WAVES = Habits(passes=1.25, together=0.5, steals=0.5, held=15.0)
+WAVES = Habits(passes=1.0, together=0.5, steals=0.5, held=15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,7 +76,8 @@ def aggregated(
     parts["prompts of others"] = habits.steals * others * many / outputs
     token = step + parts["prompts of others"]
     waits = (cuts.batch - held) / held * token * outputs
-    first = habits.door_s + habits.passes * alone + habits.together * others * many + habits.held * step + waits
+    ahead = habits.together * others * many * np.sqrt(cuts.data)
+    first = habits.door_s + habits.passes * alone + ahead + habits.held * step + waits
     return Served(
         first_s=first,
         token_s=token,
@@ -111,14 +114,16 @@ def prompt_s(engine: Engine, cuts: ServingCuts, inputs: Floats) -> tuple[Floats,
 
 
 def first_apart(
-    habits: Habits, alone: Floats, many: Floats, at_work: Floats, ranks: Floats, rest_s: Floats, step_s: Floats
+    habits: Habits, prompt: tuple[Floats, Floats], at_work: Floats, data: Ints, workers: Ints, rest_s: Floats, step_s: Floats
 ) -> Floats:
-    """Time to first token where prompts are read apart, by `ranks` data ranks for `at_work` requests in all.
+    """Time to first token where prompts are read apart, by workers of `data` ranks each, for `at_work` requests in all.
 
     Where reading is the bottleneck the requests pile up before it: the time of all prompts less what is spent on tokens.
     """
-    mine = at_work / ranks
-    flows = habits.door_s + habits.passes * alone + habits.together * np.maximum(mine - 1.0, 0.0) * many + habits.held * step_s
+    alone, many = prompt
+    mine = at_work / (data * workers)
+    ahead = habits.together * np.maximum(mine - 1.0, 0.0) * many
+    flows = habits.door_s + habits.passes * alone + ahead + habits.held * step_s
     out: Floats = np.maximum(flows, mine * many - rest_s)
     return out
 
