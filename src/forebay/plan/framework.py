@@ -25,12 +25,14 @@ class Framework:
     hides_data: bool = True  # gradients and weights travel while layers compute
     disturbs: float = 0.3  # of the seconds of ZeRO 3's gathers, what they cost the layers that compute meanwhile
     attention: float = 1.0  # times the seconds of the best attention kernel that is known for the chip
+    traffic: float = 1.0  # times the bytes that fused kernels move through memory
+    ampere: bool = False  # its attention is written for Ampere's units; on newer chips 1.5 to 2 times slower (arXiv 2407.08608)
     deduplicated: bool = True  # a token goes to each card once, however many of its experts are there (DeepEP)
     hides_expert: float = 0.0  # share of the experts' exchange that runs while something computes
     hides_sends: bool = True  # sends between stages overlap where the schedule is interleaved
     gradient_bytes: int = 4  # of an element, as it travels
     host_s: float = 0.3e-3  # what the host takes to launch a layer's forward pass; its backward takes as long
-    expert_host_s: float = 0.9e-3  # the same for a layer of experts
+    expert_host_s: float = 2e-3  # the same for a layer of experts
     fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
     loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
     grouped: float = 1.0  # how much longer the experts' products take than plain ones of their size
@@ -43,6 +45,8 @@ FRAMEWORKS: Mapping[str, Framework] = {
     for one in (
         # Megatron-Core with Transformer Engine: userbuffers overlap, distributed optimizer with overlapped reduce and gather.
         Framework(name="megatron", hides_tensor=0.75),
+        # Megatron-LM with its default arguments: no overlap of tensor collectives.
+        Framework(name="megatron-lm", hides_tensor=0.0),
         # NeMo of 2024, Megatron-Core to 0.9: experts inside the tensor degree, tokens permuted by separate kernels.
         Framework(name="megatron-2024", hides_tensor=0.75, folded=False, passes=16.0, deduplicated=False),
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
@@ -50,7 +54,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
         Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
         Framework(name="torchtitan"),
-        Framework(name="fsdp", gradient_bytes=2, attention=1.7, fixed_s=0.02),
+        Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
     )
 }
 

@@ -81,7 +81,7 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     """A layer of the model with a plain MLP, or with its experts."""
     m, t, c = work.model, cuts.tensor, cuts.context
     tokens = cuts.micro_batch * work.tokens / c  # that pass through a card's products
-    wide = _Products(at.device, work.number_format)
+    wide = _Products(at.device, work.number_format, np.where((t > 1) & (at.framework.hides_tensor > 0), t, 1))
     core = _attention(work, at, cuts)
     moved: Any = 0.0  # bytes forward
     heads = m.heads / t
@@ -98,7 +98,7 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
         wide.add(tokens, a.kv_rank + a.rotary, m.width)
         wide.add(tokens, heads * (a.plain + a.value), a.kv_rank)
         wide.add(tokens, m.width, heads * a.value)
-        rotated = heads * (2 * key + a.value)  # rotary parts are split off and put back
+        rotated = 3 * heads * (2 * key + a.value)  # rotary parts are split off, spread over the heads, and put back
     whole = np.where(cuts.sequence_parallel, t, 1)
     moved = moved + tokens * m.width * 2 * 10.0 / whole  # two norms read and write, two sums read twice and write
     if at.framework.dropout:
@@ -116,8 +116,8 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
         local = np.maximum(1.0, e.count / cuts.expert)
         rows = local * np.ceil(pairs / local / 128.0) * 128.0  # of whole tiles
         inner = e.width / cuts.expert_tensor
-        wide.add(rows, (m.matrices - 1) * inner, m.width, scale=at.framework.grouped, weights=local)
-        wide.add(rows, m.width, inner, scale=at.framework.grouped, weights=local)
+        wide.add_experts(rows, (m.matrices - 1) * inner, m.width, at.framework.grouped, local)
+        wide.add_experts(rows, m.width, inner, at.framework.grouped, local)
         moved = moved + tokens * shared / t * 2.0 * m.matrices
         moved = moved + pairs * (inner * 2.0 * m.matrices + m.width * 2.0 * at.framework.passes)  # activation; permuting
         moved = moved + tokens / whole * e.count * 4.0 * 6.0  # the router's scores in fp32
@@ -126,7 +126,7 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
         wide.add(tokens, (m.matrices - 1) * inner, m.width)
         wide.add(tokens, m.width, inner)
         moved = moved + tokens * inner * 2.0 * m.matrices
-    traffic = moved / (STREAM * at.device.memory_bytes_per_s)
+    traffic = at.framework.traffic * moved / (STREAM * at.device.memory_bytes_per_s)
     across = _tensor(work, at, cuts, tokens)
     swap = _experts(work, at, cuts, tokens) if experts else 0.0
     forward = Pass(products=wide.forward, attention=core.forward.attention, traffic=traffic + core.forward.traffic, tensor=across)
@@ -151,7 +151,7 @@ def ends(work: Workload, at: Site, cuts: Cuts) -> tuple[Layer, Layer]:
     rate = STREAM * at.device.memory_bytes_per_s
     words = tokens * m.width * 2.0 * 2.0 / rate
     first = Layer(forward=Pass(traffic=words), inputs=Pass(), weights=Pass(traffic=2 * words))
-    wide = _Products(at.device, "bf16" if NARROW.get(work.number_format, 2.0) < 2 else work.number_format)
+    wide = _Products(at.device, "bf16" if NARROW.get(work.number_format, 2.0) < 2 else work.number_format, 1)
     wide.add(tokens, m.vocabulary / t, m.width)
     loss = tokens * m.vocabulary / t * at.framework.loss_bytes / rate
     wire = gather(at.links, t, 1, tokens * m.width * 2.0)
@@ -164,18 +164,29 @@ def ends(work: Workload, at: Site, cuts: Cuts) -> tuple[Layer, Layer]:
 
 
 class _Products:
-    """Products of a layer, added up: forward and the two of backward."""
+    """Products of a layer, added up: forward and the two of backward.
 
-    def __init__(self, device: Device, number_format: str) -> None:
-        self.device, self.format = device, number_format
+    A product that hides a transfer is cut into `pieces` along its rows, one for each rank of the tensor group, so that a piece is
+    computed while the next one travels; smaller pieces run at a lower rate. Backward only half of the products are cut.
+    """
+
+    def __init__(self, device: Device, number_format: str, pieces: Any) -> None:
+        self.device, self.format, self.pieces = device, number_format, pieces
         self.forward: Any = 0.0
         self.inputs: Any = 0.0
         self.weights: Any = 0.0
 
-    def add(self, m: Any, n: Any, k: Any, scale: float = 1.0, weights: Any = 1.0) -> None:
-        """out[m, n] = a[m, k] x w[n, k]; `weights` matrices of that size, each on its own part of the rows."""
+    def add(self, m: Any, n: Any, k: Any) -> None:
+        """out[m, n] = a[m, k] x w[n, k], by all ranks of the tensor group."""
+        dev, form, cut = self.device, self.format, self.pieces
+        self.forward = self.forward + cut * matmul(dev, form, m / cut, n, k)
+        self.inputs = self.inputs + (cut * matmul(dev, form, m / cut, k, n) + matmul(dev, form, m, k, n)) / 2
+        self.weights = self.weights + matmul(dev, form, n, k, m)
+
+    def add_experts(self, m: Any, n: Any, k: Any, scale: float, count: Any) -> None:
+        """The same for `count` matrices of that size, each on its own part of the rows, in one launch."""
         dev, form = self.device, self.format
-        read = weights * n * k * NARROW.get(form, 2.0) / dev.memory_bytes_per_s
+        read = count * n * k * NARROW.get(form, 2.0) / dev.memory_bytes_per_s
         self.forward = self.forward + scale * np.maximum(matmul(dev, form, m, n, k), read)
         self.inputs = self.inputs + scale * np.maximum(matmul(dev, form, m, k, n), read)
         self.weights = self.weights + scale * np.maximum(matmul(dev, form, n, k, m), read)
@@ -193,7 +204,7 @@ def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
     if at.framework.flash:
         kind = "gqa" if m.latent is None else "mla"
         alone = attention(at.device, work.tokens, lanes, m.head if m.latent is None else 192, kind)
-        alone = alone * seen * at.framework.attention
+        alone = alone * seen * at.framework.attention * (1.75 if at.framework.ampere and "fp8" in at.device.flop_per_s else 1.0)
         forward, backward = Pass(attention=alone / c), Pass(attention=BACKWARD_ATTENTION * alone / c)
     else:
         scores = lanes * float(work.tokens) ** 2 / c
@@ -237,5 +248,7 @@ def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
 
 def _fed(one: Pass, slower: float, least_s: float) -> Pass:
     """The pass at the calibrated speed, and no shorter than the host takes to launch its kernels; transfers come on top."""
-    one = replace(one, products=one.products * slower, attention=one.attention * slower, traffic=one.traffic * slower)
+    # The power limit slows the matrix units most; what memory feeds is held back by half as much (in logarithms).
+    spared = slower**0.5
+    one = replace(one, products=one.products * slower, attention=one.attention * spared, traffic=one.traffic * spared)
     return replace(one, launch=np.maximum(0.0, least_s - one.products - one.attention - one.traffic))

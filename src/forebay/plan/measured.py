@@ -36,6 +36,7 @@ FAMILIES: Mapping[str, str] = {
     "vtrain-single": "megatron-2021",
     "vtrain-multi": "megatron-2021",
     "korthikanti": "megatron-2021",
+    "simumax-b200": "megatron-lm",
     "llm-foundry": "fsdp",
     "torchtitan": "torchtitan",
     "sailor-gh200": "megatron-2021",
