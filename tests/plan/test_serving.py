@@ -174,13 +174,13 @@ def test_the_menu_keeps_the_target_and_is_the_best_that_does():
     assert menu.met and 1 <= len(menu.choices) <= 5
     assert all(c.first_s <= 1.0 and c.token_s <= 0.02 and c.cards <= NODE.count for c in menu.choices)
     pace = [c.tokens_per_s_card for c in menu.choices]
-    assert pace == sorted(pace, reverse=True)
+    assert pace == pytest.approx(sorted(pace, reverse=True), rel=0.002)
     # By hand: every candidate, one by one.
     cuts = candidates(question)
     cuts = cuts[memory(engine(), cuts, 2048 + 256) <= H100.memory_bytes * SHARE]
     served = aggregated(engine(), cuts, np.full(len(cuts), 2048.0), np.full(len(cuts), 256.0), HABITS[""])
     rate = served.requests_per_s * 256 * (NODE.count // cuts.cards) / (cuts.cards * (NODE.count // cuts.cards))
-    assert pace[0] == pytest.approx(float(rate[(served.first_s <= 1.0) & (served.token_s <= 0.02)].max()))
+    assert pace[0] == pytest.approx(float(rate[(served.first_s <= 1.0) & (served.token_s <= 0.02)].max()), rel=0.002)
 
 
 def test_a_tighter_target_costs_throughput():

@@ -108,10 +108,8 @@ def _told(menu: ServingMenu) -> None:
     out.table(columns, rows, right=columns[1:])
     best = menu.choices[0]
     spent = sorted(best.parts.items(), key=lambda part: -part[1])
-    out.console.print(
-        "Per token, the first: " + ", ".join(f"{name} {share / best.token_s:.0%}" for name, share in spent if share > 0.005 * best.token_s),
-        highlight=False,
-    )  # fmt: skip
+    shares = [f"{name} {seconds / best.token_s:.0%}" for name, seconds in spent if seconds > 0.005 * best.token_s]
+    out.console.print("Where a token's time goes, in the first: " + ", ".join(shares), highlight=False)
     out.console.print(
         f"80 %: first token {_ms(best.first_low_s)} to {_ms(best.first_high_s)}, per token {_ms(best.token_low_s)} to"
         f" {_ms(best.token_high_s)}. From: {best.tier}. {menu.searched:,} plans priced.",

@@ -2,8 +2,8 @@
 
 Asked:  how long does an all-reduce (all-gather, reduce-scatter, all-to-all) of so many bytes take among n cards?
 Answer: inside a node the measured table: of each library's releases the median, of libraries the fastest, or one that is named
-        and NCCL, as engines fall back to it. More cards than were timed: the bus bandwidth of the most that were. A link other than
-        the table's: what lies above a launch scales with its speed. Beyond an island: reduced inside, then between, then
+        and NCCL, as engines fall back to it. More cards than were timed: the bus bandwidth of the most that were. A link other
+        than the table's: what lies above a launch scales with its speed. Beyond an island: reduced inside, then between, then
         gathered inside (Thakur, Rabenseifner and Gropp, IJHPCA 19(1), 2005; two levels as NCCL does it).
 Units:  seconds, bytes as nccl-tests counts them; speeds of a card, one way.
 Limits: alone on the wire, captured in a CUDA graph.
