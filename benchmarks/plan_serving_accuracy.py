@@ -89,7 +89,7 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
         "engine and mode": by(lambda r: f"{r.engine} {r.mode}", full),
         "model": by(lambda r: r.model.name, full),
         "chip": by(lambda r: r.chip, full),
-        "source": by(lambda r: "requests of one length" if r.one_length else "lengths drawn", full),
+        "harness": by(lambda r: r.harness, full),
         "tier": {"scalar of the release": figures(full & rests), "no scalar": figures(full & ~rests)},
         "rows": [
             ("id", "tier", "token_s", "said", "low", "high", "first_s", "said", "low", "high"),
@@ -107,17 +107,17 @@ def predict(rows: Sequence[Row]) -> tuple[Array, Array]:
     token, first = np.zeros(len(rows)), np.zeros(len(rows))
     groups: dict[Any, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        groups[row.chip, row.engine, row.model, row.formats, row.mode, row.one_length].append(i)
-    for (chip, library, model, formats, mode, one_length), places in groups.items():
+        groups[row.chip, row.engine, row.model, row.formats, row.mode, row.harness].append(i)
+    for (chip, library, model, formats, mode, harness), places in groups.items():
         engine = Engine(
             device=serving_rows.chip(chip), cards=serving_rows.cards(chip), model=model, formats=formats, library=library
         )
         here = [rows[i] for i in places]
         inputs, outputs = np.array([r.inputs for r in here]), np.array([r.outputs for r in here])
         cuts = serving_cuts([r.plan for r in here])
-        habits = habits_of(library, mode, one_length)
+        habits = habits_of(library, mode, harness)
         # The runs did run: where hardly a sequence would fit, what is known of the memory isn't trusted.
-        fits = room(engine, cuts, inputs + outputs, LOOSE)
+        fits = room(engine, cuts, inputs + outputs / 2, LOOSE)  # requests at work are half way, in the mean
         fits = np.where(fits < FEW, cuts.batch, fits)
         if mode == "agg":
             served = aggregated(engine, cuts, inputs, outputs, habits, fits)
@@ -133,9 +133,9 @@ def predict(rows: Sequence[Row]) -> tuple[Array, Array]:
     return token, first
 
 
-def habits_of(library: str, mode: str, one_length: bool) -> Habits:
+def habits_of(library: str, mode: str, harness: str) -> Habits:
     """Requests of one length come and go in waves where an engine reads all prompts before it goes on."""
-    return WAVES if one_length and mode == "agg" and library == "sglang" else HABITS.get(library, HABITS[""])
+    return WAVES if harness == "one length" and mode == "agg" and library == "sglang" else HABITS.get(library, HABITS[""])
 
 
 def scaled(rows: Sequence[Row], said: Array, true: Array, prior: float) -> tuple[Array, NDArray[np.bool_], Array, Array]:

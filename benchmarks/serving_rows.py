@@ -4,7 +4,9 @@ A row names an engine, its degrees and a batch; three habits of the source are u
 - runs that were published twice are taken once;
 - rows whose degrees were multiplied (tensor x expert of a run that has as many cards as each of them) are divided again: the
   expert columns show k by k, and k cards ran;
-- ids with "epnone" are runs with requests of one length; the others drew lengths from 0.8 to 1 of the nominal.
+- ids with "epnone" are the source's own runs: with lengths of 1,024 and its kin all requests have one length ("one length"), with
+  lengths of 1,000 and its kin another load generator was used ("thousands"). The others are public sweeps that drew lengths from
+  0.8 to 1 of the nominal ("drawn").
 What can't have run (degrees that don't divide heads or experts), and models without a preset, are left out and counted.
 """
 
@@ -56,7 +58,7 @@ class Row:
     at_work: int  # requests at work, over all workers
     plan: ServingPlan  # the engine that makes tokens
     prefill: ServingPlan | None
-    one_length: bool
+    harness: str  # how requests were made: "drawn", "one length", "thousands"
     first_s: float
     token_s: float
     described: bool  # False: how many workers there were isn't published
@@ -126,8 +128,8 @@ def _row(line: dict[str, str], model: Model) -> Row | str:
         return f"unknown chip: {line['system']}"
     found = re.search(r"_c(\d+)_", line["id"])
     at_work = int(found[1]) if found else 0
-    one_length = "epnone" in line["id"]
-    mean = 1.0 if one_length else 0.9
+    harness = "drawn" if "epnone" not in line["id"] else "thousands" if int(line["isl"]) % 1000 == 0 else "one length"
+    mean = 0.9 if harness == "drawn" else 1.0
     prefill = None
     described = True
     if line["mode"] == "agg":
@@ -164,7 +166,7 @@ def _row(line: dict[str, str], model: Model) -> Row | str:
         at_work=at_work,
         plan=plan,
         prefill=prefill,
-        one_length=one_length,
+        harness=harness,
         first_s=float(line["silicon_ttft_ms"]) / 1e3,
         token_s=float(line["silicon_tpot_ms"]) / 1e3,
         described=described,

@@ -45,7 +45,7 @@ HABITS: Mapping[str, Habits] = {
     "sglang": Habits(passes=1.0, together=0.16, held=15.0),  # its recipes ten to thirty
 }
 # SGLang reads all waiting prompts before it goes on: requests of one length then come and go together.
-WAVES = Habits(passes=1.0, together=0.5, steals=0.5, held=15.0)
+WAVES = Habits(door_s=40e-3, passes=1.5, together=0.5, steals=0.5, held=15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -33,7 +33,8 @@ SMALL_KERNELS = 4  # of a layer, besides what the tables contain; the expert tab
 # products differ by 1.02 to 1.2 where they are large enough to heat it (data/kernels/README.md). Decode waits for memory.
 SUSTAINED = 1.08
 # Of a pass: scheduler, sampling, tokens to the host, where it doesn't overlap. By engine; "" is any other.
-PASS_S: Mapping[str, float] = {"": 1.0e-3, "vllm": 1.0e-3, "sglang": 1.5e-3, "trtllm": 0.6e-3}
+PASS_S: Mapping[str, float] = {"": 1.0e-3, "vllm": 1.0e-3, "sglang": 1.0e-3, "trtllm": 0.6e-3}
+SEQUENCE_S: Mapping[str, float] = {"sglang": 10e-6}  # more for each sequence of the pass, on the host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,5 +176,5 @@ def _pass(
     parts["products"] = parts["products"] + known.matmul(dev, "bf16", sampled, m.vocabulary / tp, m.width)
     hops = (cuts.stages - 1) * (engine.cards.up_latency_s + moved / engine.cards.up_bytes_per_s)
     parts["communication"] = parts["communication"] + hops
-    parts["pass"] = np.full_like(tokens, PASS_S.get(engine.library, PASS_S[""]))
+    parts["pass"] = PASS_S.get(engine.library, PASS_S[""]) + SEQUENCE_S.get(engine.library, 0.0) * sampled
     return parts

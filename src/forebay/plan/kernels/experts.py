@@ -22,11 +22,11 @@ from forebay.plan.kernels.grid import Floats, members, stored
 from forebay.plan.kernels.known import Device
 
 BYTES: Mapping[str, float] = {"bf16": 2.0, "fp8": 1.0, "fp8_block": 1.0, "nvfp4": 0.5625, "w4a16_mxfp4": 0.53125,
-                              "w4a8_mxfp4_mxfp8": 0.53125}  # of a weight, with its scales  # fmt: skip
+                              "w4a8_mxfp4_mxfp8": 0.53125, "int4": 0.53125}  # of a weight, with its scales  # fmt: skip
 TABLES: Mapping[str, tuple[str, ...]] = {  # a format reads the first of these that the chip has
     "mxfp4": ("w4a8_mxfp4_mxfp8", "w4a16_mxfp4"),
     "nvfp4": ("nvfp4", "w4a16_mxfp4"),
-    "int4": ("w4a16_mxfp4",),
+    "int4": ("w4a16_mxfp4",),  # four-bit weights, widened and multiplied in bf16, as INT4 is
     "fp8_block": ("fp8_block", "fp8"),
     "fp8": ("fp8", "fp8_block"),
 }
@@ -49,11 +49,12 @@ def experts(
 ) -> Floats:
     """Seconds a layer: `tokens` of the group, each expert cut by `cut`, experts spread over `parallel` cards."""
     table, other = _table(dev, number_format, spread)
+    held = number_format if number_format in BYTES else table
     tokens, cut, parallel = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (tokens, cut, parallel)))
     out = np.empty(tokens.shape)
     for pair in {(float(c), float(p)) for c, p in zip(cut.ravel(), parallel.ravel(), strict=True)}:
         here = (cut == pair[0]) & (parallel == pair[1])
-        out[here] = _seconds(dev, other, table, spread, layer, tokens[here], *pair)
+        out[here] = _seconds(dev, other, (held, table), spread, layer, tokens[here], *pair)
     return out
 
 
@@ -69,12 +70,21 @@ def roof(dev: Device, table: str, layer: Layer, tokens: Any, cut: Any, parallel:
 
 
 def _seconds(
-    dev: Device, other: Device, table: str, spread: str, layer: Layer, tokens: Floats, cut: float, parallel: float
+    dev: Device,
+    other: Device,
+    forms: tuple[str, str],
+    spread: str,
+    layer: Layer,
+    tokens: Floats,
+    cut: float,
+    parallel: float,
 ) -> Floats:
+    """With weights held in the first of the formats, as efficient as the table of the second."""
+    held, table = forms
     shapes, steps, log_s = _curves(other.tables, table, spread)
-    mine = np.array([layer.width, layer.expert_width / cut, max(layer.count / parallel, 1.0), 2.0 * (layer.matrices == 3)])
-    theirs = np.stack([shapes[:, 0], shapes[:, 1] / shapes[:, 5], shapes[:, 2] / shapes[:, 6], np.full(len(shapes), 1.0)], axis=1)
-    away = (np.log(theirs[:, :3] / mine[:3]) ** 2 * np.array([1.0, 1.0, 0.7])).sum(axis=1)
+    mine = np.array([layer.width, layer.expert_width / cut, max(layer.count / parallel, 1.0)])
+    theirs = np.stack([shapes[:, 0], shapes[:, 1] / shapes[:, 5], shapes[:, 2] / shapes[:, 6]], axis=1)
+    away = (np.log(theirs / mine) ** 2 * np.array([1.0, 1.0, 0.7])).sum(axis=1)
     away += 0.3 * ((shapes[:, 4] == 1) != (layer.matrices == 3))
     near = np.argsort(away, kind="stable")[:NEAR]
     weights = 1.0 / (0.01 + away[near]) ** 2
@@ -86,7 +96,7 @@ def _seconds(
         log_lost = log_s[i] - np.log(roof(other, table, known, steps, tp, ep))
         lost = lost + weight * np.interp(each, np.log(steps * chosen / count), log_lost)
     launch = float(np.exp(log_s.min()))
-    found: Floats = np.maximum(roof(dev, table, layer, tokens, cut, parallel) * np.exp(lost), launch)
+    found: Floats = np.maximum(roof(dev, held, layer, tokens, cut, parallel) * np.exp(lost), launch)
     return found
 
 
