@@ -88,6 +88,10 @@ def show_watts(x: float) -> str:
     return _show(x, [(10**6, "MW"), (10**3, "kW")], "W")
 
 
+def show_joules(x: float) -> str:
+    return _show(x, [(10**9, "GJ"), (10**6, "MJ"), (10**3, "kJ")], "J")
+
+
 def show_bytes_per_s(x: float) -> str:
     return show_bytes(x) + "/s"
 

@@ -54,11 +54,13 @@ def test_every_command_that_a_page_names_is_one(page):
 
 
 def is_command(verb: str, word: str = "") -> bool:
-    """True for a verb; and where a verb has commands of its own, as `forebay data make`, only with one of them."""
+    """True for a verb; and where a verb has commands of its own, as `forebay data make`, only with one of them, or with any word
+    where another word is an argument, as `forebay plan llama-3-8b`.
+    """
     if verb not in VERBS:
         return False
     command = typer.main.get_command(import_module(f"forebay.cli.{verb}").app)
-    return not word or word in getattr(command, "commands", [word])
+    return not word or word in getattr(command, "commands", [word]) or hasattr(command, "otherwise")
 
 
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])

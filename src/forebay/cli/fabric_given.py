@@ -9,7 +9,6 @@ Limits: a design from a file may be changed by options; a wiring can't.
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -20,7 +19,11 @@ import typer
 
 from forebay.chips import catalogue
 from forebay.cli import out
-from forebay.codec import decode, encode
+from forebay.cli.figures import following as following
+from forebay.cli.figures import line as line
+from forebay.cli.figures import plain as plain
+from forebay.cli.figures import seconds as seconds
+from forebay.codec import decode
 from forebay.errors import BadInput, Unknown, nearest
 from forebay.fabric import calibrate, read
 from forebay.fabric.build import FAMILIES, build, fill
@@ -197,27 +200,6 @@ def at(w: Wiring, job: Job, ways: Ways) -> Place:
     return place(w, Routing(kind=ways.routing, seed=ways.seed, subflows=ways.subflows), physics(job.physics))
 
 
-def plain(value: Any) -> Any:
-    """Data that JSON can say: what is endless or not known is null."""
-    data = encode(value)
-
-    def clean(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {key: clean(one) for key, one in x.items()}
-        if isinstance(x, (list, tuple)):
-            return [clean(one) for one in x]
-        return None if isinstance(x, float) and not math.isfinite(x) else x
-
-    return clean(data)
-
-
-def seconds(s: float) -> str:
-    """Four digits that count: steps are compared with each other."""
-    if not math.isfinite(s):
-        return "never"
-    return f"{s:.4g} s" if s >= 1 else f"{s * 1e3:.4g} ms" if s >= 1e-3 or s == 0 else f"{s * 1e6:.4g} us"
-
-
 def again(fabric: str, given: Given) -> str:
     """The fabric as it was said, for the next command."""
     words = [fabric]
@@ -226,11 +208,3 @@ def again(fabric: str, given: Given) -> str:
         if value not in (None, ""):
             words.append(f"--{field.name.replace('_', '-')} " + (f'"{value}"' if " " in str(value) else str(value)))
     return " ".join(words)
-
-
-def line(words: str) -> None:
-    out.console.print(words, markup=False, soft_wrap=True)
-
-
-def following(words: str) -> None:
-    line(f"\nNext: {words}")

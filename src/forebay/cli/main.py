@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "fetch": "Bring what a job left, from whichever centre it ran at.",
     "cancel": "Cancel a job.",
     "chips": "List the chips of the catalogue, or explain one.",
+    "plan": "Plan how a model is cut over cards: time, memory and cost of the best ways.",
     "fabric": "Draw, count, price, time, break and choose the wiring of thousands of cards.",
     "pool": "Show centres, nodes and cards: free, busy, out of use; how long jobs wait.",
     "centre": "Make, list and revoke centres; join one.",

@@ -1,0 +1,105 @@
+"""Menus, choices and plans in files: what `forebay plan --write` and the export to torchrun leave, read back.
+
+Asked:  which plans, of which workload, does this file hold?
+Answer: a menu has several choices, a choice or a plan is one; FILE:2 is the second of a menu. What a file doesn't say (a plan's
+        workload, its price) is left empty.
+Limits: JSON only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forebay.cli.figures import plain
+from forebay.codec import decode
+from forebay.errors import BadInput, Conflict
+from forebay.plan.model import Workload
+from forebay.plan.plan import Choice, Menu, Plan
+
+HINT = "forebay plan MODEL --on POOL --batch 1024 --write menu.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a file holds: one choice or several, or a bare plan, which nothing is known of."""
+
+    name: str
+    menu: Menu  # of one choice where the file has no menu
+    priced: bool = True  # False: bare plans, of which nothing is expected
+
+    @property
+    def workload(self) -> Workload | None:
+        return self.menu.workload
+
+
+def opened(name: str) -> Opened:
+    """The menu, choice or plan of a file; FILE:2 is its second choice alone."""
+    path, _, number = name.rpartition(":") if name.rpartition(":")[2].isdigit() and not Path(name).exists() else (name, "", "")
+    found = _read(Path(path))
+    if number:
+        return Opened(name=name, menu=_one(found.menu, chosen(found, int(number))), priced=found.priced)
+    return found
+
+
+def chosen(found: Opened, number: int) -> Choice:
+    """The choice of that number, counted from 1."""
+    n = len(found.menu.choices)
+    if not 1 <= number <= n:
+        raise BadInput("The menu has no choice of that number.", asked=f"choice {number} of {found.name}", found=f"{n} choices",
+                       hint=f"1 to {n}" if n else "a menu with a choice")  # fmt: skip
+    return found.menu.choices[number - 1]
+
+
+def _one(menu: Menu, choice: Choice) -> Menu:
+    return Menu(choices=(choice,), workload=menu.workload, objective=menu.objective)
+
+
+def _read(path: Path) -> Opened:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput("There is no such file.", asked=str(path), hint=HINT) from None
+    except (ValueError, IsADirectoryError) as error:
+        raise BadInput("That is no menu, choice or plan: no JSON.", asked=str(path), found=str(error), hint=HINT) from None
+    if not isinstance(data, dict):
+        raise BadInput("That is no menu, choice or plan.", asked=str(path), found=type(data).__name__, hint=HINT)
+    name = str(path)
+    try:
+        if "choices" in data:
+            return Opened(name=name, menu=decode(Menu, data))
+        if "seconds_a_step" in data:
+            return Opened(name=name, menu=Menu(choices=(decode(Choice, data),)))
+        work = decode(Workload, data["workload"]) if data.get("workload") else None
+        plan = decode(Plan, data.get("plan", data))
+    except BadInput as bad:
+        raise BadInput(f"{name}: {bad.text}", found=bad.found, hint=bad.hint or HINT) from None
+    return Opened(
+        name=name, menu=Menu(choices=(Choice(plan=plan, seconds_a_step=0.0, memory_bytes=0),), workload=work), priced=False
+    )
+
+
+def written(value: Any) -> str:
+    """A noun as the JSON of a file."""
+    return json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n"
+
+
+def write_all(files: dict[Path, str], *, force: bool) -> None:
+    """Write all of them, each by rename, or none: what stands in the way is said first."""
+    there = [str(path) for path in files if path.exists()]
+    if there and not force:
+        raise Conflict("A file of that name is there already.", asked=", ".join(there), hint="another folder, or --force")
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    drafts = {path: path.with_name(f"{path.name}.{os.getpid()}") for path in files}
+    try:
+        for path, draft in drafts.items():
+            draft.write_text(files[path], encoding="utf-8")
+        for path, draft in drafts.items():
+            os.replace(draft, path)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)

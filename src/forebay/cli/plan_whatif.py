@@ -1,0 +1,115 @@
+"""`forebay plan whatif`: the same question on another network, with more memory, with another batch or more cards."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from forebay.cli import out
+from forebay.cli.figures import line, plain
+from forebay.cli.plan_choose import On, searched, workload
+from forebay.cli.plan_files import HINT, chosen, opened
+from forebay.cli.plan_show import File, Json
+from forebay.cli.plan_words import COLUMNS, RIGHT, row
+from forebay.errors import BadInput
+from forebay.plan.pool import Cards, Pool
+from forebay.plan.wishes import Wishes
+
+
+def whatif(
+    file: File,
+    on: On,
+    network: Annotated[str, typer.Option(help="Links between and inside islands, as 2x or 0.5x.", show_default=False)] = "",
+    memory: Annotated[str, typer.Option(help="Memory of a card, as 2x.", show_default=False)] = "",
+    cards: Annotated[str, typer.Option(help="Cards of each kind, as 2x.", show_default=False)] = "",
+    price: Annotated[str, typer.Option(help="Price of a card's hour, as 0.8x.", show_default=False)] = "",
+    batch: Annotated[int | None, typer.Option(help="Sequences of a global batch.", show_default=False)] = None,
+    tokens: Annotated[int | None, typer.Option(help="Tokens of a sequence.", show_default=False)] = None,
+    number_format: Annotated[str, typer.Option("--format", help="Number format of the products.", show_default=False)] = "",
+    as_json: Json = False,
+) -> None:
+    """Ask a menu's question again with one thing changed: the best plan then, beside the best one now.
+
+    The pool is said again, since a menu doesn't hold it; the menu's wishes aren't, but for what is to be least.
+
+    forebay plan whatif menu.json --on h100-sxm:64 --network 2x
+
+    forebay plan whatif menu.json --on h100-sxm:64 --batch 2048 --memory 1.5x
+    """
+    from forebay.plan import pool_read
+
+    found = opened(file)
+    if found.workload is None:
+        raise BadInput("A menu is asked again, with its workload.", asked=file, found="a plan alone", hint=HINT)
+    now = chosen(found, 1)
+    pool = pool_read.pool(on)
+    changed = scaled(pool, network=times(network), memory=times(memory), cards=times(cards), price=times(price))
+    work = workload(
+        replace(
+            found.workload,
+            sequences=found.workload.sequences if batch is None else batch,
+            tokens=found.workload.tokens if tokens is None else tokens,
+            number_format=number_format or found.workload.number_format,
+        )
+    )
+    if changed == pool and work == found.workload:
+        raise BadInput("Something must differ.", asked=file, hint="--network 2x, --memory 2x, --cards 2x, --batch 2048")
+    then = searched(work, changed, Wishes(objective=found.menu.objective))
+    if as_json:
+        out.as_json({"now": plain(now), "then": plain(then)})
+        return
+    rows = [row("now", now)] + [row("then", one) for one in then.choices[:1]]
+    out.table(COLUMNS, rows, right=RIGHT)
+    if not then.choices:
+        return
+    best = then.choices[0]
+    if work.tokens_a_step != found.workload.tokens_a_step:
+        more = work.tokens_a_step / found.workload.tokens_a_step
+        longer = best.seconds_a_step / now.seconds_a_step / more - 1
+        line(f"\nA step has {more:.3g} times the tokens, and takes {longer:+.1%} a token.")
+    else:
+        line(f"\nThe step takes {best.seconds_a_step / now.seconds_a_step - 1:+.1%}" + (
+            ", with the same plan." if best.plan == now.plan else ", with another plan."))  # fmt: skip
+
+
+def times(text: str) -> float:
+    """ "2x": how many times as much. "": as much."""
+    if not text:
+        return 1.0
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*x\s*", text)
+    if not found or not float(found[1]):
+        raise BadInput("How many times as much, with an x.", asked=text, hint="2x or 0.5x")
+    return float(found[1])
+
+
+def scaled(pool: Pool, *, network: float, memory: float, cards: float, price: float) -> Pool:
+    """The pool with so many times the links, memory, cards and prices."""
+    between = pool.between_bytes_per_s
+    return replace(
+        pool,
+        cards=tuple(_scaled(one, network, memory, cards, price) for one in pool.cards),
+        between_bytes_per_s=between * network if between is not None else None,
+    )
+
+
+def _scaled(one: Cards, network: float, memory: float, cards: float, price: float) -> Cards:
+    from forebay.chips import catalogue
+
+    count = round(one.count * cards)
+    if count != one.count * cards or count < 1:
+        raise BadInput("Cards are whole.", asked=f"{cards:g} x {one.count} {one.chip}")
+    held = one.memory_bytes if one.memory_bytes is not None else catalogue.find(one.chip).memory_bytes
+    if held is None and memory != 1.0:
+        raise BadInput("The catalogue has no memory of the chip.", asked=f"--memory {memory:g}x", found=one.chip)
+    return replace(
+        one,
+        count=count,
+        island=min(one.island, count),
+        up_bytes_per_s=one.up_bytes_per_s * network,
+        out_bytes_per_s=one.out_bytes_per_s * network,
+        memory_bytes=round(held * memory) if held is not None and memory != 1.0 else one.memory_bytes,
+        price_per_hour=round(one.price_per_hour * price) if one.price_per_hour is not None else None,
+    )

@@ -1,0 +1,50 @@
+"""Plans in the words of other frameworks: Megatron-LM, torchtitan, DeepSpeed, FlagScale, and torchrun's command lines.
+
+Asked:  a plan is chosen, and the training code is another's. What do I tell it?
+Answer: `export(workload, plan, target)`: files, command lines, and notes on what the target has no words for.
+Limits: a framework may refuse what it has words for (a kernel that isn't built, a model class without pipelines); the notes say
+        where that is known. Learning rates, data and tokenizers are no part of a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from forebay.errors import BadInput, nearest
+from forebay.plan.export import deepspeed, flagscale, megatron, torchrun, torchtitan
+from forebay.plan.export.exported import TARGETS, Exported, checked
+from forebay.plan.model import Workload
+from forebay.plan.plan import Plan
+
+__all__ = ["TARGETS", "Exported", "export"]
+
+CARDS_A_HOST = 8
+
+
+def export(
+    work: Workload,
+    plan: Plan,
+    target: str,
+    *,
+    cards_a_host: int | Mapping[str, int] = CARDS_A_HOST,
+    script: str = "",
+) -> Exported:
+    """The plan in the target's words. `cards_a_host`: one number, or one for each chip; `script`: what is run, with arguments.
+
+    Raises BadInput where the target can't say the plan; the hint names the targets that can.
+    """
+    makers = {
+        "megatron": megatron.export,
+        "torchtitan": torchtitan.export,
+        "deepspeed": deepspeed.export,
+        "flagscale": flagscale.export,
+        "torchrun": torchrun.export,
+    }
+    if target not in makers:
+        raise BadInput("Plans aren't exported to that.", asked=target, hint=", ".join(nearest(target, list(TARGETS)) or TARGETS))
+    checked(work, plan)
+    if plan.shards == 1 and plan.replicas > 1 and target != "torchrun":
+        plan = replace(plan, zero=0)  # copies only: ZeRO has nothing to cut
+    hosts = dict.fromkeys(plan.stages, cards_a_host) if isinstance(cards_a_host, int) else cards_a_host
+    return makers[target](work, plan, hosts={chip: hosts.get(chip, CARDS_A_HOST) for chip in plan.stages}, script=script)
