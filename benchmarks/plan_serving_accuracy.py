@@ -28,6 +28,7 @@ import stopwatch
 from numpy.typing import NDArray
 from serving_rows import Row
 
+from forebay.plan.kernels.known import device
 from forebay.plan.serving_load import HABITS, WAVES, Habits, aggregated, decoding, first_apart, prompt_s
 from forebay.plan.serving_memory import room
 from forebay.plan.serving_time import Engine, serving_cuts
@@ -109,9 +110,7 @@ def predict(rows: Sequence[Row]) -> tuple[Array, Array]:
     for i, row in enumerate(rows):
         groups[row.chip, row.engine, row.model, row.formats, row.mode, row.harness].append(i)
     for (chip, library, model, formats, mode, harness), places in groups.items():
-        engine = Engine(
-            device=serving_rows.chip(chip), cards=serving_rows.cards(chip), model=model, formats=formats, library=library
-        )
+        engine = Engine(device=device(chip), cards=serving_rows.cards(chip), model=model, formats=formats, library=library)
         here = [rows[i] for i in places]
         inputs, outputs = np.array([r.inputs for r in here]), np.array([r.outputs for r in here])
         cuts = serving_cuts([r.plan for r in here])

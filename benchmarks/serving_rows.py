@@ -20,24 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forebay.errors import ForebayError
-from forebay.plan.kernels.known import Device, device
+from forebay.plan.kernels.known import device
 from forebay.plan.model import Model
 from forebay.plan.pool import Cards
 from forebay.plan.presets import find
 from forebay.plan.serving import Formats, ServingPlan, formats
 
 GBIT = 1e9 / 8
-TERA = 1e12
-# Systems by their column: the catalogue's name, and where it has none the source's own description of the chip.
-NAMES = {"h100_sxm": "h100-sxm", "h200_sxm": "h200", "b200_sxm": "b200", "b300_sxm": "b300", "a100_sxm": "a100-sxm-80gb"}
-SHEETS = {
-    "b300": Device(name="b300", flop_per_s={"bf16": 2250 * TERA, "fp8": 4500 * TERA, "fp4": 13500 * TERA},
-                   memory_bytes_per_s=7.75 * TERA, memory_bytes=268 * 10**9, tables="b300"),
-    "gb200": Device(name="gb200", flop_per_s={"bf16": 2500 * TERA, "fp8": 5000 * TERA, "fp4": 10000 * TERA},
-                    memory_bytes_per_s=8 * TERA, memory_bytes=186 * 10**9, tables="gb200"),
-    "gb300": Device(name="gb300", flop_per_s={"bf16": 2500 * TERA, "fp8": 5000 * TERA, "fp4": 15000 * TERA},
-                    memory_bytes_per_s=8 * TERA, memory_bytes=279 * 10**9, tables="gb300"),
-}  # fmt: skip
+NAMES = {  # systems by their column, where the catalogue names them otherwise
+    "a100_sxm": "a100-sxm-80gb",
+    "h200_sxm": "h200",
+    "b200_sxm": "b200",
+    "b300_sxm": "b300",
+}
 SUFFIX = re.compile(r"[-_](fp8|nvfp4|fp4|bf16|int4|awq|mxfp4|instruct|it|chat|base|v\d+|\d{4})$", re.IGNORECASE)
 
 
@@ -106,13 +101,6 @@ def shape(path: str) -> Model | None:
             name = shorter
 
 
-def chip(name: str) -> Device:
-    try:
-        return device(name)
-    except ForebayError:
-        return SHEETS[name]
-
-
 def cards(name: str) -> Cards:
     """As the systems of the rows are built: eight cards and eight NICs of 400 Gbit/s a node, or a rack of 72."""
     rack = name.startswith("gb")
@@ -123,8 +111,8 @@ def cards(name: str) -> Cards:
 def _row(line: dict[str, str], model: Model) -> Row | str:
     name = NAMES.get(line["system"], line["system"].replace("_", "-"))
     try:
-        chip(name)
-    except KeyError:
+        device(name)
+    except ForebayError:
         return f"unknown chip: {line['system']}"
     found = re.search(r"_c(\d+)_", line["id"])
     at_work = int(found[1]) if found else 0

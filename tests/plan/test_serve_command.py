@@ -28,7 +28,9 @@ def test_a_table_says_what_to_run_and_how_sure_it_is():
 
 
 def test_json_is_the_menu():
-    told = json.loads(run("deepseek-v3", "--on", "h200:32", "--format", "fp8_block", "--tpot", "40ms", "--disaggregated", "--json"))
+    told = json.loads(
+        run("deepseek-v3", "--on", "h200:32", "--format", "fp8_block", "--tpot", "40ms", "--disaggregated", "--json")
+    )
     assert told["met"] is True
     assert 1 <= len(told["choices"]) <= 5
     assert all(choice["token_s"] <= 0.04 and choice["prefill"]["workers"] >= 1 for choice in told["choices"])

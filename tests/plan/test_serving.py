@@ -13,7 +13,7 @@ from forebay.plan import serving_apart
 from forebay.plan.kernels import known
 from forebay.plan.model import Experts, Latent, Model, Window
 from forebay.plan.pool import Cards
-from forebay.plan.serving import ServingMenu, ServingPlan, ServingTarget, formats
+from forebay.plan.serving import ENGINES, ServingMenu, ServingPlan, ServingTarget, formats
 from forebay.plan.serving_load import HABITS, WAVES, aggregated, decoding, prompt_s
 from forebay.plan.serving_memory import SHARE, cache, memory, room, weights
 from forebay.plan.serving_search import Question, candidates, search
@@ -158,6 +158,10 @@ def test_memory_is_never_optimistic(tensor, batch, tokens):
 def test_four_bit_checkpoints_of_mixtures_keep_their_attention():
     assert (formats("nvfp4", DEEPSEEK).dense, formats("nvfp4", DEEPSEEK).experts) == ("bf16", "nvfp4")
     assert formats("nvfp4", LLAMA).dense == "nvfp4"
+
+
+def test_every_engine_that_can_be_named_has_habits():
+    assert set(HABITS) == {"", *ENGINES}
 
 
 def test_candidates_divide_the_model_and_fit_an_island():

@@ -7,13 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from forebay.cli import out
+from forebay.cli.figures import line
 from forebay.codec import encode
 from forebay.errors import BadInput, nearest
-from forebay.plan import pool_read, presets
-from forebay.plan.kernels import known
-from forebay.plan.serving import FORMATS, ServingChoice, ServingMenu, ServingPlan, ServingTarget, formats
-from forebay.plan.serving_load import HABITS
-from forebay.plan.serving_search import Question, search
+from forebay.plan.serving import ENGINES, FORMATS, ServingChoice, ServingMenu, ServingPlan, ServingTarget, formats
 from forebay.units import parse_seconds, show_bytes
 
 
@@ -29,7 +26,7 @@ def serve(
     ] = None,
     number_format: Annotated[str, typer.Option("--format", help="Of the weights: " + ", ".join(FORMATS) + ".")] = "bf16",
     cache: Annotated[str, typer.Option(help="Of keys and values: bf16 or fp8.", show_default=False)] = "",
-    engine: Annotated[str, typer.Option(help="vllm, sglang or trtllm; any.", show_default=False)] = "",
+    engine: Annotated[str, typer.Option(help="One of " + ", ".join(ENGINES) + "; any.", show_default=False)] = "",
     disaggregated: Annotated[bool, typer.Option("--disaggregated", help="Prompts are read by engines of their own.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help=out.JSON_HELP)] = False,
 ) -> None:
@@ -39,12 +36,16 @@ def serve(
 
     forebay plan serve deepseek-v3 --on h200:32 --format fp8_block --tpot 40ms --disaggregated
     """
+    from forebay.plan import pool_read, presets
+    from forebay.plan.kernels import known
+    from forebay.plan.serving_search import Question, search
+
     if number_format not in FORMATS:
         raise BadInput(
             "There is no such format.", asked=number_format, hint=", ".join(nearest(number_format, list(FORMATS)) or FORMATS)
         )
-    if engine not in HABITS:
-        raise BadInput("That engine isn't known.", asked=engine, hint=", ".join(name for name in HABITS if name))
+    if engine and engine not in ENGINES:
+        raise BadInput("That engine isn't known.", asked=engine, hint=", ".join(ENGINES))
     if cache not in ("", "bf16", "fp8"):
         raise BadInput("A cache is kept in bf16 or fp8.", asked=f"--cache {cache}")
     if input_tokens < 1 or output_tokens < 1:
@@ -86,10 +87,8 @@ def _seconds(text: str, option: str) -> float | None:
 def _told(menu: ServingMenu) -> None:
     target = menu.target
     told = f"{target.model.name}, {target.input_tokens:,} tokens in and {target.output_tokens:,} out, {_formats(menu)}"
-    out.console.print(told, highlight=False)
-    out.console.print(
-        menu.why or "These keep the target." if _asked(menu) else "Best by tokens a second a card.", highlight=False
-    )
+    line(told)
+    line(menu.why or "These keep the target." if _asked(menu) else "Best by tokens a second a card.")
     columns = (
         "engines",
         "tensor",
@@ -109,11 +108,10 @@ def _told(menu: ServingMenu) -> None:
     best = menu.choices[0]
     spent = sorted(best.parts.items(), key=lambda part: -part[1])
     shares = [f"{name} {seconds / best.token_s:.0%}" for name, seconds in spent if seconds > 0.005 * best.token_s]
-    out.console.print("Where a token's time goes, in the first: " + ", ".join(shares), highlight=False)
-    out.console.print(
+    line("Where a token's time goes, in the first: " + ", ".join(shares))
+    line(
         f"80 %: first token {_ms(best.first_low_s)} to {_ms(best.first_high_s)}, per token {_ms(best.token_low_s)} to"
-        f" {_ms(best.token_high_s)}. From: {best.tier}. {menu.searched:,} plans priced.",
-        highlight=False,
+        f" {_ms(best.token_high_s)}. From: {best.tier}. {menu.searched:,} plans priced."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from forebay.plan.model import Model
 
+ENGINES = ("vllm", "sglang", "trtllm")
 FORMATS = ("bf16", "fp8", "fp8_block", "nvfp4", "mxfp4", "int4")
 
 

@@ -6,8 +6,8 @@ Answer: all degrees that divide the model and fit the cards, with batches of BAT
         none does, those that miss by the least. Apart, every pair of a prefill and a decode engine is matched in rate
         (DistServe, OSDI 2024, section 4): as many of each as make the pool's cards carry most.
 Units:  seconds, tokens, cards.
-Limits: one chip kind. An engine's ranks lie inside an island; stages lie over islands. The interval is that of public runs, not of
-        your engine.
+Limits: one chip kind. An engine's ranks lie inside an island; stages lie over islands. The interval is that of public runs,
+        not of your engine.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def fitting(engine: Engine, question: Question, cuts: ServingCuts) -> ServingCut
         return cuts[need <= have]
     nearest = int(np.argmin(need))
     plan = cuts.plan(nearest)
+    more = 2 ** int(np.ceil(np.log2(need[nearest] / have)))
     fixed, one = float(weights(engine, cuts)[nearest]), float(cache(engine, cuts, length)[nearest])
     raise DoesNotFit(
         "The model doesn't fit these cards.",
@@ -114,7 +115,7 @@ def fitting(engine: Engine, question: Question, cuts: ServingCuts) -> ServingCut
         found=f"tensor={plan.tensor} data={plan.data} stages={plan.stages} needs {show_bytes(need[nearest])} a card: weights"
         f" {show_bytes(fixed)}, cache of a request {show_bytes(one)}, working space {show_bytes(WORKING)};"
         f" {show_bytes(have)} of {show_bytes(engine.device.memory_bytes)} can be used",
-        hint=f"{2 ** int(np.ceil(np.log2(need[nearest] / have))) * plan.cards} or more cards, a narrower format, shorter requests",
+        hint=f"{more * plan.cards} or more cards, a narrower format, or shorter requests",
     )
 
 
