@@ -33,7 +33,7 @@ NAMES = {  # systems by their column, where the catalogue names them otherwise
     "b200_sxm": "b200",
     "b300_sxm": "b300",
 }
-SUFFIX = re.compile(r"[-_](fp8|nvfp4|fp4|bf16|int4|awq|mxfp4|instruct|it|chat|base|v\d+|\d{4})$", re.IGNORECASE)
+SUFFIX = re.compile(r"[-_](fp8|nvfp4|fp4|bf16|int4|awq|mxfp4|instruct|it|chat|base|preview|exp|v[\d.]+|\d{4})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def read(path: Path) -> tuple[list[Row], Counter[str]]:
 
 def shape(path: str) -> Model | None:
     """The preset of a Hugging Face path; endings that name a format or a tuning are dropped one by one."""
-    name = path.rpartition("/")[2]
+    name = path.rpartition("/")[2].removeprefix("Meta-")
     while True:
         try:
             return find(name).model

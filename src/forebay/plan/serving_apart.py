@@ -3,8 +3,8 @@
 Asked:  a pool's cards are shared between engines that only read prompts and engines that only make tokens. How?
 Answer: the prefill engine is the one that reads most prompts a second a card among those whose own pass leaves room in the
         target; for each decode engine, so many workers of both kinds as carry most requests a second (rate matching, as
-        DistServe, OSDI 2024, section 4.2, places its instances). A prompt waits as in a queue with one server a prefill engine and even
-        work (M/D/1), then its cache crosses the scale-out link.
+        DistServe, OSDI 2024, section 4.2, places its instances). A prompt waits as in a queue with one server a prefill engine
+        and even work (M/D/1), then its cache crosses the scale-out link.
 Units:  seconds, prompts and requests a second, bytes.
 Limits: one kind of prefill engine for all decode engines; prefill engines are loaded to BUSY at most.
 """
