@@ -41,8 +41,8 @@ class Habits:
 HABITS: Mapping[str, Habits] = {
     "": Habits(),
     "vllm": Habits(),
-    "trtllm": Habits(door_s=60e-3, passes=1.2, together=0.08, held=6.0),  # its recipes send tokens ten at a time
-    "sglang": Habits(passes=1.0, together=0.16, held=15.0),  # its recipes ten to thirty
+    "trtllm": Habits(door_s=60e-3, passes=1.2, together=0.07, held=6.0),  # its recipes send tokens ten at a time
+    "sglang": Habits(passes=1.2, together=0.14, held=15.0),  # its recipes ten to thirty
 }
 # SGLang reads all waiting prompts before it goes on: requests of one length then come and go together.
 WAVES = Habits(door_s=40e-3, passes=1.5, together=0.5, steals=0.5, held=15.0)

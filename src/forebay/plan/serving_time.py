@@ -31,7 +31,7 @@ SMALL_S = 2.0e-6  # a small kernel (norm, rotary, activation, quantise, add) in 
 SMALL_KERNELS = 4  # of a layer, besides what the tables contain; the expert tables contain one more: the activation
 # How much longer a chip takes that reads prompts all day than one that was timed cool: burst against sustained rows of the same
 # products differ by 1.02 to 1.2 where they are large enough to heat it (data/kernels/README.md). Decode waits for memory.
-SUSTAINED = 1.08
+SUSTAINED = 1.1
 # Of a pass: scheduler, sampling, tokens to the host, where it doesn't overlap. By engine; "" is any other.
 PASS_S: Mapping[str, float] = {"": 1.0e-3, "vllm": 1.0e-3, "sglang": 1.0e-3, "trtllm": 0.6e-3}
 SEQUENCE_S: Mapping[str, float] = {"sglang": 10e-6}  # more for each sequence of the pass, on the host

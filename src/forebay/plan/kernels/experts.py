@@ -30,7 +30,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {  # a format reads the first of these t
     "fp8_block": ("fp8_block", "fp8"),
     "fp8": ("fp8", "fp8_block"),
 }
-NEAR = 6  # measured shapes that are asked
+NEAR = 4  # measured shapes that are asked
+NEARNESS = np.array([4.0, 0.5, 1.0])  # how much a difference counts in width, expert width on the card, experts on the card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +85,10 @@ def _seconds(
     shapes, steps, log_s = _curves(other.tables, table, spread)
     mine = np.array([layer.width, layer.expert_width / cut, max(layer.count / parallel, 1.0)])
     theirs = np.stack([shapes[:, 0], shapes[:, 1] / shapes[:, 5], shapes[:, 2] / shapes[:, 6]], axis=1)
-    away = (np.log(theirs / mine) ** 2 * np.array([1.0, 1.0, 0.7])).sum(axis=1)
+    away = (np.log(theirs / mine) ** 2 * NEARNESS).sum(axis=1)
     away += 0.3 * ((shapes[:, 4] == 1) != (layer.matrices == 3))
     near = np.argsort(away, kind="stable")[:NEAR]
-    weights = 1.0 / (0.01 + away[near]) ** 2
+    weights = 1.0 / (0.01 + away[near])
     each = np.log(np.maximum(tokens, 1e-3) * layer.chosen / layer.count)  # pairs an expert
     lost: Any = 0.0
     for i, weight in zip(near, weights / weights.sum(), strict=True):
