@@ -1,15 +1,15 @@
 """How well the planner foretells time to first token and time per token of measured inference runs.
 
-    python benchmarks/plan_serving_accuracy.py --runs FILE [--json] [--rows]
+    python benchmarks/plan_serving_accuracy.py --runs FILE [--refit] [--json] [--rows]
 
-FILE is a CSV (also gzip) in the format of AIConfigurator's silicon_sample.csv. Leave-one-model-out: a run is predicted from
-kernel tables and data sheets, its time per token with one scalar a class (chip, precision, mode, engine and release), made of the
-*other* models' runs of that class; where there are none, with none: another release's scalar makes it worse, and so does any for
-the time to first token. Models of one shape under two names (DeepSeek-V3 and R1) are one model here. A scalar counts the less the
-fewer models it rests on: the mean of their medians times n / (n + 3).
+FILE is a CSV (also gzip) in the format of AIConfigurator's silicon_sample.csv. A run is predicted from kernel tables, data sheets
+and the engine's habits, without any scalar. Beside it stands what a scalar a class (chip, precision, mode, engine, release) would
+do, made of the *other* models' runs and counting the less the fewer they are (the mean of their medians times n / (n + 3)).
+Intervals are made of the other models' errors; models of one shape under two names (DeepSeek-V3 and R1) are one model. The habits
+were chosen with all runs in sight; --refit chooses them anew, for each model on the other models' runs (serving_habits.py).
 
 Bars: median absolute error of the time per token 10 %, to first token 20 %, over runs whose batch is published. Beside them: by
-engine, mode and model, by tier of the scalar, of the runs that don't say how many workers they had, and how many measured times
+engine, mode, model, chip and harness, of the runs that don't say how many workers they had, and how many measured times
 lie within the 80 % interval. --rows prints each run as CSV.
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import serving_habits
 import serving_rows
 import stopwatch
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ from forebay.plan.serving_time import Engine, serving_cuts
 BAR_TOKEN, BAR_FIRST = 0.10, 0.20
 LOOSE = 0.95  # of a card's memory, which some of these runs took
 FEW = 8
-PRIOR = 3  # models that "no scalar" counts for
+PRIOR = 3  # models that no scalar counts for
 ENOUGH = 20  # runs that an interval is made of
 Array = NDArray[np.float64]
 
@@ -46,9 +47,10 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, metavar="FILE")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rows", action="store_true")
+    parser.add_argument("--refit", action="store_true")
     asked = parser.parse_args()
     rows, left = serving_rows.read(asked.runs)
-    result = measure(rows)
+    result = measure(rows, asked.refit)
     if asked.rows:
         for line in result["rows"]:
             print(",".join(str(value) for value in line))
@@ -61,12 +63,16 @@ def main() -> None:
     show(result)
 
 
-def measure(rows: Sequence[Row]) -> dict[str, Any]:
+def measure(rows: Sequence[Row], refit: bool = False) -> dict[str, Any]:
     token, first = predict(rows)
     true_token, true_first = np.array([r.token_s for r in rows]), np.array([r.first_s for r in rows])
-    said_token, rests, low_t, high_t = scaled(rows, token, true_token, PRIOR)
-    said_first, _, low_f, high_f = scaled(rows, first, true_first, np.inf)
-    off_token, off_first = np.abs(said_token / true_token - 1), np.abs(said_first / true_first - 1)
+    if refit:
+        first = serving_habits.refitted(rows, lambda habits: predict(rows, habits)[1], true_first)
+    off_token, off_first = np.abs(token / true_token - 1), np.abs(first / true_first - 1)
+    scaled_token, scaled_first = (scaled(rows, said, true) for said, true in ((token, true_token), (first, true_first)))
+    low_t, high_t = intervals(rows, np.log(true_token / token))
+    low_f, high_f = intervals(rows, np.log(true_first / first))
+    low_t, high_t, low_f, high_f = (x * y for x, y in ((token, low_t), (token, high_t), (first, low_f), (first, high_f)))
     within_t = (low_t <= true_token) & (true_token <= high_t)
     within_f = (low_f <= true_first) & (true_first <= high_f)
     full = np.array([r.described for r in rows])
@@ -75,9 +81,9 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
         return {
             "runs": int(here.sum()),
             "token": {"median": middle(off_token[here]), "mean": mean(off_token[here]),
-                      "alone": middle(np.abs(token / true_token - 1)[here]), "within": mean(within_t[here])},
+                      "scaled": middle(np.abs(scaled_token / true_token - 1)[here]), "within": mean(within_t[here])},
             "first": {"median": middle(off_first[here]), "mean": mean(off_first[here]),
-                      "alone": middle(np.abs(first / true_first - 1)[here]), "within": mean(within_f[here])},
+                      "scaled": middle(np.abs(scaled_first / true_first - 1)[here]), "within": mean(within_f[here])},
         }  # fmt: skip
 
     def by(name: Callable[[Row], str], where: NDArray[np.bool_]) -> dict[str, Any]:
@@ -91,19 +97,18 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
         "model": by(lambda r: r.model.name, full),
         "chip": by(lambda r: r.chip, full),
         "harness": by(lambda r: r.harness, full),
-        "tier": {"scalar of the release": figures(full & rests), "no scalar": figures(full & ~rests)},
         "rows": [
-            ("id", "tier", "token_s", "said", "low", "high", "first_s", "said", "low", "high"),
+            ("id", "token_s", "said", "low", "high", "first_s", "said", "low", "high"),
             *(
-                (r.name, "scalar" if rests[i] else "none", *(f"{x:.5g}" for x in (r.token_s, said_token[i], low_t[i], high_t[i],
-                                                                  r.first_s, said_first[i], low_f[i], high_f[i])))
+                (r.name, *(f"{x:.5g}" for x in (r.token_s, token[i], low_t[i], high_t[i],
+                                                r.first_s, first[i], low_f[i], high_f[i])))
                 for i, r in enumerate(rows)
             ),
         ],
     }  # fmt: skip
 
 
-def predict(rows: Sequence[Row]) -> tuple[Array, Array]:
+def predict(rows: Sequence[Row], habits_for_all: Habits | None = None) -> tuple[Array, Array]:
     """Seconds per token and to first token of each row, without any scalar."""
     token, first = np.zeros(len(rows)), np.zeros(len(rows))
     groups: dict[Any, list[int]] = defaultdict(list)
@@ -114,7 +119,7 @@ def predict(rows: Sequence[Row]) -> tuple[Array, Array]:
         here = [rows[i] for i in places]
         inputs, outputs = np.array([r.inputs for r in here]), np.array([r.outputs for r in here])
         cuts = serving_cuts([r.plan for r in here])
-        habits = habits_of(library, mode, harness)
+        habits = habits_for_all or habits_of(library, mode, harness)
         # The runs did run: where hardly a sequence would fit, what is known of the memory isn't trusted.
         fits = room(engine, cuts, inputs + outputs / 2, LOOSE)  # requests at work are half way, in the mean
         fits = np.where(fits < FEW, cuts.batch, fits)
@@ -137,25 +142,24 @@ def habits_of(library: str, mode: str, harness: str) -> Habits:
     return WAVES if harness == "one length" and mode == "agg" and library == "sglang" else HABITS.get(library, HABITS[""])
 
 
-def scaled(rows: Sequence[Row], said: Array, true: Array, prior: float) -> tuple[Array, NDArray[np.bool_], Array, Array]:
-    """Predictions with the scalar of other models' runs, whether there is one, and the 80 % interval of other models' errors."""
+def scaled(rows: Sequence[Row], said: Array, true: Array) -> Array:
+    """What was said times the scalar of other models' runs of the class; there may be none."""
     off = np.log(true / said)
     classes: dict[Any, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for i, row in enumerate(rows):
         classes[row.kind][row.model.name].append(i)
-    shift, rests = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.bool_)
+    shift = np.zeros(len(rows))
     for models in classes.values():
         medians = {name: float(np.median(off[places])) for name, places in models.items()}
         for name, places in models.items():
             others = [value for other, value in medians.items() if other != name]
-            shift[places], rests[places] = sum(others) / (len(others) + prior), bool(others)
-    low, high = intervals(rows, off - shift)
-    out = said * np.exp(shift)
-    return out, rests, out * np.exp(low), out * np.exp(high)
+            shift[places] = sum(others) / (len(others) + PRIOR)
+    out: Array = said * np.exp(shift)
+    return out
 
 
 def intervals(rows: Sequence[Row], off: Array) -> tuple[Array, Array]:
-    """The errors between which eight of ten of the other models' runs lie, of the same mode and as well described."""
+    """The shares of what was said between which eight of ten of the other models' runs lie, of that mode and as well told."""
     low, high = np.zeros(len(rows)), np.zeros(len(rows))
     models = np.array([row.model.name for row in rows])
     kinds = np.array([f"{row.mode} {row.described}" for row in rows])
@@ -164,7 +168,7 @@ def intervals(rows: Sequence[Row], off: Array) -> tuple[Array, Array]:
         others = off[(models != model) & (kinds == kind)]
         if len(others) < ENOUGH:
             others = off[(models != model)] if (models != model).any() else np.zeros(1)
-        low[here], high[here] = np.quantile(others, (0.1, 0.9))
+        low[here], high[here] = np.exp(np.quantile(others, (0.1, 0.9)))
     return low, high
 
 
@@ -183,8 +187,7 @@ def show(result: dict[str, Any]) -> None:
         return "-" if value is None else f"{100 * value:.1f}"
 
     print(
-        f"{'':38}{'runs':>6}   time per token: median  mean  no scalar  in 80 %    to first token: median  mean  no scalar"
-        "  in 80 %"
+        f"{'':38}{'runs':>6}   time per token: median  mean   scaled  in 80 %    to first token: median  mean   scaled  in 80 %"
     )
     for title, part in result.items():
         if title == "left out":
@@ -195,7 +198,7 @@ def show(result: dict[str, Any]) -> None:
         for name, one in lines.items():
             cells = "".join(
                 f"{'':11}" + "".join(f"{percent(one[time][figure]):>{wide}}" for figure, wide in
-                                   (("median", 12), ("mean", 7), ("alone", 9), ("within", 9)))
+                                   (("median", 12), ("mean", 7), ("scaled", 9), ("within", 9)))
                 for time in ("token", "first")
             )  # fmt: skip
             print(f"  {name:36}{one['runs']:6}{cells}")

@@ -34,6 +34,9 @@ SMALL_KERNELS = 4  # of a layer, besides what the tables contain; the expert tab
 SUSTAINED = 1.1
 # Of a pass: scheduler, sampling, tokens to the host, where it doesn't overlap. By engine; "" is any other.
 PASS_S: Mapping[str, float] = {"": 1.0e-3, "vllm": 1.0e-3, "sglang": 1.0e-3, "trtllm": 0.6e-3}
+# Of an expert layer, on chips without four-bit units: TensorRT-LLM takes CUTLASS's grouped product there, between kernels of its
+# own that sort and gather the tokens; the tables have the fastest engine's, which does it in fewer.
+SORTED_S: Mapping[str, float] = {"trtllm": 20e-6}
 SEQUENCE_S: Mapping[str, float] = {"sglang": 10e-6}  # more for each sequence of the pass, on the host
 
 
@@ -167,7 +170,7 @@ def _pass(
         )
         if e.shared_width:
             one = one + mlp(e.shared_width / tp)
-        parts["experts"] = m.expert_layers * one  # the tables contain the routing
+        parts["experts"] = m.expert_layers * (one + _sorted_s(engine))  # the tables contain the routing
         sent = 2.0 if engine.formats.experts == "bf16" else 1.0
         apart = dispatch.exchange(dev, engine.cards, cuts.expert * cuts.expert_tensor, tokens / tp, m.width, e.chosen, sent)
         parts["communication"] = parts["communication"] + m.expert_layers * np.where(cuts.data > 1, apart, reduce(tp))
@@ -178,3 +181,7 @@ def _pass(
     parts["communication"] = parts["communication"] + hops
     parts["pass"] = PASS_S.get(engine.library, PASS_S[""]) + SEQUENCE_S.get(engine.library, 0.0) * sampled
     return parts
+
+
+def _sorted_s(engine: Engine) -> float:
+    return 0.0 if "fp4" in engine.device.flop_per_s else SORTED_S.get(engine.library, 0.0)
