@@ -1,12 +1,13 @@
 """How well the planner foretells time to first token and time per token of measured inference runs.
 
-    python benchmarks/plan_serving_accuracy.py --runs FILE [--refit] [--json] [--rows]
+    python benchmarks/plan_serving_accuracy.py --runs FILE [--refit] [--blind] [--json] [--rows]
 
 FILE is a CSV (also gzip) in the format of AIConfigurator's silicon_sample.csv. A run is predicted from kernel tables, data sheets
 and the engine's habits, without any scalar. Beside it stands what a scalar a class (chip, precision, mode, engine, release) would
 do, made of the *other* models' runs and counting the less the fewer they are (the mean of their medians times n / (n + 3)).
 Intervals are made of the other models' errors; models of one shape under two names (DeepSeek-V3 and R1) are one model. The habits
 were chosen with all runs in sight; --refit chooses them anew, for each model on the other models' runs (serving_habits.py).
+--blind looks at no kernel table of the run's own chip: what is carried over from the most alike of the others.
 
 Bars: median absolute error of the time per token 10 %, to first token 20 %, over runs whose batch is published. Beside them: by
 engine, mode, model, chip and harness, of the runs that don't say how many workers they had, and how many measured times
@@ -19,6 +20,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ import stopwatch
 from numpy.typing import NDArray
 from serving_rows import Row
 
-from forebay.plan.kernels.known import device
+from forebay.plan.kernels.known import Device, device
 from forebay.plan.serving_load import HABITS, WAVES, Habits, aggregated, decoding, first_apart, prompt_s
 from forebay.plan.serving_memory import room
 from forebay.plan.serving_time import Engine, serving_cuts
@@ -48,9 +50,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rows", action="store_true")
     parser.add_argument("--refit", action="store_true")
+    parser.add_argument("--blind", action="store_true")
     asked = parser.parse_args()
     rows, left = serving_rows.read(asked.runs)
-    result = measure(rows, asked.refit)
+    result = measure(rows, asked.refit, asked.blind)
     if asked.rows:
         for line in result["rows"]:
             print(",".join(str(value) for value in line))
@@ -63,11 +66,11 @@ def main() -> None:
     show(result)
 
 
-def measure(rows: Sequence[Row], refit: bool = False) -> dict[str, Any]:
-    token, first = predict(rows)
+def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> dict[str, Any]:
+    token, first = predict(rows, blind=blind)
     true_token, true_first = np.array([r.token_s for r in rows]), np.array([r.first_s for r in rows])
     if refit:
-        first = serving_habits.refitted(rows, lambda habits: predict(rows, habits)[1], true_first)
+        first = serving_habits.refitted(rows, lambda habits: predict(rows, habits, blind)[1], true_first)
     off_token, off_first = np.abs(token / true_token - 1), np.abs(first / true_first - 1)
     scaled_token, scaled_first = (scaled(rows, said, true) for said, true in ((token, true_token), (first, true_first)))
     low_t, high_t = intervals(rows, np.log(true_token / token))
@@ -108,14 +111,14 @@ def measure(rows: Sequence[Row], refit: bool = False) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def predict(rows: Sequence[Row], habits_for_all: Habits | None = None) -> tuple[Array, Array]:
+def predict(rows: Sequence[Row], habits_for_all: Habits | None = None, blind: bool = False) -> tuple[Array, Array]:
     """Seconds per token and to first token of each row, without any scalar."""
     token, first = np.zeros(len(rows)), np.zeros(len(rows))
     groups: dict[Any, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         groups[row.chip, row.engine, row.model, row.formats, row.mode, row.harness].append(i)
     for (chip, library, model, formats, mode, harness), places in groups.items():
-        engine = Engine(device=device(chip), cards=serving_rows.cards(chip), model=model, formats=formats, library=library)
+        engine = Engine(device=seen(chip, blind), cards=serving_rows.cards(chip), model=model, formats=formats, library=library)
         here = [rows[i] for i in places]
         inputs, outputs = np.array([r.inputs for r in here]), np.array([r.outputs for r in here])
         cuts = serving_cuts([r.plan for r in here])
@@ -135,6 +138,11 @@ def predict(rows: Sequence[Row], habits_for_all: Habits | None = None) -> tuple[
         apart = first_apart(habits, prompt, at_work, prompts.data, workers, served.token_s * outputs, served.token_s)
         token[places], first[places] = served.token_s, apart + served.first_s
     return token, first
+
+
+def seen(chip: str, blind: bool) -> Device:
+    found = device(chip)
+    return replace(found, ignored=frozenset({found.tables})) if blind else found
 
 
 def habits_of(library: str, mode: str, harness: str) -> Habits:

@@ -160,6 +160,12 @@ def test_four_bit_checkpoints_of_mixtures_keep_their_attention():
     assert formats("nvfp4", LLAMA).dense == "nvfp4"
 
 
+@pytest.mark.parametrize("chip, form", [("h20", "fp8_block"), ("mi300x", "fp8"), ("h100-sxm", "int4"), ("a100-sxm-80gb", "int4")])
+def test_formats_without_a_table_of_the_chip_are_read_from_their_kin(chip, form):
+    menu = search(asked(form=form, device=known.device(chip), token_s=0.1))
+    assert menu.met and menu.choices[0].tier == "data sheet"
+
+
 def test_every_engine_that_can_be_named_has_habits():
     assert set(HABITS) == {"", *ENGINES}
 

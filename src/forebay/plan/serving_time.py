@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.plan.kernels import collectives, decode, dispatch, experts, known
+from forebay.plan.kernels.alike import MEASURED
 from forebay.plan.kernels.experts import Layer
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.kernels.known import Device
@@ -27,7 +28,7 @@ from forebay.plan.pool import Cards
 from forebay.plan.serving import Formats, ServingPlan
 
 Ints = NDArray[np.int64]
-SMALL_S = 2.0e-6  # a small kernel (norm, rotary, activation, quantise, add) in a CUDA graph: launch gap and latency
+SMALL_S = 2.5e-6  # a small kernel (norm, rotary, activation, quantise, add) in a CUDA graph: launch gap and latency
 SMALL_KERNELS = 4  # of a layer, besides what the tables contain; the expert tables contain one more: the activation
 # How much longer a chip takes that reads prompts all day than one that was timed cool: burst against sustained rows of the same
 # products differ by 1.02 to 1.2 where they are large enough to heat it (data/kernels/README.md). Decode waits for memory.
@@ -36,7 +37,7 @@ SUSTAINED = 1.1
 PASS_S: Mapping[str, float] = {"": 1.0e-3, "vllm": 1.0e-3, "sglang": 1.0e-3, "trtllm": 0.6e-3}
 # Of an expert layer, on chips without four-bit units: TensorRT-LLM takes CUTLASS's grouped product there, between kernels of its
 # own that sort and gather the tokens; the tables have the fastest engine's, which does it in fewer.
-SORTED_S: Mapping[str, float] = {"trtllm": 20e-6}
+SORTED_S: Mapping[str, float] = {"trtllm": 25e-6}
 SEQUENCE_S: Mapping[str, float] = {"sglang": 10e-6}  # more for each sequence of the pass, on the host
 
 
@@ -130,7 +131,7 @@ def _pass(
     engine: Engine, cuts: ServingCuts, tokens: Floats, sampled: Floats, attention: Floats, absorbed: bool
 ) -> dict[str, Floats]:
     m, dev, tp = engine.model, engine.device, cuts.tensor.astype(np.float64)
-    dense = engine.formats.dense
+    dense = _multiplied(dev, engine.formats.dense)
 
     def product(n: Any, k: Any, number_format: str = dense) -> Floats:
         return known.matmul(dev, number_format, tokens, n, k)
@@ -185,3 +186,11 @@ def _pass(
 
 def _sorted_s(engine: Engine) -> float:
     return 0.0 if "fp4" in engine.device.flop_per_s else SORTED_S.get(engine.library, 0.0)
+
+
+def _multiplied(dev: Device, number_format: str) -> str:
+    """The format whose products are read for weights in this one: its own where the chip has that table, else the nearest kin."""
+    own = {"int4": "int4_wo"}.get(number_format, number_format)
+    if known.tier(dev, own) == MEASURED:
+        return own
+    return {"fp8_block": "fp8", "int4": "bf16"}.get(number_format, number_format)
