@@ -36,6 +36,13 @@ def test_json_is_the_menu():
     assert all(choice["token_s"] <= 0.04 and choice["prefill"]["workers"] >= 1 for choice in told["choices"])
 
 
+def test_as_few_cards_as_carry_the_requests_are_taken():
+    told = json.loads(run("llama-3-8b", "--on", "h100-sxm:8", "--requests", "5", "--ttft", "1s", "--json"))
+    assert told["met"] is True
+    assert told["choices"][0]["cards"] < 8
+    assert told["choices"][0]["requests_per_s"] >= 5
+
+
 def test_the_nearest_is_shown_where_none_keeps_the_target():
     assert "No plan keeps the target; the nearest: a token each" in run("llama-3-8b", "--on", "h100-sxm:8", "--tpot", "1ms")
 
@@ -47,6 +54,7 @@ def test_the_nearest_is_shown_where_none_keeps_the_target():
         (("llama-3-8b", "--on", "h100-sxm:8", "--engine", "tgi"), "engine isn't known"),
         (("llama-3-8b", "--on", "h100-sxm:8", "--input", "0"), "at least one token"),
         (("llama-3-8b", "--on", "h100-sxm:8", "--tpot", "0ms"), "more than nothing"),
+        (("llama-3-8b", "--on", "h100-sxm:8", "--requests", "0"), "more than no requests"),
         (("llama-3-8b", "--on", "h100-sxm:8,h200:8"), "one kind"),
         (("llama-3-8b", "--on", "a100-sxm-80gb:8", "--format", "fp8"), "number format"),
     ],

@@ -52,6 +52,8 @@ def serve(
         raise BadInput(
             "A request has at least one token in and one out.", asked=f"--input {input_tokens} --output {output_tokens}"
         )
+    if requests is not None and requests <= 0:
+        raise BadInput("A pool carries more than no requests.", asked=f"--requests {requests:g}")
     pool = pool_read.pool(on)
     if len(pool.cards) != 1:
         raise BadInput(
