@@ -36,7 +36,7 @@ def detailed(work: Workload, pool: Pool, choice: Choice, software: Framework, ca
     if not parts:
         parts = breakdown(step(work, kinds[next(iter(need))].site, cuts([plan])))
     weakest = max((kinds[chip] for chip in need), key=_width)
-    low, high = weakest.interval(seconds)
+    low, high = weakest.interval(seconds, work.model.experts is not None)
     peak = sum(kinds[chip].site.device.peak(work.number_format) * count for chip, count in need.items())
     stages = memory(work, plan)
     return replace(
