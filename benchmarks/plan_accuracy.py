@@ -212,15 +212,19 @@ def write(table: Table, path: Path) -> None:
     for i in table.known():
         run = table.runs[i]
         found[run.chip, LIKE.get(run.workload.number_format, run.workload.number_format), run.release].append(i)
-    newest: dict[tuple[str, str], tuple[float, str, list[int]]] = {}
+    # Of each chip and format the newest release among those with at least half as many runs as the richest has.
+    rich: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
     for (name, form, release), members in found.items():
         if name == "h100-sxm" and any(chip(table.runs[i]) != "H100" for i in members):
             continue  # another chip under the same name
-        if (
-            len({table.runs[i].model_name for i in members}) > 1
-            and _version(release) > newest.get((name, form), (-1.0, "", []))[0]
-        ):
-            newest[name, form] = (_version(release), release, members)
+        if len({table.runs[i].model_name for i in members}) > 1:
+            rich[name, form][release] = members
+    newest: dict[tuple[str, str], tuple[str, list[int]]] = {}
+    for key, releases in rich.items():
+        most = max(len(members) for members in releases.values())
+        enough = [release for release, members in releases.items() if 2 * len(members) >= most]
+        best = max(enough, key=_version)
+        newest[key] = best, releases[best]
     out = [
         {
             "subject": name,
@@ -229,7 +233,7 @@ def write(table: Table, path: Path) -> None:
             "figures": {f"slower_{form}": round(table.fitted(members), 4), "runs": float(len(members))},
             "command": "python benchmarks/plan_accuracy.py --runs measured_runs.json --write",
         }
-        for (name, form), (_, release, members) in sorted(newest.items())
+        for (name, form), (release, members) in sorted(newest.items())
     ]
     path.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
 
