@@ -54,9 +54,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
         Framework(name="jax", hides_tensor=0.5),
         # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
-        Framework(
-            name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3, micro_s=4e-3
-        ),
+        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
         Framework(name="torchtitan", schedules=SCHEDULES),
         Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
     )
