@@ -64,7 +64,8 @@ def choose(
 
     forebay plan deepseek-v3 --on pool.toml --batch 15360 --tokens 4096 --format fp8 --for cost --within 30s --most tensor=8
     """
-    from forebay.plan import pool_read, presets
+    from forebay.plan.pool_read import describe as given_pool
+    from forebay.plan.presets import describe as given_model
 
     wished = Wishes(
         objective=_word(objective, OBJECTIVES, "--for"),
@@ -79,7 +80,7 @@ def choose(
         spare=share(spare, "--spare"),
     )
     agreed(wished)
-    told, given = presets.describe(model), pool_read.describe(on)
+    told, given = given_model(model), given_pool(on)
     work = workload(Workload(model=told.model, sequences=batch, tokens=tokens, number_format=number_format))
     found = searched(work, given.pool, wished)
     if write is not None:

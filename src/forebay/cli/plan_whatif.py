@@ -39,13 +39,13 @@ def whatif(
 
     forebay plan whatif menu.json --on h100-sxm:64 --batch 2048 --memory 1.5x
     """
-    from forebay.plan import pool_read
+    from forebay.plan.pool_read import pool as given_pool
 
     found = opened(file)
     if found.workload is None:
         raise BadInput("A menu is asked again, with its workload.", asked=file, found="a plan alone", hint=HINT)
     now = chosen(found, 1)
-    pool = pool_read.pool(on)
+    pool = given_pool(on)
     changed = scaled(pool, network=times(network), memory=times(memory), cards=times(cards), price=times(price))
     work = workload(
         replace(
