@@ -62,7 +62,7 @@ def step(work: Workload, at: Site, cuts: Cuts) -> Step:
     bubble = np.where(p > 1, others / v, 0.0)
     vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / cuts.tensor  # a part from each rank of the tensor group
     hop = np.where(p > 1, send(at.links, cuts.tensor * c * cuts.data, vector), 0.0)
-    exposed = np.where(v > 1, 0.25 if at.framework.hides_sends else 1.0, 1.0)
+    exposed = np.where(v > 1, 0.4 if at.framework.hides_sends else 1.0, 1.0)
     sends = hop * (2 * (p - 1) + 2 * v * micro * exposed * (p > 1))
     data, optimizer = _once(work, at, cuts, slowest.total)
     everything = slowest.times(micro)
