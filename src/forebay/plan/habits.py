@@ -12,7 +12,7 @@ Megatron-LM of 2022 as counted by Korthikanti et al., arXiv 2205.05198, section 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forebay.units import GIB, MIB
 
@@ -69,10 +69,12 @@ HABITS: Mapping[str, Habits] = {
             optimizer_bytes=14,  # with 32-bit copies of 16-bit gradients
             groups=2,
             group_bytes=GIB,
-            fragments=0.1,
+            fragments=0.15,
         ),
         Habits(name="jax", empty_gradients=False, pad_vocabulary=1),
         FSDP,
+        # Its releases of 2025 compile the loss (components/loss.py): logits and their gradient in 16 bits, nothing in 32.
+        replace(FSDP, name="torchtitan-2025", logit_bytes=4),
         Habits(name="fsdp", empty_gradients=False, logit_bytes=12, pad_vocabulary=1, fragments=0.2),
     )
 }
