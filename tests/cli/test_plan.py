@@ -91,6 +91,19 @@ def test_a_file_that_is_no_menu_says_what_is_wrong_in_it(tmp_path, text, word):
     assert "no such file" in refused("show", tmp_path / "none.json")
 
 
+def test_a_pipeline_is_drawn_and_of_one_stage_its_memory(file, tmp_path):
+    plan("show", file, "--picture", "timeline.svg")
+    svg = (tmp_path / "timeline.svg").read_text()
+    assert svg.startswith("<svg") and "micro-batch 127" in svg and "stage 1" in svg
+    one = replace(FIRST, plan=replace(PLAN, stages=("h100-sxm",)), memory=(HELD,))
+    (tmp_path / "one.json").write_text(json.dumps(encode(replace(MENU, choices=(one,)))))
+    plan("show", "one.json", "--picture", "memory.svg")
+    assert "weights" in (tmp_path / "memory.svg").read_text()
+    (tmp_path / "plan.json").write_text(json.dumps(encode(PLAN)))
+    assert "nothing to draw" in refused("show", "plan.json", "--picture", "none.svg")
+    assert not (tmp_path / "none.svg").exists()
+
+
 def test_plans_are_compared_and_what_differs_is_marked(file):
     rows = [line.split() for line in plan("compare", file).splitlines()]
     marked = {row[1] for row in rows if row[:1] == ["*"]}

@@ -10,8 +10,8 @@ import typer
 
 from forebay.cli import out
 from forebay.cli.figures import following, line, plain
-from forebay.cli.plan_files import write_all, written
-from forebay.cli.plan_show import Json
+from forebay.cli.plan_files import Opened, write_all, written
+from forebay.cli.plan_show import Json, drawn
 from forebay.cli.plan_words import dropped, helps, menu
 from forebay.errors import BadInput, nearest
 from forebay.plan.model import Workload
@@ -54,6 +54,10 @@ def choose(
     spare: Spare = "",
     some_idle: Annotated[bool, typer.Option("--some-idle", help="Plans may leave cards of the pool idle.")] = False,
     write: Annotated[Path | None, typer.Option(help="Write the menu to this file.", show_default=False)] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw the best plan's pipeline to this SVG file; of one stage, its memory.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Choose the best ways to cut a model over cards: a menu of at most five, and why the next ten aren't on it.
@@ -83,8 +87,10 @@ def choose(
     told, given = given_model(model), given_pool(on)
     work = workload(Workload(model=told.model, sequences=batch, tokens=tokens, number_format=number_format))
     found = searched(work, given.pool, wished)
-    if write is not None:
-        write_all({write: written(found)}, force=True)
+    files = {} if write is None else {write: written(found)}
+    if picture is not None and found.choices:
+        files[picture] = drawn(Opened(name=model, menu=found), found.choices[0])
+    write_all(files, force=True)
     if as_json:
         out.as_json(plain(found))
         return
@@ -95,8 +101,8 @@ def choose(
     if found.choices:
         helps(found.helps, found.choices[0].seconds_a_step)
     line(f"\n{found.searched:,} plans were priced." + (f" {found.exact}" if found.exact else ""))
-    if write is not None:
-        line(f"Written: {write}")
+    if files:
+        line("Written: " + ", ".join(str(path) for path in files))
     if found.choices:
         following(f"forebay plan show {write}" if write else "the same with --write menu.json; then forebay plan show menu.json")
 

@@ -109,7 +109,11 @@ def jobs(
     )
     return Workload(
         model=draw(models(layers, mixture)),
-        sequences=replicas * shards * micro * draw(st.sampled_from([1, 3, 8, 16])),
+        sequences=replicas
+        * shards
+        * micro
+        * draw(st.sampled_from([1, 3, 8, 16]))
+        * (n_stages if schedule == "interleaved" else 1),
         tokens=draw(st.sampled_from([1024, 8192])),
         number_format=draw(st.sampled_from(formats)),
     ), plan

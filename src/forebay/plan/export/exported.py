@@ -16,6 +16,7 @@ from typing import NoReturn
 from forebay.errors import BadInput
 from forebay.plan.export.pieces import pieces
 from forebay.plan.model import Workload
+from forebay.plan.orders import check
 from forebay.plan.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Plan
 
 TARGETS = ("megatron", "torchtitan", "deepspeed", "flagscale", "torchrun")
@@ -69,12 +70,10 @@ def checked(work: Workload, plan: Plan) -> None:
             asked=f"expert={plan.expert}, expert_tensor={plan.expert_tensor}",
             found=f"{plan.data * plan.context * plan.tensor} cards a stage",
         )
-    if plan.schedule == "1f1b" and plan.chunks > 1:
-        raise BadInput(
-            "1f1b has one piece of the model a stage.", asked=f"schedule=1f1b, chunks={plan.chunks}", hint="schedule=interleaved"
-        )
-    if plan.schedule in ("zb-v", "v-half", "v-min") and len(plan.stages) > 1 and plan.chunks != 2:
-        raise BadInput("A schedule in the form of a V has two pieces a stage.", asked=f"{plan.schedule}, chunks={plan.chunks}")
+    if len(plan.stages) > 1:
+        check(plan.schedule, len(plan.stages), plan.chunks, plan.micro_batches(work.sequences))
+    elif plan.chunks > 1:
+        raise BadInput("A single stage isn't cut into pieces.", asked=f"chunks={plan.chunks}", hint="chunks=1")
     pieces(plan, m.layers)
 
 
