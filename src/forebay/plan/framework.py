@@ -1,8 +1,8 @@
 """The noun Framework: what a training software does beside the mathematics.
 
 Asked:  the same plan on the same cards takes 10 % more with one software than with another. What must the planner know of it?
-Answer: which transfers it hides behind computing, which kernels it fuses, what it keeps in which precision. FRAMEWORKS has those
-        that the planner knows by name; each says where its facts come from.
+Answer: which transfers it hides behind computing, which kernels it fuses, what it keeps in which precision. FRAMEWORKS has
+        those that the planner knows by name; each says where its facts come from.
 Limits: facts of a software's usual settings, never fitted to a run. What is left over is the release's one scalar (`calibration`).
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forebay.errors import Unknown, nearest
+from forebay.plan.plan import SCHEDULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Framework:
     """A training software with its usual settings."""
 
     name: str
+    schedules: tuple[str, ...] = ("1f1b", "interleaved")  # of pipelines, that it can run
     flash: bool = True  # attention without a matrix of scores in memory
     dropout: bool = False  # attention and residuals
     hides_tensor: float = 0.0  # share of the tensor collectives that run while products do
@@ -53,7 +55,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         Framework(name="jax", hides_tensor=0.5),
         # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
         Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
-        Framework(name="torchtitan"),
+        Framework(name="torchtitan", schedules=SCHEDULES),
         Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
     )
 }

@@ -2,7 +2,7 @@
 
 Asked:  a group of ranks shares a vector. Its ranks stand `stride` apart, so some share an island and some don't. How long?
 Answer: the closed forms of the fabric room (`fabric.physics`: latency of the rounds, then bytes over what a flow gets), with each
-        link's own Physics: `nvlink` inside islands, `infiniband` between them. A ring that crosses hosts leaves and enters each
+        link's own efficiency: `nvlink` inside islands, `infiniband` between them. A ring that crosses hosts leaves and enters each
         by as many NICs as it has ranks there, so it runs at the lower of the two rates (NCCL's rings over several NICs). An
         all-to-all sends to each island what its ranks need, over the sender's own NIC.
 Units:  seconds, bytes, bytes a second.
@@ -30,8 +30,8 @@ class Links:
     island: int
     up_bytes_per_s: float  # what flows get inside an island
     out_bytes_per_s: float  # between islands
-    up: Physics
-    out: Physics
+    up_latency_s: float  # of a round inside an island
+    out_latency_s: float
 
 
 def links(cards: Cards, up: Physics = DEFAULTS["nvlink"], out: Physics = DEFAULTS["infiniband"]) -> Links:
@@ -39,8 +39,8 @@ def links(cards: Cards, up: Physics = DEFAULTS["nvlink"], out: Physics = DEFAULT
         island=cards.island,
         up_bytes_per_s=cards.up_bytes_per_s * up.efficiency,
         out_bytes_per_s=cards.out_bytes_per_s * out.efficiency / cards.oversubscription,
-        up=up,
-        out=out,
+        up_latency_s=cards.up_latency_s,
+        out_latency_s=cards.out_latency_s,
     )
 
 
@@ -78,13 +78,12 @@ def send(on: Links, stride: Any, nbytes: Any) -> Floats:
     """One message to the neighbour `stride` ranks away."""
     near = np.asarray(stride) < on.island
     rate = np.where(near, on.up_bytes_per_s, on.out_bytes_per_s)
-    out: Floats = nbytes / rate + np.where(near, on.up.launch_s + on.up.message_s, on.out.launch_s + on.out.message_s)
+    out: Floats = nbytes / rate + np.where(near, on.up_latency_s, on.out_latency_s)
     return out
 
 
 def _latency(on: Links, inside: Any, islands: Any) -> Floats:
     """Rounds in a row: a ring inside an island; between islands a ring of at most 32 rounds, then trees."""
-    up = on.up.launch_s + (inside - 1) * (on.up.message_s + 2 * on.up.hop_s)
     rounds = np.where(islands > 32, 2 * np.log2(np.maximum(islands, 2)) + 22, islands - 1)
-    out: Floats = up + np.where(islands > 1, on.out.launch_s + rounds * (on.out.message_s + 4 * on.out.hop_s), 0.0)
+    out: Floats = (inside - 1) * on.up_latency_s + np.where(islands > 1, rounds * on.out_latency_s, 0.0)
     return out

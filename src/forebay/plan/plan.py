@@ -39,6 +39,7 @@ class Plan:
     recompute: tuple[str, ...] = ("none",)  # of each stage, or one for all; each one of RECOMPUTE
     offload: str = "none"  # one of OFFLOAD: what lives in the host's memory
     shares: tuple[int, ...] = ()  # micro-batches of each data rank where they differ; (): even
+    data_chips: tuple[str, ...] = ()  # the chip under each data rank, where data ranks have different ones and `stages` don't
 
     @property
     def data(self) -> int:
@@ -57,6 +58,9 @@ class Plan:
 
     def need(self) -> dict[str, int]:
         """Cards to ask of the queue, by chip: {"h100-sxm": 16, "mi300x": 8}."""
+        if self.data_chips:
+            a_rank = self.context * self.tensor * len(self.stages)
+            return {chip: n * a_rank for chip, n in Counter(self.data_chips).items()}
         a_stage = self.data * self.context * self.tensor
         return {chip: n * a_stage for chip, n in Counter(self.stages).items()}
 

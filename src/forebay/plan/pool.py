@@ -17,8 +17,8 @@ class Cards:
     island: int  # cards that share one scale-up fabric: 8 in a DGX, 72 in an NVL72 rack
     up_bytes_per_s: float  # inside an island, a card, one way
     out_bytes_per_s: float  # between islands, a card, one way
-    up_latency_s: float = 4e-6  # of one step of a collective
-    out_latency_s: float = 12e-6
+    up_latency_s: float = 3.3e-6  # of one step of a collective
+    out_latency_s: float = 3.7e-6
     oversubscription: float = 1.0  # how many times less the core carries than the cards can send
     price_per_hour: int | None = None  # of a card, in micro-units of the pool's currency
     watts: float | None = None  # of a card at work, with its share of the host

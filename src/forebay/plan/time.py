@@ -19,11 +19,13 @@ from forebay.plan.cuts import Cuts
 from forebay.plan.layers import STREAM, Layer, Pass, Site, ends, layer
 from forebay.plan.model import Workload
 from forebay.plan.network import gather, send
+from forebay.plan.schedule import seconds as pipeline_seconds
 
 Floats = NDArray[np.float64]
 
 ADAM_BYTES = 30.0  # through memory for each weight: master, two moments and gradient read, three written, the 16-bit copy
 SWEEP_BYTES = 10.0  # for each gradient: cleared, added to, and read for the norm
+INTERLEAVED_SENDS = 0.4  # of the sends between chunks, what isn't hidden: they share links and units with what computes
 DRIFT = 0.002  # of a step for each doubling of the cards beyond one host: the slowest of many (order statistics; MLPerf 3.1
 # GPT-3 logs: 0.7 % from 4,096 to 8,192 cards)
 
@@ -51,48 +53,110 @@ class Step:
         return sum(getattr(self, one.name) for one in fields(self))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """What a step takes for each micro-batch of a data rank, and what beside them, in seconds."""
+
+    slowest: Pass  # of the stage that sets the pace, for each micro-batch
+    sends: Any  # exposed, for each micro-batch
+    bubble: Any
+    first_sends: Any  # while the pipeline fills and drains
+    data: Any
+    optimizer: Any
+
+
 def step(work: Workload, at: Site, cuts: Cuts) -> Step:
     """A step of each plan."""
-    m, p, v, c = work.model, cuts.stages, cuts.chunks, cuts.context
     micro = work.sequences / (cuts.data * cuts.micro_batch)
-    first, middle, last = _stages(work, at, cuts)
+    found = rhythm(work, at, cuts, micro)
+    everything = found.slowest.times(micro)
+    sends = found.first_sends + micro * found.sends
+    busy = everything.total + found.bubble + sends
+    kernels = {one.name: getattr(everything, one.name) for one in fields(Pass)}
+    return Step(
+        **kernels,
+        bubble=found.bubble,
+        sends=sends,
+        data=found.data,
+        optimizer=found.optimizer,
+        stragglers=busy * drift(cuts.cards),
+        fixed=np.full(len(cuts), at.framework.fixed_s),
+    )
+
+
+def drift(cards: Any) -> Any:
+    """The share of a step that the slowest of so many cards costs the others."""
+    return DRIFT * np.log2(np.maximum(1.0, cards / 8.0))
+
+
+def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
+    """Of each plan, whose data ranks run `micro` micro-batches each."""
+    m, p, v, c = work.model, cuts.stages, cuts.chunks, cuts.context
+    parts = pieces(work, at, cuts)
+    first, middle, last = _stages(work, parts, cuts)
     slowest = _longer(_longer(first, middle), last)
     # Fill and drain: each other stage's share of one micro-batch, a chunk at a time (Narayanan et al., arXiv 2104.04473, 2.2).
     others = first.total + last.total + (p - 2) * middle.total - slowest.total
     bubble = np.where(p > 1, others / v, 0.0)
+    split = (cuts.schedule > 1) & (p > 1)
+    if split.any():
+        bubble[split] = _split_bubble(m.layers + m.predicted, parts, cuts, micro, split, slowest.total)
     vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / cuts.tensor  # a part from each rank of the tensor group
     hop = np.where(p > 1, send(at.links, cuts.tensor * c * cuts.data, vector), 0.0)
-    exposed = np.where(v > 1, 0.4 if at.framework.hides_sends else 1.0, 1.0)
-    sends = hop * (2 * (p - 1) + 2 * v * micro * exposed * (p > 1))
-    data, optimizer = _once(work, at, cuts, slowest.total)
-    everything = slowest.times(micro)
-    busy = everything.total + bubble + sends
-    drift = busy * DRIFT * np.log2(np.maximum(1.0, cuts.cards / 8.0))
-    return Step(
-        products=everything.products,
-        attention=everything.attention,
-        traffic=everything.traffic,
-        launch=everything.launch,
-        tensor=everything.tensor,
-        context=everything.context,
-        expert=everything.expert,
+    exposed = np.where(v > 1, INTERLEAVED_SENDS if at.framework.hides_sends else 1.0, 1.0)
+    data, optimizer = once(work, at, cuts, slowest.total, micro)
+    return Rhythm(
+        slowest=slowest,
+        sends=hop * 2 * v * exposed * (p > 1),
         bubble=bubble,
-        sends=sends,
+        first_sends=hop * 2 * (p - 1),
         data=data,
         optimizer=optimizer,
-        stragglers=drift,
-        fixed=at.framework.fixed_s,
     )
 
 
-def _stages(work: Workload, at: Site, cuts: Cuts) -> tuple[Pass, Pass, Pass]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pieces:
+    """What a stage is made of, one micro-batch, one entry a plan: a plain layer, a layer of experts, and the two ends."""
+
+    plain: Layer
+    mixed: Layer
+    opening: Layer
+    closing: Layer
+
+
+def pieces(work: Workload, at: Site, cuts: Cuts) -> Pieces:
+    """Priced once for each distinct way to cut a layer: most plans share theirs with many others."""
+    words = (cuts.tensor, cuts.micro_batch, cuts.context, cuts.expert, cuts.expert_tensor, cuts.recompute, cuts.ulysses)
+    key = cuts.sequence_parallel.astype(np.int64)
+    for word in words:
+        key = key * (int(word.max(initial=0)) + 1) + word
+    _, which, back = np.unique(key, return_index=True, return_inverse=True)
+    small = cuts[which]
+    m = work.model
+    plain = layer(work, at, small, experts=False) if m.experts is None or m.experts.dense_layers else None
+    mixed = layer(work, at, small, experts=True) if m.experts else plain
+    opening, closing = ends(work, at, small)
+    spread = [_spread(one, back) for one in (plain or mixed, mixed or plain, opening, closing) if one is not None]
+    return Pieces(plain=spread[0], mixed=spread[1], opening=spread[2], closing=spread[3])
+
+
+def _spread(one: Layer, back: Any) -> Layer:
+    def over(value: Any) -> Any:
+        return value[back] if isinstance(value, np.ndarray) and value.ndim else np.full(len(back), value)
+
+    def each(part: Pass) -> Pass:
+        return Pass(**{field.name: over(getattr(part, field.name)) for field in fields(Pass)})
+
+    return Layer(forward=each(one.forward), inputs=each(one.inputs), weights=each(one.weights))
+
+
+def _stages(work: Workload, parts: Pieces, cuts: Cuts) -> tuple[Pass, Pass, Pass]:
     """One micro-batch, forward and backward, on the first, a middle and the last stage. With one stage all three are that one."""
     m, p, v = work.model, cuts.stages, cuts.chunks
     layers = m.layers + m.predicted
     leading = m.experts.dense_layers if m.experts else layers
-    plain = _whole(layer(work, at, cuts, experts=False)) if leading else Pass()
-    mixed = _whole(layer(work, at, cuts, experts=True)) if m.experts else plain
-    opening, closing = (_whole(one) for one in ends(work, at, cuts))
+    plain, mixed, opening, closing = (whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing))
     per = np.where(cuts.ends, (layers + 2) / p, np.ceil(layers / p / v) * v)
     outer = np.where(p == 1, layers, np.where(cuts.ends, per - 1, per))
     ahead = np.minimum(leading, outer)
@@ -103,7 +167,19 @@ def _stages(work: Workload, at: Site, cuts: Cuts) -> tuple[Pass, Pass, Pass]:
     return _where(single, alone, first), _where(single, alone, mixed.times(per)), _where(single, alone, last)
 
 
-def _whole(one: Layer) -> Pass:
+def _split_bubble(layers: int, parts: Pieces, cuts: Cuts, micro: Any, at: Any, slowest: Any) -> Floats:
+    """Waiting of schedules whose weight gradients fill the gaps: the array form of `schedule`, less the slowest stage's work."""
+    few, per = cuts[at], layers / cuts.stages[at]
+    one, count = parts.mixed, np.maximum(1, np.round(micro[at])).astype(np.int64)
+    forward, inputs, weights = (getattr(one, name).total[at] * per for name in ("forward", "inputs", "weights"))
+    start, end = (whole(part).total[at] for part in (parts.opening, parts.closing))
+    took = pipeline_seconds(few.schedule, few.stages, few.chunks, count, forward, inputs, weights, start, end)
+    waits: Floats = np.maximum(0.0, took - slowest[at] * micro[at])
+    return waits
+
+
+def whole(one: Layer) -> Pass:
+    """Forward and backward together."""
     return one.forward + one.backward
 
 
@@ -125,7 +201,7 @@ def held(work: Workload, cuts: Cuts) -> tuple[Any, Any]:
     return plain / (cuts.tensor * cuts.stages) + words / cuts.tensor, routed / (cuts.expert * cuts.expert_tensor * cuts.stages)
 
 
-def _once(work: Workload, at: Site, cuts: Cuts, stage: Any) -> tuple[Any, Any]:
+def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[Any, Any]:
     """What a step does once: gradients and weights that travel unhidden, and the optimizer."""
     m = work.model
     plain, routed = held(work, cuts)
@@ -140,7 +216,6 @@ def _once(work: Workload, at: Site, cuts: Cuts, stage: Any) -> tuple[Any, Any]:
 
     # ZeRO 0 sums the gradients whole: a scatter and a gather of them. ZeRO 1 and 2 scatter gradients and gather weights.
     scatter, collect = travel(bytes_each), np.where(cuts.zero == 0, travel(bytes_each), travel(2.0))
-    micro = work.sequences / (cuts.data * cuts.micro_batch)
     forward, backward = stage / 3, stage * 2 / 3
     if at.framework.hides_data:
         # Hidden behind the last micro-batch's backward and the first one's forward pass; interleaved, a chunk's gradients are
@@ -153,12 +228,12 @@ def _once(work: Workload, at: Site, cuts: Cuts, stage: Any) -> tuple[Any, Any]:
     # ZeRO 3 gathers the weights for each pass of each micro-batch, a layer ahead.
     gathers = 2 * micro * travel(2.0) + (micro - 1) * scatter
     gone = np.maximum(gathers / np.maximum(1.0, layers), gathers - micro * stage)
-    whole = np.maximum(gone, gathers * at.framework.disturbs)
-    data = np.where(cuts.zero == 3, np.maximum(data, scatter / np.maximum(1.0, layers)) + whole, data)
+    unhidden = np.maximum(gone, gathers * at.framework.disturbs)
+    data = np.where(cuts.zero == 3, np.maximum(data, scatter / np.maximum(1.0, layers)) + unhidden, data)
     shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, cuts.shards * cuts.context) + routed / own)
     swept = np.where(cuts.zero == 3, shard, plain + routed)
     optimizer = (shard * ADAM_BYTES + swept * SWEEP_BYTES) / (STREAM * at.device.memory_bytes_per_s)
     return data, optimizer
 
 
-__all__ = ["Layer", "Site", "Step", "held", "step"]
+__all__ = ["Layer", "Pieces", "Rhythm", "Site", "Step", "drift", "held", "once", "pieces", "rhythm", "step", "whole"]

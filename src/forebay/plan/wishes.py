@@ -37,4 +37,6 @@ class Wishes:
     recompute: tuple[str, ...] = ()  # allowed ones; (): all
     offload: bool = True  # may the optimizer live in the host's memory?
     use_all: bool = True  # plans use every card of the pool; False: they may leave some idle
+    framework: str = "megatron"  # which software will run the plan: a name of `plan/framework.py`
+    imbalance: float = 1.0  # tokens on the busiest expert card over the mean: 1.0 is forced balance, real routers show 1.1 to 1.2
     spare: float = 0.0  # share of a card's memory that must stay free

@@ -103,7 +103,8 @@ def matmul(dev: Device, number_format: str, m: Any, n: Any, k: Any) -> Floats:
         used = _roof(other, table, *sides) / grid("matmul", f"{other.tables}/{table}/burst", 3).seconds(*sides)
         total = total + weight * np.log(used)
         weights += weight
-    return _roof(dev, number_format, m, n, k) / np.exp(total / weights)
+    found: Floats = _roof(dev, number_format, m, n, k) / np.exp(total / weights)
+    return found
 
 
 def attention(dev: Device, tokens: Any, lanes: Any, head: int, kind: str = "gqa") -> Floats:
@@ -128,7 +129,8 @@ def attention(dev: Device, tokens: Any, lanes: Any, head: int, kind: str = "gqa"
         )
         total = total + weight * np.log(used)
         weights += weight
-    return flop / dev.peak("bf16") / np.exp(total / weights)
+    seconds: Floats = flop / dev.peak("bf16") / np.exp(total / weights)
+    return seconds
 
 
 def tier(dev: Device, number_format: str) -> str:

@@ -1,0 +1,68 @@
+"""What a prediction rests on, and how wide it is.
+
+Asked:  a kind of cards and a number format. Which Site prices plans there, and within which interval does the truth lie?
+Answer: three tiers. Without any run: the chip's kernel tables, or others' carried over to its data sheet, stretched by what long
+        jobs cost everywhere. With one measured run of the chip, format and release: stretched by that run's factor (`fit`). With
+        a layer benchmark on one node: by that. Calibrations are dated files that name their release (`calibration`); the newest
+        that fits is taken, and the answer says which.
+Units:  factors of a step's seconds.
+Limits: intervals are what leave-one-model-out predictions of public runs missed by (docs/plan.md); another site is another site.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from forebay.codec import decode
+from forebay.plan.calibration import Calibration
+from forebay.plan.fit import UNCALIBRATED
+from forebay.plan.framework import Framework
+from forebay.plan.kernels.known import LIKE, device, tier
+from forebay.plan.layers import Site
+from forebay.plan.network import links
+from forebay.plan.pool import Cards
+
+DATA_SHEET, TABLES, RUN, BENCHMARK = "data sheet", "kernel tables", "a measured run", "a layer benchmark"
+# 80 % of held-out steps lie within these factors of the prediction: python benchmarks/plan_accuracy.py prints them by tier.
+WITHIN = {DATA_SHEET: (0.80, 1.30), TABLES: (0.85, 1.25), RUN: (0.92, 1.09), BENCHMARK: (0.94, 1.07)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A Site, and what it rests on."""
+
+    site: Site
+    tier: str
+    said: str  # in words, with the release and the date
+
+    def interval(self, seconds: float) -> tuple[float, float]:
+        low, high = WITHIN[self.tier]
+        return seconds * low, seconds * high
+
+
+def known(cards: Cards, number_format: str, software: Framework, calibrations: Iterable[Calibration] = ()) -> Known:
+    """The best that is known of these cards in this format. Raises BadInput where the chip lacks the format."""
+    dev = device(cards.chip)
+    dev.peak(number_format)
+    name = f"slower_{LIKE.get(number_format, number_format)}"
+    fitting = [one for one in (*shipped(), *calibrations) if one.subject == cards.chip and name in one.figures]
+    if fitting:
+        best = max(fitting, key=lambda one: ("layer_benchmark" in one.figures, one.measured))
+        found = BENCHMARK if "layer_benchmark" in best.figures else RUN
+        release = ", ".join(f"{key} {value}" for key, value in best.software.items())
+        slower, said = best.figures[name], f"{found} of {release}, {best.measured}"
+    else:
+        slower, found = UNCALIBRATED, tier(dev, number_format)
+        said = f"{found}; no run of this chip in {number_format} was measured"
+    return Known(site=Site(device=dev, links=links(cards), framework=software, slower=slower), tier=found, said=said)
+
+
+@cache
+def shipped() -> tuple[Calibration, ...]:
+    """Calibrations from public runs, made by `python benchmarks/plan_accuracy.py --write`."""
+    text = (resources.files("forebay.plan") / "data" / "calibrations.json").read_text(encoding="utf-8")
+    return tuple(decode(Calibration, one) for one in json.loads(text))

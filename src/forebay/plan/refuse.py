@@ -1,0 +1,66 @@
+"""What a search refuses before it looks, and what it says when nothing is left.
+
+Asked:  do the wishes contradict each other? Does no degree divide the batch? Does the model fit nowhere?
+Answer: one error each, with what was asked, what was found and the nearest that works.
+Limits: the nearest batch is one that some data degree divides; other degrees may still not fit it.
+"""
+
+from __future__ import annotations
+
+from forebay.errors import BadInput
+from forebay.plan.model import Workload
+from forebay.plan.pool import Cards, Pool
+from forebay.plan.wishes import DEGREES, Wishes
+
+
+def agreed(work: Workload, pool: Pool, wishes: Wishes) -> None:
+    """Raises BadInput where two wishes contradict each other, naming both, or a number makes no sense."""
+    if work.sequences < 1 or work.tokens < 1:
+        raise BadInput("A batch has at least one sequence of one token.", asked=f"{work.sequences} x {work.tokens}")
+    if not pool.cards or pool.count < 1:
+        raise BadInput("The pool has no cards.", asked="a pool", hint="h100-sxm:8")
+    for name in DEGREES:
+        most, least, exactly = (table.get(name) for table in (wishes.most, wishes.least, wishes.exactly))
+        for word, low, high, other in (
+            ("at least", least, most, "at most"),
+            ("exactly", exactly, most, "at most"),
+            ("at least", least, exactly, "exactly"),
+        ):
+            if low is not None and high is not None and low > high:
+                raise BadInput(
+                    "Two wishes contradict each other.", asked=f"{name} {word} {low} and {name} {other} {high}", hint="drop one"
+                )
+    product = 1
+    for name in ("tensor", "stages", "context"):
+        product *= wishes.exactly.get(name, wishes.least.get(name, 1))
+    if product > pool.count:
+        raise BadInput(
+            "The degrees that are wished need more cards than the pool has.", asked=f"{product} cards", found=f"{pool.count}"
+        )
+    if wishes.objective == "cards" and wishes.deadline_s is None:
+        raise BadInput("The fewest cards are those that keep a deadline.", asked="for cards", hint="say within which seconds")
+
+
+def nothing_divides(work: Workload, cards: Cards, wishes: Wishes) -> BadInput:
+    """No plan exists: the batch, the cards or the wishes divide by nothing."""
+    near = sorted(
+        {
+            batch
+            for unit in range(1, min(cards.count, 4096) + 1)
+            if cards.count % unit == 0
+            for batch in (work.sequences // unit * unit, -(-work.sequences // unit) * unit)
+            if batch > 0 and batch != work.sequences
+        },
+        key=lambda batch: abs(batch - work.sequences),
+    )
+    said = ", ".join(f"{name} {how} {value}" for how, table in _tables(wishes) for name, value in table.items())
+    return BadInput(
+        "No degrees divide the cards, the batch and the model together.",
+        asked=f"{work.sequences} sequences of {work.tokens} tokens on {cards.count} cards" + (f", {said}" if said else ""),
+        found=f"{work.model.name}: {work.model.layers} layers, {work.model.heads} heads",
+        hint=f"a batch of {' or '.join(str(one) for one in near[:2])}, another number of cards, or fewer wishes",
+    )
+
+
+def _tables(wishes: Wishes) -> tuple[tuple[str, dict[str, int]], ...]:
+    return (("at most", dict(wishes.most)), ("at least", dict(wishes.least)), ("exactly", dict(wishes.exactly)))

@@ -1,0 +1,236 @@
+"""The best plans for a workload on a pool.
+
+Asked:  this model, this batch, these cards: how should it be cut?
+Answer: every plan of the space (`space`) is checked for memory and priced, as arrays; none is skipped, so the first is the best of
+        the space by the model's own figures. Recomputing and offloading only ever add time, so of a plan's variants only the
+        first that fits is priced: none, selective, full; then the same with the optimizer in the host's memory. Pools of several
+        kinds are searched by `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context,
+        expert, sharded or not): variants of one shape teach little. The best choices' pipelines are simulated (`detail`).
+Units:  seconds, bytes, micro-units of money, joules.
+Limits: as good as its figures; the interval of a choice says how good that is. Ties go to the plan that needs less memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forebay.errors import BadInput, DoesNotFit
+from forebay.plan.calibration import Calibration
+from forebay.plan.cuts import Cuts
+from forebay.plan.detail import detailed
+from forebay.plan.framework import Framework, framework
+from forebay.plan.helps import helps
+from forebay.plan.knowledge import Known, known
+from forebay.plan.memory import fullest
+from forebay.plan.mixed import mixed
+from forebay.plan.model import Workload
+from forebay.plan.plan import OFFLOAD, RECOMPUTE, Choice, Dropped, Menu, Plan
+from forebay.plan.pool import Cards, Pool
+from forebay.plan.refuse import agreed, nothing_divides
+from forebay.plan.space import LEFT_OUT, divisors, space
+from forebay.plan.time import step
+from forebay.plan.wishes import Wishes
+
+Floats = NDArray[np.float64]
+MOST = 5
+NEXT = 10
+Told = Callable[[int, int], None]
+
+
+def search(
+    work: Workload, pool: Pool, wishes: Wishes, told: Told | None = None, calibrations: Iterable[Calibration] = ()
+) -> Menu:
+    """At most five choices, the next ten with what keeps them off the menu, and what would help the first most.
+
+    Raises BadInput for wishes or numbers that contradict each other, DoesNotFit where no plan fits the cards' memory.
+    """
+    agreed(work, pool, wishes)
+    software = framework(wishes.framework)
+    rests = tuple(calibrations)
+    found, dropped, searched, exact = _found(work, pool, wishes, software, rests, told)
+    if not found:
+        raise nothing_fits(dropped)
+    score = _objective(wishes, pool)
+    ranked = sorted(found, key=lambda one: (score(one), one.memory_bytes))
+    choices = [detailed(work, pool, one, software, rests) for one in _shapes(ranked)]
+    choices.sort(key=score)
+    top = {one.plan for one in choices}
+
+    def again(other: Workload, elsewhere: Pool) -> float:
+        return _best_seconds(other, elsewhere, wishes, software, rests)
+
+    others = [_passed(one, choices[0]) for one in ranked if one.plan not in top]
+    return Menu(
+        choices=tuple(choices),
+        workload=work,
+        objective=wishes.objective,
+        searched=searched,
+        dropped=(*others[: NEXT - min(3, len(dropped))], *sorted(dropped, key=_soonest)[:3])[:NEXT],
+        helps=helps(work, pool, again),
+        exact=exact,
+    )
+
+
+def _found(
+    work: Workload, pool: Pool, wishes: Wishes, software: Framework, rests: tuple[Calibration, ...], told: Told | None
+) -> tuple[list[Choice], list[Dropped], int, str]:
+    """Priced plans, what was dropped, how many were looked at, and what was exact."""
+    kinds = [known(cards, work.number_format, software, rests) for cards in pool.cards]
+    found: list[Choice] = []
+    dropped: list[Dropped] = []
+    searched = 0
+    exact = f"All plans of the space were priced. {LEFT_OUT}"
+    for cards, knows in zip(pool.cards, kinds, strict=True):
+        if len(pool.cards) > 1 and wishes.use_all and wishes.objective != "cards":
+            continue  # a part of a mixed pool leaves the rest idle
+        best, less, count = _one_kind(work, cards, wishes, software, knows, told)
+        found, dropped, searched = found + best, dropped + less, searched + count
+    if len(pool.cards) > 1:
+        best, less, count = mixed(work, pool, wishes, software, kinds, told)
+        found, dropped, searched = found + best, dropped + less, searched + count
+        exact = f"Of {count:,} ways over several kinds all were bounded and the best ones split exactly. {LEFT_OUT}"
+    return found, dropped, searched, exact
+
+
+def _best_seconds(work: Workload, pool: Pool, wishes: Wishes, software: Framework, rests: tuple[Calibration, ...]) -> float:
+    """Of the best plan. Raises DoesNotFit where there is none."""
+    found, dropped, _, _ = _found(work, pool, wishes, software, rests, None)
+    if not found:
+        raise nothing_fits(dropped)
+    score = _objective(wishes, pool)
+    return min(found, key=score).seconds_a_step
+
+
+def fitted(work: Workload, cuts: Cuts, room: float, wishes: Wishes) -> tuple[Cuts, Floats]:
+    """Of each plan the variant with the least recomputing and offloading that fits `room` bytes, and its bytes.
+
+    What fits in no way keeps the bytes of its smallest variant, above the room.
+    """
+    allowed = [i for i, name in enumerate(RECOMPUTE) if not wishes.recompute or name in wishes.recompute]
+    offloads = range(len(OFFLOAD)) if wishes.offload else (0,)
+    needs = np.full(len(cuts), np.inf)
+    recompute, offload = cuts.recompute.copy(), cuts.offload.copy()
+    open_ = np.ones(len(cuts), dtype=np.bool_)
+    for off in offloads:
+        for again in allowed:
+            at = np.flatnonzero(open_)
+            if not at.size:
+                break
+            trial = replace(cuts[at], recompute=np.full(len(at), again), offload=np.full(len(at), off))
+            bytes_ = fullest(work, trial)
+            needs[at], recompute[at], offload[at] = bytes_, again, off
+            open_[at[bytes_ <= room]] = False
+    return replace(cuts, recompute=recompute, offload=offload), needs
+
+
+def room(cards: Cards, knows: Known, wishes: Wishes) -> float:
+    return (cards.memory_bytes or knows.site.device.memory_bytes) * (1.0 - wishes.spare)
+
+
+def _one_kind(
+    work: Workload, cards: Cards, wishes: Wishes, software: Framework, knows: Known, told: Told | None
+) -> tuple[list[Choice], list[Dropped], int]:
+    """The best plans on cards of one kind."""
+    counts = [cards.count]
+    if not wishes.use_all or wishes.objective == "cards":
+        counts = [n for n in divisors(cards.count) if n >= cards.count // 64]
+    best: list[Choice] = []
+    dropped: list[Dropped] = []
+    searched = 0
+    for done, count in enumerate(counts):
+        cuts = space(work, cards, wishes, software, count)
+        if not len(cuts):
+            continue
+        cuts, needs = fitted(work, cuts, room(cards, knows, wishes), wishes)
+        fits = needs <= room(cards, knows, wishes)
+        searched += len(cuts)
+        if not fits.all():
+            i = int(np.argmin(np.where(fits, np.inf, needs)))
+            dropped.append(_too_large(cuts.plan(i, cards.chip), float(needs[i]), room(cards, knows, wishes), cards.chip))
+        if fits.any():
+            best += _priced(work, cuts[fits], needs[fits], cards, knows)
+        if told is not None:
+            told(done + 1, len(counts))
+    if not searched:
+        raise nothing_divides(work, cards, wishes)
+    if wishes.deadline_s is not None:
+        late = [one for one in best if one.seconds_a_step > wishes.deadline_s]
+        best = [one for one in best if one.seconds_a_step <= wishes.deadline_s]
+        dropped += [
+            Dropped(plan=one.plan, why=f"later than {wishes.deadline_s:g} s", seconds_a_step=one.seconds_a_step)
+            for one in late[:5]
+        ]
+    return best, dropped, searched
+
+
+def _priced(work: Workload, cuts: Cuts, needs: Floats, cards: Cards, knows: Known) -> list[Choice]:
+    """The best plan of each shape, fastest first."""
+    seconds = np.asarray(step(work, knows.site, cuts).total)
+    shape = cuts.tensor
+    for column in (cuts.stages, cuts.context, cuts.expert, cuts.zero == 3):
+        shape = shape * (int(column.max()) + 1) + column
+    order = np.lexsort((needs, seconds, shape))
+    heads = order[np.concatenate([[True], np.diff(shape[order]) != 0])]
+    heads = heads[np.argsort(seconds[heads], kind="stable")][: MOST + NEXT]
+    return [
+        Choice(plan=cuts.plan(int(i), cards.chip), seconds_a_step=float(seconds[i]), memory_bytes=int(needs[i])) for i in heads
+    ]
+
+
+def _objective(wishes: Wishes, pool: Pool) -> Callable[[Choice], float]:
+    """What is to be small. Money and energy are those of the cards that a plan holds."""
+    prices = {one.chip: one.price_per_hour for one in pool.cards}
+    watts = {one.chip: one.watts for one in pool.cards}
+
+    def held(one: Choice, rates: dict[str, int | None] | dict[str, float | None], what: str) -> float:
+        total = 0.0
+        for chip, count in one.plan.need().items():
+            rate = rates[chip]
+            if rate is None:
+                raise BadInput(f"The pool doesn't say the {what} of a kind.", asked=f"--for {wishes.objective}", found=chip)
+            total += rate * count
+        return total * one.seconds_a_step
+
+    if wishes.objective == "cost":
+        return lambda one: held(one, prices, "price")
+    if wishes.objective == "energy":
+        return lambda one: held(one, watts, "power")
+    if wishes.objective == "cards":
+        return lambda one: one.plan.cards + one.seconds_a_step * 1e-6
+    return lambda one: one.seconds_a_step
+
+
+def _shapes(ranked: Sequence[Choice]) -> list[Choice]:
+    found: dict[tuple[object, ...], Choice] = {}
+    for one in ranked:
+        p = one.plan
+        found.setdefault((p.tensor, p.stages, p.context, p.expert, p.zero == 3, p.data_chips, p.cards), one)
+    return list(found.values())[:MOST]
+
+
+def _passed(one: Choice, first: Choice) -> Dropped:
+    slower = one.seconds_a_step / first.seconds_a_step - 1
+    why = f"{slower:.1%} slower than the first" if slower > 0 else "worse by the objective"
+    return Dropped(plan=one.plan, why=why, seconds_a_step=one.seconds_a_step)
+
+
+def _too_large(plan: Plan, needs: float, has: float, chip: str) -> Dropped:
+    return Dropped(plan=plan, why=f"needs {needs / 1e9:,.1f} GB a card, an {chip} has {has / 1e9:,.1f}")
+
+
+def _soonest(one: Dropped) -> float:
+    return one.seconds_a_step or np.inf
+
+
+def nothing_fits(dropped: Sequence[Dropped]) -> DoesNotFit:
+    """The error for a model that fits nowhere, with what the smallest plans need."""
+    tried = "; ".join(f"tensor {d.plan.tensor}, stages {len(d.plan.stages)}: {d.why}" for d in dropped[:3])
+    return DoesNotFit(
+        "No plan keeps to the cards' memory and the deadline.",
+        found=tried or "no plan at all",
+        hint="more cards, a smaller batch, a shorter sequence, or fewer wishes",
+    )
