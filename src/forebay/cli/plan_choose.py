@@ -53,6 +53,12 @@ def choose(
     schedule: Schedule = None,
     spare: Spare = "",
     some_idle: Annotated[bool, typer.Option("--some-idle", help="Plans may leave cards of the pool idle.")] = False,
+    framework: Annotated[
+        str, typer.Option(help="Which software will run the plan: megatron, torchtitan, fsdp, ...")
+    ] = "megatron",
+    imbalance: Annotated[
+        float, typer.Option(help="Tokens on the busiest expert card over the mean; real routers show 1.1 to 1.2.")
+    ] = 1.0,
     write: Annotated[Path | None, typer.Option(help="Write the menu to this file.", show_default=False)] = None,
     picture: Annotated[
         Path | None,
@@ -82,10 +88,11 @@ def choose(
         offload=not no_offload,
         use_all=not some_idle,
         spare=share(spare, "--spare"),
+        framework=framework,
+        imbalance=imbalance,
     )
-    agreed(wished)
     told, given = given_model(model), given_pool(on)
-    work = workload(Workload(model=told.model, sequences=batch, tokens=tokens, number_format=number_format))
+    work = Workload(model=told.model, sequences=batch, tokens=tokens, number_format=number_format)
     found = searched(work, given.pool, wished)
     files = {} if write is None else {write: written(found)}
     if picture is not None and found.choices:
@@ -115,14 +122,6 @@ def searched(work: Workload, pool: Pool, wishes: Wishes) -> Menu:
         return search(work, pool, wishes, lambda done, of: tell("plans", done, of))
 
 
-def workload(work: Workload) -> Workload:
-    if work.sequences < 1 or work.tokens < 1:
-        raise BadInput(
-            "A batch has at least one sequence of one token.", asked=f"--batch {work.sequences} --tokens {work.tokens}"
-        )
-    return work
-
-
 def degrees(said: Sequence[str] | None, option: str) -> dict[str, int]:
     """ "tensor=8": a degree and its number."""
     found: dict[str, int] = {}
@@ -139,19 +138,6 @@ def degrees(said: Sequence[str] | None, option: str) -> dict[str, int]:
             raise BadInput("A degree is said once.", asked=f"{option} {name}={found[name]} {option} {text}")
         found[name] = int(number)
     return found
-
-
-def agreed(wishes: Wishes) -> None:
-    """Raise BadInput where two wishes contradict each other, with the two."""
-    for name in DEGREES:
-        most, least, exactly = (table.get(name) for table in (wishes.most, wishes.least, wishes.exactly))
-        for word, low, high in (("--least", least, most), ("--exactly", exactly, most), ("--least", least, exactly)):
-            if low is not None and high is not None and low > high:
-                other = "--most" if high is most else "--exactly"
-                raise BadInput("Two wishes contradict each other.", asked=f"{word} {name}={low} and {other} {name}={high}",
-                               hint="one of them")  # fmt: skip
-    if wishes.objective == "cards" and wishes.deadline_s is None:
-        raise BadInput("The fewest cards are those that keep a deadline.", asked="--for cards", hint="--for cards --within 30s")
 
 
 def share(text: str, option: str) -> float:

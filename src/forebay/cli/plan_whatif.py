@@ -10,10 +10,10 @@ import typer
 
 from forebay.cli import out
 from forebay.cli.figures import line, plain
-from forebay.cli.plan_choose import On, searched, workload
+from forebay.cli.plan_choose import On, searched
 from forebay.cli.plan_files import HINT, chosen, opened
 from forebay.cli.plan_show import File, Json
-from forebay.cli.plan_words import COLUMNS, RIGHT, row
+from forebay.cli.plan_words import row, rows
 from forebay.errors import BadInput
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.wishes import Wishes
@@ -47,13 +47,11 @@ def whatif(
     now = chosen(found, 1)
     pool = given_pool(on)
     changed = scaled(pool, network=times(network), memory=times(memory), cards=times(cards), price=times(price))
-    work = workload(
-        replace(
-            found.workload,
-            sequences=found.workload.sequences if batch is None else batch,
-            tokens=found.workload.tokens if tokens is None else tokens,
-            number_format=number_format or found.workload.number_format,
-        )
+    work = replace(
+        found.workload,
+        sequences=found.workload.sequences if batch is None else batch,
+        tokens=found.workload.tokens if tokens is None else tokens,
+        number_format=number_format or found.workload.number_format,
     )
     if changed == pool and work == found.workload:
         raise BadInput("Something must differ.", asked=file, hint="--network 2x, --memory 2x, --cards 2x, --batch 2048")
@@ -61,8 +59,7 @@ def whatif(
     if as_json:
         out.as_json({"now": plain(now), "then": plain(then)})
         return
-    rows = [row("now", now)] + [row("then", one) for one in then.choices[:1]]
-    out.table(COLUMNS, rows, right=RIGHT)
+    rows([row("now", now), *(row("then", one) for one in then.choices[:1])])
     if not then.choices:
         return
     best = then.choices[0]

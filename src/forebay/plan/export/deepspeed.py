@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from forebay.plan.export.exported import Exported, cannot, kinds, no_shares
+from forebay.plan.export.exported import Exported, cannot, mixed, no_shares
 from forebay.plan.export.pieces import pieces
 from forebay.plan.export.torchrun import launch
 from forebay.plan.model import Workload
@@ -128,6 +128,6 @@ def _notes(work: Workload, plan: Plan) -> tuple[str, ...]:
         )
     if work.number_format in ("fp32", "tf32"):
         found.append("Without bf16 or fp16 DeepSpeed trains in fp32.")
-    if len(kinds(plan)) > 1:
+    if mixed(plan):
         found.append("DeepSpeed's JSON names no chip: which rank is on which is said by the order of hosts only.")
     return tuple(found)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from forebay.plan.export.exported import Exported, cannot, kinds, no_shares
+from forebay.plan.export.exported import Exported, cannot, mixed, no_shares
 from forebay.plan.export.pieces import pieces
 from forebay.plan.export.torchrun import launch
 from forebay.plan.model import Model, Workload
@@ -266,6 +266,6 @@ def _notes(work: Workload, plan: Plan, named: tuple[str, str] | None) -> tuple[s
         found.append("With one shard nothing is cut: ZeRO 3 is as good as none.")
     if plan.context > 1:
         found.append("torchtitan cuts weights over the context degree, too: they take less memory than planned.")
-    if len(kinds(plan)) > 1:
+    if mixed(plan):
         found.append("torchtitan's configuration names no chip: which rank is on which is said by the order of hosts only.")
     return (*found, "Left to you: tokenizer and data, learning rate, checkpoints, compile.")
