@@ -105,5 +105,9 @@ def _rows(choice: Choice, priced: bool) -> dict[str, str]:
     told = dict(degrees(choice.plan))
     if priced:
         names = ("tokens/s", "MFU", "fullest card", "cost a step", "cost of 10^12 tokens", "energy a step")
-        told |= {"a step": step(choice), **dict(zip(names, figures(choice), strict=True)), "rests on": choice.tier}
+        told |= {
+            "a step": step(choice),
+            **dict(zip(names, figures(choice), strict=True)),
+            "rests on": choice.tier.partition(":")[0],
+        }
     return told

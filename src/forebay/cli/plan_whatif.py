@@ -63,13 +63,11 @@ def whatif(
     if not then.choices:
         return
     best = then.choices[0]
-    if work.tokens_a_step != found.workload.tokens_a_step:
-        more = work.tokens_a_step / found.workload.tokens_a_step
-        longer = best.seconds_a_step / now.seconds_a_step / more - 1
-        line(f"\nA step has {more:.3g} times the tokens, and takes {longer:+.1%} a token.")
-    else:
-        line(f"\nThe step takes {best.seconds_a_step / now.seconds_a_step - 1:+.1%}" + (
-            ", with the same plan." if best.plan == now.plan else ", with another plan."))  # fmt: skip
+    more = work.tokens_a_step / found.workload.tokens_a_step
+    change = best.seconds_a_step / now.seconds_a_step / more - 1
+    plan = "the same plan" if best.plan == now.plan else "another plan"
+    told = f"{abs(change):.1%} {'shorter' if change < 0 else 'longer'}, with {plan}."
+    line(f"\nA step is {told}" if more == 1 else f"\nA step has {more:.3g} times the tokens; each one's share is {told}")
 
 
 def times(text: str) -> float:

@@ -139,5 +139,5 @@ def same(plan: Plan, work: Workload, *, chips: bool = False) -> Plan:
 
 def uncut(plan: Plan) -> Plan:
     """One stage of ZeRO for all that cut nothing."""
-    zero = plan.zero if plan.shards > 1 else 0
+    zero = plan.zero if plan.shards * plan.context > 1 else 0
     return replace(plan, zero=zero, replicas=plan.replicas if zero else plan.data, shards=plan.shards if zero else 1)

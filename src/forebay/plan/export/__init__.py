@@ -44,7 +44,7 @@ def export(
     if target not in makers:
         raise BadInput("Plans aren't exported to that.", asked=target, hint=", ".join(nearest(target, list(TARGETS)) or TARGETS))
     checked(work, plan)
-    if plan.shards == 1 and plan.replicas > 1 and target != "torchrun":
+    if plan.shards * plan.context == 1 and plan.replicas > 1 and target != "torchrun":
         plan = replace(plan, zero=0)  # copies only: ZeRO has nothing to cut
     chips = plan.need()
     hosts = dict.fromkeys(chips, cards_a_host) if isinstance(cards_a_host, int) else cards_a_host

@@ -81,7 +81,7 @@ def _refuse(work: Workload, plan: Plan) -> None:
             cannot("deepspeed", f"tensor {plan.tensor} with {other} {n}", OTHERS)
     if stages > 1 and plan.context > 1:
         cannot("deepspeed", f"context {plan.context} with stages {stages}", OTHERS)
-    if plan.zero in (1, 2) and plan.replicas > 1 and plan.shards > 1:
+    if plan.replicas > 1 and (plan.zero in (1, 2) or (plan.zero == 3 and plan.context > 1)):
         cannot("deepspeed", f"zero={plan.zero} over {plan.shards} of {plan.data} data ranks", f"{OTHERS}; or replicas=1")
     if plan.offload == "optimizer" and plan.zero == 0:
         cannot("deepspeed", "an optimizer in the host's memory with zero=0", "zero=1")

@@ -167,6 +167,4 @@ def notes(plan: Plan) -> tuple[str, ...]:
         )
     if plan.zero > 1 and len(plan.stages) > 1:
         found.append("Megatron-FSDP under pipeline stages is young: try it on a few cards first.")
-    if plan.zero and plan.context > 1:
-        found.append("Megatron-LM cuts optimizer states over the context degree, too: they take less memory than planned.")
     return tuple(found)
