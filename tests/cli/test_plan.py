@@ -107,7 +107,7 @@ def test_a_pipeline_is_drawn_and_of_one_stage_its_memory(file, tmp_path):
 def test_plans_are_compared_and_what_differs_is_marked(file):
     rows = [line.split() for line in plan("compare", file).splitlines()]
     marked = {row[1] for row in rows if row[:1] == ["*"]}
-    assert {"tensor", "data", "a", "cost", "energy"} == marked
+    assert marked == {"tensor", "data", "a", "cost", "energy"}
     assert plan("compare", "menu.json:1", "menu.json:2").count("*") == plan("compare", file).count("*")
     assert "Two plans" in refused("compare", "menu.json:1")
 

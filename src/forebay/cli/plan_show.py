@@ -104,7 +104,7 @@ def _columns(files: list[str]) -> list[tuple[str, Choice, Opened]]:
 def _rows(choice: Choice, priced: bool) -> dict[str, str]:
     told = dict(degrees(choice.plan))
     if priced:
-        names = ("tokens/s", "MFU", "fullest card", "cost a step", "cost of 10^12 tokens", "energy a step")
+        names = ("tokens/s", "MFU", "fullest card", "cost a step", "10^12 tokens cost", "energy a step")
         told |= {
             "a step": step(choice),
             **dict(zip(names, figures(choice), strict=True)),

@@ -20,7 +20,7 @@ COLUMNS = (
     "MFU",
     "fullest card",
     "cost a step",
-    "cost of 10^12 tokens",
+    "10^12 tokens cost",
     "energy a step",
     "rests on",
 )
@@ -34,8 +34,10 @@ def row(number: object, choice: Choice) -> tuple[object, ...]:
 
 
 def rows(told: Sequence[tuple[object, ...]]) -> None:
-    """Rows as a table, without columns that nothing is known for."""
+    """Rows as a table, without columns that nothing is known for, and without what all of them rest on."""
     kept = [i for i in range(len(COLUMNS)) if i == 0 or any(one[i] not in ("-", "") for one in told)]
+    if len({one[-1] for one in told}) == 1:
+        kept = kept[:-1]
     names = [COLUMNS[i] for i in kept]
     out.table(names, [[one[i] for i in kept] for one in told], right=[name for name in names if name in RIGHT])
 
@@ -70,8 +72,7 @@ def menu(found: Menu) -> None:
              f"{found.objective} first.")  # fmt: skip
     rows([row(i, choice) for i, choice in enumerate(found.choices, 1)])
     for tier in dict.fromkeys(one.tier for one in found.choices):
-        if ":" in tier:
-            line(f"Rests on {tier.partition(':')[2].strip()}.")
+        line(f"Rests on {tier.rpartition(': ')[2]}.")
     line("A step's interval holds in 80 of 100 cases. MFU: of the chips' dense peaks, attention counted in full, nothing that is "
          "computed again.")  # fmt: skip
 

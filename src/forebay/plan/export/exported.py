@@ -129,6 +129,9 @@ def in_words(plan: Plan) -> str:
     words.append(f"zero {plan.zero}")
     words += [plan.schedule] if len(plan.stages) > 1 else []
     words.append(f"micro-batch {plan.micro_batch}")
+    ways = [way for way in dict.fromkeys(plan.recompute) if way != "none"]
+    words += [f"recompute {' and '.join(ways)}"] if ways else []
+    words += ["optimizer on the host"] if plan.offload == "optimizer" else []
     return ", ".join(words)
 
 
