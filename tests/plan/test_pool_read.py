@@ -69,13 +69,17 @@ def test_a_pool_smaller_than_an_island_is_one():
     assert cards.island == 16
 
 
+def test_a_chip_may_be_written_in_capitals():
+    assert pool(" H100-SXM : 64 ") == pool("h100-sxm:64")
+
+
 def test_cards_that_dont_fill_their_islands_are_said():
     assert "the last holds 4" in describe("h100-sxm:12").assumed[1]
 
 
 def test_an_answer_names_the_source_of_the_build():
     (note,) = describe("h100-sxm:64").assumed
-    assert "450 GB/s" in note or "3600 Gbit/s" in note
+    assert "450 GB/s inside, one way" in note
     assert "400 Gbit/s a card between islands" in note
     assert "DGX H100" in note
 

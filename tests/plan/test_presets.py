@@ -100,6 +100,11 @@ def test_no_two_presets_answer_to_one_name():
         ("moonshotai/Kimi-K2.5", "kimi-k2"),
         ("openai/gpt-oss-120b", "gpt-oss-120b"),
         ("zhipuai/GLM-5", "glm-5"),
+        ("meta-llama/Llama-3.1-70B-Instruct", "llama-3-70b"),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b"),
+        ("Qwen/Qwen3-235B-A22B-Instruct-2507", "qwen3-235b-a22b"),
+        ("nvidia/DeepSeek-R1-FP4", "deepseek-v3"),
+        ("LLAMA-2-7B-chat-hf", "llama-2-7b"),
     ],
 )
 def test_a_model_is_found_as_people_write_it(said, meant):

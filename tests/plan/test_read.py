@@ -192,3 +192,37 @@ def test_a_line_is_found_however_the_file_is_laid_out(field, blanks):
     )
     text += "}"
     assert f'"{field}":' in text.split("\n")[line_of(text, (field,)) - 1]
+
+
+def test_a_field_that_is_null_is_named_as_such():
+    with pytest.raises(BadInput, match="num_experts_per_tok: a whole number"):
+        read({**DEEPSEEK_V3, "num_experts_per_tok": None})
+
+
+def test_layers_named_dense_and_sparse_one_by_one():
+    kinds = ["dense"] * 3 + ["sparse"] * 58
+    assert read({**DEEPSEEK_V3, "mlp_layer_types": kinds, "first_k_dense_replace": None}).model == read(DEEPSEEK_V3).model
+    with pytest.raises(BadInput, match="1 entries for 61 layers"):
+        read({**DEEPSEEK_V3, "mlp_layer_types": ["dense"]})
+
+
+FAMILIES = """
+llama mistral qwen2 qwen3 qwen2_moe qwen3_moe mixtral deepseek_v3 gpt_oss gemma gemma2 gemma3_text phi3 gpt2
+gpt_neox gpt_neo opt bloom falcon mpt glm glm4 starcoder2 olmo olmo2 olmo3 gpt_bigcode gptj codegen phi persimmon stablelm cohere
+cohere2 granite granitemoe olmoe phimoe llama4_text minimax_m2 smollm3 ernie4_5 ernie4_5_moe helium exaone4 seed_oss arcee apertus
+nanochat
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FAMILIES.split())
+def test_a_family_has_the_weights_that_transformers_gives_it(kind):
+    """Its default configuration, read by us; and built by transformers on the meta device, and counted."""
+    transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
+    if kind not in transformers.CONFIG_MAPPING:
+        pytest.skip(f"this transformers has no {kind}")
+    config = transformers.CONFIG_MAPPING[kind]()
+    with torch.device("meta"):
+        module = transformers.AutoModelForCausalLM.from_config(config)
+    matrices = sum(weight.numel() for weight in module.parameters() if weight.ndim > 1)
+    assert read({**config.to_diff_dict(), "model_type": kind}).model.parameters == pytest.approx(matrices, rel=0.001)

@@ -73,6 +73,10 @@ def _sparse(f: Fields, layers: int) -> list[bool]:
         sparse = [here and i % step == 0 for i, here in enumerate(sparse)]
     if dense := f.listed("mlp_only_layers", int):
         sparse = [here and i not in dense for i, here in enumerate(sparse)]
+    if (kinds := f.listed("mlp_layer_types", str)) is not None:
+        if len(kinds) != layers:
+            raise f.wrong("mlp_layer_types", f"{len(kinds)} entries for {layers} layers.")
+        sparse = [word != "dense" for word in kinds]
     if "moe_layers" in f:
         told = f.listed("moe_layers", int) or []
         sparse = [i in told for i in range(layers)]

@@ -45,6 +45,9 @@ class Fields:
         return BadInput(f"{self.where(name)}: {wanted}", found=f"{self.data.get(name)!r:.80}", hint=hint)
 
     def missing(self, *names: str) -> BadInput:
+        null = next((name for name in names if name in self.data), None)
+        if null is not None:
+            return self.wrong(null, "a whole number.")
         at = ".".join((*self.path, names[0]))
         near = [one for name in names for one in nearest(name, [str(key) for key in self.data])]
         other = f" (or {', '.join(names[1:])})" if names[1:] else ""

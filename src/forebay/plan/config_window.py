@@ -13,7 +13,7 @@ from forebay.plan.config_fields import Fields
 from forebay.plan.families import Family
 from forebay.plan.model import Window
 
-FULL = ("full_attention", "attention", "full", "global")
+FULL = ("full_attention", "attention", "full", "global", "indexed_attention")
 CUT = ("sliding_attention", "chunked_attention", "sliding", "local")
 
 
@@ -21,7 +21,7 @@ def window(f: Fields, kind: str, family: Family, layers: int, notes: list[str]) 
     if "use_sliding_window" in f and not f.flag("use_sliding_window", False):
         return None
     chunked = kind == "llama4_text" and "attention_chunk_size" in f
-    tokens = f.count("attention_chunk_size") if chunked else f.count("sliding_window", default=0, least=0)
+    tokens = f.count("attention_chunk_size") if chunked else f.count("sliding_window", "window_size", default=0, least=0)
     full = _full(f, kind, family, layers, chunked)
     longest = f.count("max_position_embeddings", default=0, least=0)
     if all(full) or not tokens or 0 < longest <= tokens:
@@ -38,13 +38,13 @@ def window(f: Fields, kind: str, family: Family, layers: int, notes: list[str]) 
 
 def _full(f: Fields, kind: str, family: Family, layers: int, chunked: bool) -> list[bool]:
     """Layer by layer: does it see all tokens?"""
-    if "layer_types" in f:
-        told = f.listed("layer_types", str) or []
+    if listed := f.first("layer_types", "attention_layers"):
+        told = f.listed(listed, str) or []
         odd = next((word for word in told if word not in FULL + CUT), None)
         if odd is not None:
-            raise f.wrong("layer_types", f"a layer of kind {odd!r} can't be described.", hint=", ".join(FULL[:1] + CUT[:2]))
+            raise f.wrong(listed, f"a layer of kind {odd!r} can't be described.", hint=", ".join(FULL[:1] + CUT[:2]))
         if len(told) != layers:
-            raise f.wrong("layer_types", f"{len(told)} entries for {layers} layers.")
+            raise f.wrong(listed, f"{len(told)} entries for {layers} layers.")
         return [word in FULL for word in told]
     if chunked and (rotary := f.listed("no_rope_layers", int)):
         if len(rotary) < layers:

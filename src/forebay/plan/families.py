@@ -62,7 +62,7 @@ FAMILIES: Mapping[str, Family] = {
             "sliding_window": 4096,
         },
     ),
-    **_each("nemotron phi persimmon gpt_neox gptj codegen arcee apertus", PLAIN),
+    **_each("nemotron phi persimmon gpt_neox gptj codegen arcee apertus nanochat", PLAIN),
     **_each("starcoder2 gpt2 gpt_bigcode gpt_neo opt bloom falcon RefinedWeb RefinedWebModel mpt xglm", TIED),
 }
 
@@ -70,6 +70,7 @@ _WHY = {
     "it has state-space or recurrent layers instead of attention": "mamba mamba2 falcon_mamba rwkv rwkv7 xlstm",
     "some of its layers are state-space, linear-attention or convolution layers": """jamba zamba zamba2 bamba nemotron_h falcon_h1
         recurrent_gemma qwen3_next kimi_linear lfm2 lfm2_moe granitemoehybrid""",
+    "its layers attend twice, or choose heads as others choose experts": "longcat_flash jetmoe",
     "it has an encoder and a decoder": "t5 mt5 umt5 bart mbart pegasus marian whisper m2m_100 t5gemma led",
     "it is an encoder": "bert roberta xlm-roberta distilbert electra deberta deberta-v2 albert modernbert vit clip siglip",
 }

@@ -94,7 +94,7 @@ def _line(text: str, known: Mapping[str, Chip]) -> Given:
             raise BadInput(
                 "That is no pool: a chip, a colon and how many.", asked=repr(text), found=repr(part.strip()), hint=HINT
             )
-        name, count = found[1], int(found[2])
+        name, count = found[1].lower(), int(found[2])
         if any(cards.chip == name for cards, _ in told):
             raise BadInput(f"{name} is named twice.", asked=text, hint="one entry with their sum; kinds apart need a TOML file")
         if not 1 <= count <= MOST:
@@ -229,7 +229,7 @@ def _cards(told: Mapping[str, Any], known: Mapping[str, Chip]) -> tuple[Cards, l
     filled = Cards(**{**said, "island": island, "up_bytes_per_s": up, "out_bytes_per_s": out})
     parts = [f"islands of {island}"] if "island" not in told else []
     if "up_bytes_per_s" not in told and island > 1:
-        parts.append(f"{units.write_bytes_per_s(up)} inside, one way")
+        parts.append(f"{units.show_bytes_per_s(up)} inside, one way")
     if "out_bytes_per_s" not in told and count > island:
         parts.append(f"{units.write_bytes_per_s(out)} a card between islands")
     notes = [f"{name}: {', '.join(parts)} ({build.why})"] if parts else []

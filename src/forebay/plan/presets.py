@@ -2,7 +2,8 @@
 
 Asked:  which shape has `llama-3-70b`, and which model does a person mean who writes "Llama 3.1 70B" or a path?
 Answer: `preset(name)` from `data/models.toml`; `model(text)` and `describe(text)` take a preset's name, a config.json or its
-        folder, or a JSON of our own Model. Case, spaces and marks don't count in a name, nor does an organisation before a slash.
+        folder, a JSON of our own Model, or "file.py:factory" of an nn.Module (`profile`). Case, spaces and marks don't count in a
+        name, nor does an organisation before a slash.
 Limits: shapes as published. What a source doesn't say is assumed, and said among the notes. A file of that name comes first.
 """
 
@@ -24,6 +25,10 @@ from forebay.plan.config_fields import Fields, parse
 from forebay.plan.model import Model
 from forebay.plan.read import LAYERS, Described, described, text_of
 
+# What a name may end in without meaning another shape: tuned for talk, rounded, or a date.
+SAME_SHAPE = re.compile(
+    r"([-_ ](instruct|base|chat|hf|it|pt|thinking|bf16|fp16|fp8|fp4|nvfp4|int8|int4|awq|gptq|v0\.\d|\d{4}))+$"
+)
 FILE = Path(__file__).parent / "data" / "models.toml"
 
 
@@ -64,7 +69,7 @@ def _by_plain_name() -> Mapping[str, str]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.rpartition("/")[2].lower())
+    return re.sub(r"[^a-z0-9]", "", SAME_SHAPE.sub("", name.rpartition("/")[2].strip().lower()))
 
 
 def find(name: str) -> Preset:
@@ -94,6 +99,8 @@ def model(text: str) -> Model:
 def describe(text: str) -> Described:
     """The same, with its source and notes."""
     path = Path(text)
+    if re.fullmatch(r"[^:]+:[A-Za-z_]\w*", text) and not os.path.exists(text):
+        return _module(text)
     if not os.path.exists(text) and text.count("/") < 2 and not text.startswith((".", "/")) and not text.endswith(".json"):
         one = find(text)
         return Described(model=one.model, source=one.source, notes=(f"assumed: {one.assumed}",) if one.assumed else ())
@@ -102,6 +109,17 @@ def describe(text: str) -> Described:
     if "layers" in fields.data and fields.first(*LAYERS) is None:
         return Described(model=_own(fields), source=str(path))
     return described(fields, name=path.parent.name if path.name == "config.json" else path.stem)
+
+
+def _module(text: str) -> Described:
+    """A factory of a user's nn.Module. Torch is loaded only here."""
+    try:
+        from forebay.plan.profile import from_text
+    except ImportError:
+        raise BadInput(
+            "To look at a module, torch must be there.", asked=text, hint="pip install torch, or a config.json"
+        ) from None
+    return from_text(text)
 
 
 def _own(fields: Fields) -> Model:

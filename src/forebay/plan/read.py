@@ -24,7 +24,7 @@ from forebay.plan.model import Latent, Model
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 WIDTH = ("hidden_size", "n_embd", "d_model", "n_embed", "model_dim")
-HEADS = ("num_attention_heads", "n_head", "n_heads")
+HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads")
 KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num", "num_query_groups")
 HEAD = ("head_dim", "kv_channels", "attention_head_dim")
 MLP = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "inner_hidden_size")
@@ -126,8 +126,7 @@ def _model(f: Fields, top: Fields, kind: str, family: Family, name: str, notes: 
             f.first(*HEADS) or HEADS[0], f"a width of {width} isn't a multiple of {heads} heads, and there is no head_dim."
         )
     mixture, mlp = experts(f, kind, layers, notes)
-    if mixture is None or mixture.dense_layers:
-        mlp = mlp or _mlp(f, kind, family, width)
+    mlp = mlp or _mlp(f, kind, family, width) if mixture is None or mixture.dense_layers else 0
     tied = "tie_word_embeddings"
     if f.count("word_embed_proj_dim", default=width) != width:
         notes.append("its embeddings are narrower than its layers; they are counted as wide")
