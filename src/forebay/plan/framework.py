@@ -3,7 +3,7 @@
 Asked:  the same plan on the same cards takes 10 % more with one software than with another. What must the planner know of it?
 Answer: which transfers it hides behind computing, which kernels it fuses, what it keeps in which precision. FRAMEWORKS has
         those that the planner knows by name; each says where its facts come from.
-Limits: facts of a software's usual settings, never fitted to a run. What is left over is the release's one scalar (`calibration`).
+Limits: facts of a software's usual settings. What is left over is the release's one scalar (`calibration`).
 """
 
 from __future__ import annotations

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput
 from forebay.plan.model import Experts, Latent, Model, Workload
 from forebay.plan.plan import Plan
+from forebay.plan.pool import Cards
+from forebay.plan.pool_read import pool
+from forebay.units import GB, parse_bytes_per_s
 
 CHIPS = {
     "H100": "h100-sxm",
@@ -45,6 +49,13 @@ FAMILIES: Mapping[str, str] = {
 FORMATS = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "nvfp4", "bf16": "bf16", "fp16": "fp16"}
 
 
+# What a card sends between machines, where the collection says something else than the usual build.
+NETWORKS: Mapping[str, float] = {
+    "vtrain-multi": parse_bytes_per_s("100 Gbit/s"),  # 800 Gbit/s a node of eight (its configuration file)
+    "vtrain-single": parse_bytes_per_s("100 Gbit/s"),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One published measurement: what was run, on what, and how long a step was."""
@@ -60,6 +71,12 @@ class Run:
     memory_bytes: float | None
     recalled: bool
     row: Mapping[str, Any]
+
+    @property
+    def cards(self) -> Cards:
+        """The cards as the collection's page describes its machines."""
+        out = NETWORKS.get(self.family) or _build(self.chip).out_bytes_per_s
+        return replace(_build(self.chip), count=self.plan.cards, out_bytes_per_s=out)
 
     @property
     def calibrated_as(self) -> tuple[str, str, str]:
@@ -111,7 +128,7 @@ def run(row: Mapping[str, Any]) -> Run | str:
         workload=Workload(model=model(m), sequences=row["global_batch"], tokens=m["seq"], number_format=form),
         plan=plan(row),
         seconds=seconds,
-        memory_bytes=memory * 1e9 if memory is not None else None,
+        memory_bytes=memory * GB if memory is not None else None,
         recalled=bool(row.get("recalled")),
         row=row,
     )
@@ -123,6 +140,12 @@ def software(row: Mapping[str, Any]) -> str:
         return "jax"
     old = row["family"] == "nemo-2024" or str(row.get("release")).startswith(("dgxc-24", "dgxc-25.02"))
     return FAMILIES.get(row["family"], "megatron-2024" if old else "megatron")
+
+
+@cache
+def _build(chip: str) -> Cards:
+    """Cards of this kind, built into machines as usual."""
+    return pool(f"{chip}:1152").cards[0]  # a whole number of islands of any build
 
 
 def precision(text: str | None) -> str | None:

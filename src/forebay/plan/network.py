@@ -1,10 +1,10 @@
 """How long do the transfers of a plan take, for many plans at once?
 
 Asked:  a group of ranks shares a vector. Its ranks stand `stride` apart, so some share an island and some don't. How long?
-Answer: the closed forms of the fabric room (`fabric.physics`: latency of the rounds, then bytes over what a flow gets), with each
-        link's own efficiency: `nvlink` inside islands, `infiniband` between them. A ring that crosses hosts leaves and enters each
-        by as many NICs as it has ranks there, so it runs at the lower of the two rates (NCCL's rings over several NICs). An
-        all-to-all sends to each island what its ranks need, over the sender's own NIC.
+Answer: the closed forms of the fabric room (`fabric.physics`: latency of the rounds, then bytes over what a flow gets), with
+        each link's own efficiency: `nvlink` inside islands, `infiniband` between them. A ring that crosses hosts leaves and
+        enters each by as many NICs as it has ranks there, so it runs at the lower of the two rates (NCCL's rings over several
+        NICs). An all-to-all sends to each island what its ranks need, over the sender's own NIC.
 Units:  seconds, bytes, bytes a second.
 Limits: rails without contention; the core carries its share (oversubscription). A drawn fabric is checked by `fabric.step`.
 """

@@ -1,8 +1,8 @@
 """The best plans for a workload on a pool.
 
 Asked:  this model, this batch, these cards: how should it be cut?
-Answer: every plan of the space (`space`) is checked for memory and priced, as arrays; none is skipped, so the first is the best of
-        the space by the model's own figures. Recomputing and offloading only ever add time, so of a plan's variants only the
+Answer: every plan of the space (`space`) is checked for memory and priced, as arrays; none is skipped, so the first is the best
+        of the space by the model's own figures. Recomputing and offloading only ever add time, so of a plan's variants only the
         first that fits is priced: none, selective, full; then the same with the optimizer in the host's memory. Pools of several
         kinds are searched by `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context,
         expert, sharded or not): variants of one shape teach little. The best choices' pipelines are simulated (`detail`).

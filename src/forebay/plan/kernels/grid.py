@@ -3,7 +3,8 @@
 Asked:  a kernel was timed at a few sizes. What does it take at another?
 Answer: the logarithm of its time, linear between the points in the logarithms of its sizes. Between two points the rate then
         follows a power law, which is how rates grow with size until they are flat. Beyond the largest size the rate stays what
-        it is there: the time grows by the work (attention's by the square of the tokens). Below the smallest size the time stays: it is what a launch takes.
+        it is there: the time grows by the work (attention's by the square of the tokens). Below the smallest size the time
+        stays: it is what a launch takes.
 Units:  seconds; sizes in elements.
 Limits: what lies between two points is smooth here; real kernels show steps of whole tiles (up to 10 %).
 """
