@@ -31,6 +31,9 @@ def test_both_forms_are_read_back_as_the_same_plan(job):
     try:
         found = told(work, plan)
     except BadInput as refused:  # neither form has the words
+        if plan.zero < 2 and plan.context > 1:
+            assert "context" in refused.asked
+            return
         assert "torchtitan.toml is left out" in refused.asked and "torchtitan_plan.py is left out" in refused.asked
         return
     want = same(plan, work)
@@ -68,7 +71,7 @@ def test_a_name_that_is_python_and_toml_at_once_stays_a_name():
     [
         ({"zero": 1}, "megatron"),
         ({"context": 2, "context_kind": "ulysses"}, "megatron"),
-        ({"offload": "optimizer"}, "deepspeed"),
+        ({"offload": "optimizer", "stages": ("h100-sxm",), "ends": False}, "--to megatron or --to deepspeed or --to flagscale"),
         ({"schedule": "v-half", "chunks": 2}, "zb-v"),
         ({"recompute": ("full", *("none",) * 15)}, "flagscale"),
     ],

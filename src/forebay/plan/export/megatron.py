@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from forebay.plan.export.exported import Exported, cannot, kinds, no_shares, word
+from forebay.plan.export.exported import Exported, cannot, mixed, no_shares, word
 from forebay.plan.export.pieces import pieces
 from forebay.plan.export.torchrun import launch
 from forebay.plan.model import Model, Workload
@@ -38,7 +38,7 @@ def export(work: Workload, plan: Plan, *, hosts: Mapping[str, int], script: str 
     file = "".join(_line(name, value) for name, value in told.items())
     lines, where = launch(plan, hosts, script or SCRIPT)
     lines = tuple(f"xargs {line} < {FILE}" for line in lines)
-    if len(kinds(plan)) > 1:
+    if mixed(plan):
         where += ("Megatron-LM's arguments name no chip: which rank is on which is said by the order of hosts only.",)
     return Exported(target="megatron", files={FILE: file}, lines=lines, notes=(*notes(plan), *where, LEFT))
 
@@ -81,8 +81,7 @@ def _stages(m: Model, plan: Plan, target: str) -> dict[str, Value]:
     if len(plan.stages) == 1:
         return {}
     if plan.schedule not in ("1f1b", "interleaved"):
-        can = "torchtitan; or " if plan.schedule in ("zb-1p", "zb-v") else ""
-        cannot(target, f"schedule {plan.schedule}", f"{can}plan with --schedule 1f1b, interleaved")
+        cannot(target, f"schedule {plan.schedule}", "--schedule 1f1b, interleaved")
     cut = pieces(plan, m.layers)
     if len(set(cut)) == 1:
         return {"num_virtual_stages_per_pipeline_rank": plan.chunks} if plan.chunks > 1 else {}
@@ -113,7 +112,7 @@ def _data(plan: Plan) -> dict[str, Value]:
 def _recompute(plan: Plan, target: str) -> dict[str, Value]:
     ways = set(plan.recompute)
     if len(ways) > 1:
-        cannot(target, "stages that recompute differently", "flagscale, where stages recompute in full or not at all")
+        cannot(target, "stages that recompute differently", "one way of recomputing for all stages")
     if ways == {"full"}:
         return FULL
     return {"recompute_granularity": "selective"} if ways == {"selective"} else {}
@@ -167,6 +166,4 @@ def notes(plan: Plan) -> tuple[str, ...]:
         )
     if plan.zero > 1 and len(plan.stages) > 1:
         found.append("Megatron-FSDP under pipeline stages is young: try it on a few cards first.")
-    if plan.zero and plan.context > 1:
-        found.append("Megatron-LM cuts optimizer states over the context degree, too: they take less memory than planned.")
     return tuple(found)
