@@ -32,7 +32,7 @@ class Otherwise(TyperGroup):
                 "Plans are reckoned with NumPy, which isn't installed here.",
                 asked=f"forebay plan {args[0] if args else ''}".strip(),
                 found="no numpy",
-                hint="pip install 'forebay[fabric]'",
+                hint="pip install 'forebay[plan]'",
             )
         return super().resolve_command(ctx, args)
 

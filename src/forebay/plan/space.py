@@ -111,6 +111,8 @@ def _degrees(work: Workload, cards: Cards, wishes: Wishes, count: int) -> Iterat
                 data = count // (tensor * context * stages)
                 if stages > m.layers + 2 or work.sequences % data or not allowed(wishes, "stages", stages):
                     continue
+                if not allowed(wishes, "data", data):
+                    continue
                 yield tensor, context, data, stages
 
 
