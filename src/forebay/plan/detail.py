@@ -27,9 +27,16 @@ HOUR_S = 3600
 TRILLION = 10**12
 
 
-def detailed(work: Workload, pool: Pool, choice: Choice, software: Framework, calibrations: Iterable[Calibration] = ()) -> Choice:
+def detailed(
+    work: Workload,
+    pool: Pool,
+    choice: Choice,
+    software: Framework,
+    calibrations: Iterable[Calibration] = (),
+    imbalance: float = 1.0,
+) -> Choice:
     """The choice with all its figures."""
-    kinds = {one.chip: known(one, work.number_format, software, calibrations) for one in pool.cards}
+    kinds = {one.chip: known(one, work.number_format, software, calibrations, imbalance) for one in pool.cards}
     plan, seconds = choice.plan, choice.seconds_a_step
     need = plan.need()
     parts = dict(choice.parts)

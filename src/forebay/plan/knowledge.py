@@ -54,7 +54,13 @@ def within(name: str, experts: bool) -> tuple[float, float]:
     return low**power, high**power
 
 
-def known(cards: Cards, number_format: str, software: Framework, calibrations: Iterable[Calibration] = ()) -> Known:
+def known(
+    cards: Cards,
+    number_format: str,
+    software: Framework,
+    calibrations: Iterable[Calibration] = (),
+    imbalance: float = 1.0,
+) -> Known:
     """The best that is known of these cards in this format. Raises BadInput where the chip lacks the format."""
     dev = device(cards.chip)
     dev.peak(number_format)
@@ -68,7 +74,8 @@ def known(cards: Cards, number_format: str, software: Framework, calibrations: I
     else:
         slower, found = UNCALIBRATED, tier(dev, number_format)
         said = f"{found}; no run of this chip in {number_format} was measured"
-    return Known(site=Site(device=dev, links=links(cards), framework=software, slower=slower), tier=found, said=said)
+    site = Site(device=dev, links=links(cards), framework=software, slower=slower, imbalance=imbalance)
+    return Known(site=site, tier=found, said=said)
 
 
 @cache

@@ -57,7 +57,7 @@ def search(
         raise _nearest(work, pool, wishes, software, rests, nothing_fits(dropped))
     score = _objective(wishes, pool)
     ranked = sorted(found, key=lambda one: (score(one), one.memory_bytes))
-    choices = [detailed(work, pool, one, software, rests) for one in _shapes(ranked)]
+    choices = [detailed(work, pool, one, software, rests, wishes.imbalance) for one in _shapes(ranked)]
     choices.sort(key=score)
     top = {one.plan for one in choices}
 
@@ -80,7 +80,7 @@ def _found(
     work: Workload, pool: Pool, wishes: Wishes, software: Framework, rests: tuple[Calibration, ...], told: Told | None
 ) -> tuple[list[Choice], list[Dropped], int, str]:
     """Priced plans, what was dropped, how many were looked at, and what was exact."""
-    kinds = [known(cards, work.number_format, software, rests) for cards in pool.cards]
+    kinds = [known(cards, work.number_format, software, rests, wishes.imbalance) for cards in pool.cards]
     found: list[Choice] = []
     dropped: list[Dropped] = []
     searched = 0
