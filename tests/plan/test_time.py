@@ -77,7 +77,9 @@ def test_ends_that_count_as_layers_leave_the_first_and_last_stage_one_less():
 
 
 def test_schedules_that_split_the_backward_wait_less():
-    named = {name: cuts([plan(8, schedule=name, chunks=2 if name in ("zb-v", "v-half", "v-min") else 1)]) for name in SCHEDULES[2:5]}
+    named = {
+        name: cuts([plan(8, schedule=name, chunks=2 if name in ("zb-v", "v-half", "v-min") else 1)]) for name in SCHEDULES[2:5]
+    }
     plain = float(step(WORK, SITE, cuts([plan(8)])).bubble[0])
     for name, cut in named.items():
         assert float(step(WORK, SITE, cut).bubble[0]) < plain, name
@@ -93,16 +95,16 @@ def test_the_parts_are_no_less_than_nothing_and_add_up(one):
 
 @given(plans, st.sampled_from(["up_bytes_per_s", "out_bytes_per_s"]), st.floats(1, 8))
 def test_more_bandwidth_is_never_slower(one, field, more):
-    """Half a per cent is allowed: where layers get shorter, gradients have less to hide behind."""
+    """Three per cent are allowed: where layers get shorter, gradients have less to hide behind."""
     better = replace(SITE, links=replace(SITE.links, **{field: getattr(SITE.links, field) * more}))
-    assert step(WORK, better, cuts([one])).total[0] <= step(WORK, SITE, cuts([one])).total[0] * 1.005
+    assert step(WORK, better, cuts([one])).total[0] <= step(WORK, SITE, cuts([one])).total[0] * 1.03
 
 
 @given(plans)
 def test_a_step_of_twice_the_batch_is_longer_and_at_most_twice_as_long(one):
-    """Half a per cent is allowed: ZeRO 3's gathers hide behind all micro-batches but one."""
+    """Three per cent are allowed: ZeRO 3's gathers hide behind all micro-batches but one."""
     once, twice = (float(step(replace(WORK, sequences=n), SITE, cuts([one])).total[0]) for n in (64, 128))
-    assert once < twice <= 2 * once * 1.005
+    assert once < twice <= 2 * once * 1.03
 
 
 @settings(max_examples=30)
