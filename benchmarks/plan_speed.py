@@ -89,7 +89,9 @@ def _priced() -> dict[str, Any]:
 
     price()  # tables are read on first use
     count, spent = _spent(price)
-    row = _row("plans a second, DeepSeek-V3 on 16,384", count / spent, 50_000, f"{count:,} plans; Calculon 70 to 350, SimuMax 6 to 50")
+    row = _row(
+        "plans a second, DeepSeek-V3 on 16,384", count / spent, 50_000, f"{count:,} plans; Calculon 70 to 350, SimuMax 6 to 50"
+    )
     return {**row, "unit": "a second", "verdict": "kept" if count / spent >= 50_000 else "MISSED"}
 
 

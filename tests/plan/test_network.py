@@ -94,7 +94,11 @@ def test_more_bytes_take_longer_and_twice_as_many_at_most_twice(n, stride, size,
 def test_faster_links_are_never_slower(n, stride, size, faster):
     for field in ("up_bytes_per_s", "out_bytes_per_s"):
         better = Links(
-            **{name: getattr(ON, name) * (faster if name == field else 1) for name in Links.__dataclass_fields__ if name != "island"},
+            **{
+                name: getattr(ON, name) * (faster if name == field else 1)
+                for name in Links.__dataclass_fields__
+                if name != "island"
+            },
             island=8,
         )
         for form in (gather, exchange):

@@ -15,7 +15,14 @@ from forebay.plan.wishes import Wishes
 
 DENSE = Model(name="dense", layers=6, width=512, heads=4, kv_heads=2, mlp_width=1024, vocabulary=1000)
 MIXED = Model(
-    name="mixed", layers=4, width=512, heads=4, kv_heads=4, mlp_width=0, vocabulary=1000, experts=Experts(count=4, chosen=2, width=256)
+    name="mixed",
+    layers=4,
+    width=512,
+    heads=4,
+    kv_heads=4,
+    mlp_width=0,
+    vocabulary=1000,
+    experts=Experts(count=4, chosen=2, width=256),
 )
 MEGATRON = framework("megatron")
 

@@ -77,7 +77,9 @@ def test_ends_that_count_as_layers_leave_the_first_and_last_stage_one_less():
 
 
 def test_schedules_that_split_the_backward_wait_less():
-    named = {name: cuts([plan(8, schedule=name, chunks=2 if name in ("zb-v", "v-half", "v-min") else 1)]) for name in SCHEDULES[2:5]}
+    named = {
+        name: cuts([plan(8, schedule=name, chunks=2 if name in ("zb-v", "v-half", "v-min") else 1)]) for name in SCHEDULES[2:5]
+    }
     plain = float(step(WORK, SITE, cuts([plan(8)])).bubble[0])
     for name, cut in named.items():
         assert float(step(WORK, SITE, cut).bubble[0]) < plain, name
