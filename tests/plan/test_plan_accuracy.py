@@ -56,7 +56,12 @@ def test_a_constant_in_the_place_of_the_model_is_noticed(bench, runs, monkeypatc
 
 @pytest.mark.parametrize(
     "change, why",
-    [({"tp": None}, "no parallel degrees"), ({"chip_class": "TPU-v5p"}, "a chip without a data sheet here"), ({"precision": None}, "no number format"), ({"measured": {}}, "no step time")],
-)  # fmt: skip
+    [
+        ({"tp": None}, "no parallel degrees"),
+        ({"chip_class": "TPU-v5p"}, "a chip without a data sheet here"),
+        ({"precision": None}, "no number format"),
+        ({"measured": {}}, "no step time"),
+    ],
+)
 def test_a_row_that_lacks_something_says_what(runs, change, why):
     assert measured.run({**runs[0].row, **change}) == why
