@@ -1,4 +1,4 @@
-"""What a layer lists, against what the model's flop say: on an ideal card that does a flop a second and moves bytes free."""
+"""What a layer lists, against the model's flop: on an ideal card that does a flop a second and moves bytes for nothing."""
 
 from dataclasses import replace
 

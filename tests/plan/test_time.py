@@ -102,7 +102,7 @@ def test_more_bandwidth_is_never_slower(one, field, more):
 
 @given(plans)
 def test_a_step_of_twice_the_batch_is_longer_and_at_most_twice_as_long(one):
-    """Three per cent are allowed: ZeRO 3's gathers hide behind all micro-batches but one."""
+    """3 % is allowed: ZeRO 3's gradients travel unhidden for all micro-batches but the last."""
     once, twice = (float(step(replace(WORK, sequences=n), SITE, cuts([one])).total[0]) for n in (64, 128))
     assert once < twice <= 2 * once * 1.03
 

@@ -1,0 +1,142 @@
+"""The search: its first choice against brute force, wishes, objectives, errors, and plans that people are known to use."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forebay.errors import BadInput, DoesNotFit
+from forebay.plan.framework import framework
+from forebay.plan.knowledge import known
+from forebay.plan.memory import fullest
+from forebay.plan.model import Model, Workload
+from forebay.plan.plan import RECOMPUTE
+from forebay.plan.pool import Pool
+from forebay.plan.pool_read import pool
+from forebay.plan.presets import preset
+from forebay.plan.search import search
+from forebay.plan.space import space
+from forebay.plan.time import step
+from forebay.plan.wishes import Wishes
+
+SMALL = Model(name="small", layers=24, width=4096, heads=32, kv_heads=32, mlp_width=16384, vocabulary=32000)
+WORK = Workload(model=SMALL, sequences=32, tokens=2048)
+EIGHT = pool("h100-sxm:8")
+PRICED = Pool(cards=(replace(EIGHT.cards[0], price_per_hour=2_000_000, watts=1000.0),), currency="USD")
+
+
+def brute(work, one, memory_bytes):
+    """The shortest step over the whole space and each way of recomputing that fits."""
+    at = known(one.cards[0], work.number_format, framework("megatron")).site
+    every = space(work, one.cards[0], Wishes(), framework("megatron"))
+    best = np.inf
+    for again in range(len(RECOMPUTE)):
+        cut = replace(every, recompute=np.full(len(every), again))
+        fits = fullest(work, cut) <= memory_bytes
+        if fits.any():
+            best = min(best, float(step(work, at, cut[fits]).total.min()))
+    return best
+
+
+@pytest.mark.parametrize("memory_gb", [80, 32, 24, 20])
+def test_the_first_choice_is_what_brute_force_finds(memory_gb):
+    """With less memory, plans that recompute win."""
+    few = Pool(cards=(replace(EIGHT.cards[0], memory_bytes=int(memory_gb * 1e9)),))
+    first = search(WORK, few, Wishes(offload=False)).choices[0]
+    assert first.memory_bytes <= memory_gb * 1e9
+    assert first.seconds_a_step == pytest.approx(brute(WORK, few, memory_gb * 1e9), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wishes, kept",
+    [
+        (Wishes(most={"tensor": 2}), lambda p: p.tensor <= 2),
+        (Wishes(least={"stages": 2}), lambda p: len(p.stages) >= 2),
+        (Wishes(exactly={"tensor": 4, "micro_batch": 2}), lambda p: p.tensor == 4 and p.micro_batch == 2),
+        (Wishes(offload=False), lambda p: p.offload == "none"),
+        (Wishes(recompute=("full",)), lambda p: p.recompute == ("full",)),
+        (Wishes(schedules=("zb-1p",), least={"stages": 2}), lambda p: p.schedule == "zb-1p"),
+    ],
+)
+def test_every_choice_keeps_to_the_wishes(wishes, kept):
+    menu = search(WORK, EIGHT, wishes)
+    assert all(kept(one.plan) for one in menu.choices)
+    assert menu.choices
+
+
+def test_a_menu_has_at_most_five_choices_best_first_and_ten_that_were_dropped_with_reasons():
+    menu = search(WORK, EIGHT, Wishes())
+    steps = [one.seconds_a_step for one in menu.choices]
+    assert steps == sorted(steps) and 1 < len(steps) <= 5
+    assert 0 < len(menu.dropped) <= 10 and all(one.why for one in menu.dropped)
+    assert menu.searched > 10 and menu.exact
+    assert all(one.low_s < one.seconds_a_step < one.high_s for one in menu.choices)
+    assert all(sum(one.parts.values()) == pytest.approx(one.seconds_a_step) for one in menu.choices)
+
+
+@pytest.mark.parametrize("objective, figure", [("cost", "cost_a_step"), ("energy", "joules_a_step")])
+def test_the_first_choice_has_the_least_of_what_was_asked_for(objective, figure):
+    menu = search(WORK, PRICED, Wishes(objective=objective, use_all=False))
+    assert getattr(menu.choices[0], figure) == min(getattr(one, figure) for one in menu.choices)
+
+
+def test_the_fewest_cards_that_keep_a_deadline():
+    whole = search(WORK, EIGHT, Wishes()).choices[0].seconds_a_step
+    first = search(WORK, EIGHT, Wishes(objective="cards", deadline_s=whole * 2.6)).choices[0]
+    assert first.seconds_a_step <= whole * 2.6
+    assert first.plan.cards < 8
+
+
+@pytest.mark.parametrize(
+    "work, wishes, words",
+    [
+        (WORK, Wishes(most={"tensor": 2}, least={"tensor": 4}), "tensor at least 4 and tensor at most 2"),
+        (WORK, Wishes(exactly={"tensor": 8, "stages": 8}), "64 cards"),
+        (WORK, Wishes(objective="cards"), "for cards"),
+        (replace(WORK, sequences=0), Wishes(), "0 x 2048"),
+        (replace(WORK, sequences=7), Wishes(exactly={"shards": 8}), "7 sequences"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_error(work, wishes, words):
+    with pytest.raises(BadInput) as error:
+        search(work, EIGHT, wishes)
+    assert words in error.value.asked
+
+
+def test_a_batch_that_nothing_divides_is_told_the_nearest_that_do():
+    with pytest.raises(BadInput) as error:
+        search(replace(WORK, sequences=7), EIGHT, Wishes(exactly={"tensor": 1, "stages": 1}))
+    assert "8" in error.value.hint
+
+
+def test_money_for_cards_without_a_price_is_an_error():
+    with pytest.raises(BadInput, match="price"):
+        search(WORK, EIGHT, Wishes(objective="cost"))
+
+
+def test_a_model_that_fits_nowhere_says_what_the_nearest_plan_needs():
+    with pytest.raises(DoesNotFit) as error:
+        search(Workload(model=preset("llama-3-405b"), sequences=8, tokens=8192), pool("h100-sxm:8"), Wishes())
+    assert "GB a card" in error.value.found
+    assert error.value.hint
+
+
+def test_a_laptop_question_is_answered_with_a_plan_that_fits():
+    menu = search(Workload(model=preset("llama-3-8b"), sequences=64, tokens=8192), pool("h100-sxm:8"), Wishes())
+    first = menu.choices[0]
+    assert first.memory_bytes < 80e9
+    assert 0.25 < first.mfu < 0.65
+
+
+def test_nvidias_own_plan_for_gpt_3_is_within_the_first_five():
+    """MLPerf Training 3.1, eos-dfw_n512: 4,096 H100, batch 2,048, fp8, tensor 4 and 8 stages (docs/plan.md)."""
+    work = Workload(model=preset("gpt-3-175b"), sequences=2048, tokens=2048, number_format="fp8")
+    menu = search(work, pool("h100-sxm:4096"), Wishes())
+    assert (4, 8) in [(one.plan.tensor, len(one.plan.stages)) for one in menu.choices]
+
+
+def test_planning_imports_no_torch():
+    code = "import sys, forebay.plan.search; assert not {'torch', 'scipy', 'pandas'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
