@@ -91,10 +91,23 @@ def test_a_file_that_is_no_menu_says_what_is_wrong_in_it(tmp_path, text, word):
     assert "no such file" in refused("show", tmp_path / "none.json")
 
 
+def test_a_pipeline_is_drawn_and_of_one_stage_its_memory(file, tmp_path):
+    plan("show", file, "--picture", "timeline.svg")
+    svg = (tmp_path / "timeline.svg").read_text()
+    assert svg.startswith("<svg") and "micro-batch 127" in svg and "stage 1" in svg
+    one = replace(FIRST, plan=replace(PLAN, stages=("h100-sxm",)), memory=(HELD,))
+    (tmp_path / "one.json").write_text(json.dumps(encode(replace(MENU, choices=(one,)))))
+    plan("show", "one.json", "--picture", "memory.svg")
+    assert "weights" in (tmp_path / "memory.svg").read_text()
+    (tmp_path / "plan.json").write_text(json.dumps(encode(PLAN)))
+    assert "nothing to draw" in refused("show", "plan.json", "--picture", "none.svg")
+    assert not (tmp_path / "none.svg").exists()
+
+
 def test_plans_are_compared_and_what_differs_is_marked(file):
     rows = [line.split() for line in plan("compare", file).splitlines()]
     marked = {row[1] for row in rows if row[:1] == ["*"]}
-    assert {"tensor", "data", "a", "cost", "energy"} == marked
+    assert marked == {"tensor", "data", "a", "cost", "energy"}
     assert plan("compare", "menu.json:1", "menu.json:2").count("*") == plan("compare", file).count("*")
     assert "Two plans" in refused("compare", "menu.json:1")
 
@@ -148,15 +161,15 @@ def test_what_torchrun_was_given_is_a_plan_again(file, tmp_path):
 @pytest.mark.parametrize(
     "words, said",
     [
-        ("--most tensor=4 --least tensor=8", "--least tensor=8 and --most tensor=4"),
-        ("--most tensor=4 --exactly tensor=8", "--exactly tensor=8 and --most tensor=4"),
-        ("--least tensor=8 --exactly tensor=4", "--least tensor=8 and --exactly tensor=4"),
+        ("--most tensor=4 --least tensor=8", "tensor at least 8 and tensor at most 4"),
+        ("--most tensor=4 --exactly tensor=8", "tensor exactly 8 and tensor at most 4"),
+        ("--least tensor=8 --exactly tensor=4", "tensor at least 8 and tensor exactly 4"),
         ("--most tensors=4", "tensor"),
         ("--most tensor", "--most tensor=8"),
         ("--most tensor=0", "at least 1"),
         ("--most tensor=4 --most tensor=8", "said once"),
         ("--for speed", "time, cost, energy, cards"),
-        ("--for cards", "--within 30s"),
+        ("--for cards", "within"),
         ("--within soon", "2h30m"),
         ("--schedule zb", "zb-v"),
         ("--recompute half", "selective"),
@@ -188,3 +201,64 @@ def test_the_list_of_commands_has_a_line_each_and_no_search_is_loaded_for_it():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     told = plan("--help")
     assert all(word in told for word in ("choose", "show", "compare", "whatif", "export"))
+
+
+# The whole way, from a model's name to arguments: a real search.
+
+SMALL = ("llama-3-8b", "--on", "h100-sxm:8", "--batch", "64")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plans")
+    told = plan(*SMALL, "--write", folder / "menu.json", "--picture", folder / "best.svg")
+    return folder, told
+
+
+def test_a_model_by_name_gets_a_menu_that_every_other_command_reads(made):
+    folder, told = made
+    best = decode(Menu, json.loads((folder / "menu.json").read_text())).choices[0]
+    assert best.plan.cards == 8 and best.low_s < best.seconds_a_step < best.high_s and best.memory_bytes <= 80 * 10**9
+    assert "Assumed: h100-sxm: islands of 8" in told and "plans were priced" in told and "Not on the menu" in told
+    assert (folder / "best.svg").read_text().startswith("<svg")
+    assert "What a card of each stage holds" in plan("show", folder / "menu.json")
+    assert "*" in plan("compare", folder / "menu.json")
+    assert json.loads(plan("export", folder / "menu.json", "--to", "megatron", "--folder", folder / "ours", "--json"))["written"]
+
+
+def test_a_menu_as_json_is_the_menu_that_is_written(made):
+    assert json.loads(plan("choose", *SMALL, "--json")) == json.loads((made[0] / "menu.json").read_text())
+
+
+def test_wishes_are_kept(made):
+    wished = json.loads(plan("--exactly", "tensor=4", "--most", "stages=1", "--recompute", "full", *SMALL, "--json"))
+    assert {(one["plan"]["tensor"], len(one["plan"]["stages"]), *one["plan"]["recompute"]) for one in wished["choices"]} == {
+        (4, 1, "full")
+    }
+
+
+def test_a_menu_is_asked_again_on_another_network_and_another_batch(made):
+    menu = made[0] / "menu.json"
+    assert "A step is" in plan("whatif", menu, "--on", "h100-sxm:8", "--network", "2x")
+    twice = plan("whatif", menu, "--on", "h100-sxm:8", "--batch", 128)
+    assert "2 times the tokens" in twice and "now" in twice and "then" in twice
+    assert "Something must differ" in refused("whatif", menu, "--on", "h100-sxm:8")
+
+
+@pytest.mark.parametrize(
+    "words, status, said",
+    [
+        ("llama-3-405b --on h100-sxm:8 --batch 8", 2, "DoesNotFit"),
+        ("llama-3-8b --on h100-sxm:8 --batch 64 --format fp3", 2, "fp3"),
+        ("lama-3-8b --on h100-sxm:8 --batch 64", 3, "llama-3-8b"),
+        ("llama-3-8b --on h100:8 --batch 64", 3, "h100-sxm"),
+        ("llama-3-8b --on h100-sxm:8 --batch 64 --framework megatrom", 3, "megatron"),
+        ("llama-3-8b --on h100-sxm:8", 2, "--batch"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_error_with_its_exit_code_and_nothing_is_written(tmp_path, words, status, said):
+    line = [sys.executable, "-m", "forebay.cli", "plan", *shlex.split(words), "--write", str(tmp_path / "menu.json")]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -10,8 +10,8 @@ import typer
 
 from forebay.cli import out
 from forebay.cli.figures import following, line, plain
-from forebay.cli.plan_files import write_all, written
-from forebay.cli.plan_show import Json
+from forebay.cli.plan_files import Opened, write_all, written
+from forebay.cli.plan_show import Json, drawn
 from forebay.cli.plan_words import dropped, helps, menu
 from forebay.errors import BadInput, nearest
 from forebay.plan.model import Workload
@@ -53,7 +53,17 @@ def choose(
     schedule: Schedule = None,
     spare: Spare = "",
     some_idle: Annotated[bool, typer.Option("--some-idle", help="Plans may leave cards of the pool idle.")] = False,
+    framework: Annotated[
+        str, typer.Option(help="Which software will run the plan: megatron, torchtitan, fsdp, ...")
+    ] = "megatron",
+    imbalance: Annotated[
+        float, typer.Option(help="Tokens on the busiest expert card over the mean; real routers show 1.1 to 1.2.")
+    ] = 1.0,
     write: Annotated[Path | None, typer.Option(help="Write the menu to this file.", show_default=False)] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw the best plan's pipeline to this SVG file; of one stage, its memory.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Choose the best ways to cut a model over cards: a menu of at most five, and why the next ten aren't on it.
@@ -64,7 +74,8 @@ def choose(
 
     forebay plan deepseek-v3 --on pool.toml --batch 15360 --tokens 4096 --format fp8 --for cost --within 30s --most tensor=8
     """
-    from forebay.plan import pool_read, presets
+    from forebay.plan.pool_read import describe as given_pool
+    from forebay.plan.presets import describe as given_model
 
     wished = Wishes(
         objective=_word(objective, OBJECTIVES, "--for"),
@@ -77,13 +88,16 @@ def choose(
         offload=not no_offload,
         use_all=not some_idle,
         spare=share(spare, "--spare"),
+        framework=framework,
+        imbalance=imbalance,
     )
-    agreed(wished)
-    told, given = presets.describe(model), pool_read.describe(on)
-    work = workload(Workload(model=told.model, sequences=batch, tokens=tokens, number_format=number_format))
+    told, given = given_model(model), given_pool(on)
+    work = Workload(model=told.model, sequences=batch, tokens=tokens, number_format=number_format)
     found = searched(work, given.pool, wished)
-    if write is not None:
-        write_all({write: written(found)}, force=True)
+    files = {} if write is None else {write: written(found)}
+    if picture is not None and found.choices:
+        files[picture] = drawn(Opened(name=model, menu=found), found.choices[0])
+    write_all(files, force=True)
     if as_json:
         out.as_json(plain(found))
         return
@@ -94,8 +108,8 @@ def choose(
     if found.choices:
         helps(found.helps, found.choices[0].seconds_a_step)
     line(f"\n{found.searched:,} plans were priced." + (f" {found.exact}" if found.exact else ""))
-    if write is not None:
-        line(f"Written: {write}")
+    if files:
+        line("Written: " + ", ".join(str(path) for path in files))
     if found.choices:
         following(f"forebay plan show {write}" if write else "the same with --write menu.json; then forebay plan show menu.json")
 
@@ -106,14 +120,6 @@ def searched(work: Workload, pool: Pool, wishes: Wishes) -> Menu:
 
     with out.count_bar() as tell:
         return search(work, pool, wishes, lambda done, of: tell("plans", done, of))
-
-
-def workload(work: Workload) -> Workload:
-    if work.sequences < 1 or work.tokens < 1:
-        raise BadInput(
-            "A batch has at least one sequence of one token.", asked=f"--batch {work.sequences} --tokens {work.tokens}"
-        )
-    return work
 
 
 def degrees(said: Sequence[str] | None, option: str) -> dict[str, int]:
@@ -132,19 +138,6 @@ def degrees(said: Sequence[str] | None, option: str) -> dict[str, int]:
             raise BadInput("A degree is said once.", asked=f"{option} {name}={found[name]} {option} {text}")
         found[name] = int(number)
     return found
-
-
-def agreed(wishes: Wishes) -> None:
-    """Raise BadInput where two wishes contradict each other, with the two."""
-    for name in DEGREES:
-        most, least, exactly = (table.get(name) for table in (wishes.most, wishes.least, wishes.exactly))
-        for word, low, high in (("--least", least, most), ("--exactly", exactly, most), ("--least", least, exactly)):
-            if low is not None and high is not None and low > high:
-                other = "--most" if high is most else "--exactly"
-                raise BadInput("Two wishes contradict each other.", asked=f"{word} {name}={low} and {other} {name}={high}",
-                               hint="one of them")  # fmt: skip
-    if wishes.objective == "cards" and wishes.deadline_s is None:
-        raise BadInput("The fewest cards are those that keep a deadline.", asked="--for cards", hint="--for cards --within 30s")
 
 
 def share(text: str, option: str) -> float:

@@ -42,7 +42,7 @@ def export_it(
     one = chosen(found, choice)
     if found.workload is None:
         raise BadInput("An export needs the workload, too: model, batch and tokens.", asked=file, found="a plan alone", hint=HINT)
-    told = export(found.workload, one.plan, to, cards_a_host=_hosts(cards_per_host or [], one.plan.stages), script=script)
+    told = export(found.workload, one.plan, to, cards_a_host=_hosts(cards_per_host or [], tuple(one.plan.need())), script=script)
     write_all({folder / name: text for name, text in told.files.items()}, force=force)
     written = [str(folder / name) for name in told.files]
     if as_json:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from forebay.cli import out
 from forebay.cli.figures import following, line, plain
-from forebay.cli.plan_files import Opened, chosen, opened
+from forebay.cli.plan_files import HINT, Opened, chosen, opened, write_all
 from forebay.cli.plan_words import degrees, details, dropped, figures, helps, menu, step
 from forebay.errors import BadInput
+from forebay.plan.export.exported import in_words
 from forebay.plan.plan import Choice
 
 FILE = "A menu that --write left, a choice or a plan in JSON; FILE:2 is its second choice."
@@ -21,16 +23,21 @@ Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 def show(
     file: File,
     choice: Annotated[int, typer.Option(help="Of which choice the details are told.")] = 1,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the pipeline to this SVG file; of one stage, its memory.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show a menu, a choice or a plan: its degrees, memory stage by stage, and where the time goes.
 
     forebay plan show menu.json
 
-    forebay plan show menu.json --choice 2
+    forebay plan show menu.json --choice 2 --picture timeline.svg
     """
     found = opened(file)
     one = chosen(found, choice)
+    if picture is not None:
+        write_all({picture: drawn(found, one)}, force=True)
     if as_json:
         out.as_json(plain(found.menu if found.priced else one.plan))
         return
@@ -43,8 +50,22 @@ def show(
         helps(found.menu.helps, found.menu.choices[0].seconds_a_step)
         if found.menu.exact:
             line(f"\n{found.menu.exact}")
+    if picture is not None:
+        line(f"\nDrawn in {picture}.")
     if found.workload is not None:
         following(f"forebay plan export {file} --to megatron" + (f" --choice {choice}" if choice > 1 else ""))
+
+
+def drawn(found: Opened, choice: Choice) -> str:
+    """The choice's pipeline; of one stage, what its cards hold."""
+    from forebay.plan import draw
+    from forebay.plan.chart import charted
+
+    if found.workload is not None and found.priced and len(choice.plan.stages) > 1:
+        return draw.timeline(charted(found.workload, choice), title=f"{found.workload.model.name}: {in_words(choice.plan)}")
+    if choice.memory:
+        return draw.memory(choice.memory)
+    raise BadInput("There is nothing to draw: no stages, and no memory is told.", asked=found.name, hint=HINT)
 
 
 def compare(
@@ -83,6 +104,10 @@ def _columns(files: list[str]) -> list[tuple[str, Choice, Opened]]:
 def _rows(choice: Choice, priced: bool) -> dict[str, str]:
     told = dict(degrees(choice.plan))
     if priced:
-        names = ("tokens/s", "MFU", "fullest card", "cost a step", "cost of 10^12 tokens", "energy a step")
-        told |= {"a step": step(choice), **dict(zip(names, figures(choice), strict=True)), "rests on": choice.tier}
+        names = ("tokens/s", "MFU", "fullest card", "cost a step", "10^12 tokens cost", "energy a step")
+        told |= {
+            "a step": step(choice),
+            **dict(zip(names, figures(choice), strict=True)),
+            "rests on": choice.tier.partition(":")[0],
+        }
     return told

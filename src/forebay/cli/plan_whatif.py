@@ -10,10 +10,10 @@ import typer
 
 from forebay.cli import out
 from forebay.cli.figures import line, plain
-from forebay.cli.plan_choose import On, searched, workload
+from forebay.cli.plan_choose import On, searched
 from forebay.cli.plan_files import HINT, chosen, opened
 from forebay.cli.plan_show import File, Json
-from forebay.cli.plan_words import COLUMNS, RIGHT, row
+from forebay.cli.plan_words import row, rows
 from forebay.errors import BadInput
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.wishes import Wishes
@@ -39,21 +39,19 @@ def whatif(
 
     forebay plan whatif menu.json --on h100-sxm:64 --batch 2048 --memory 1.5x
     """
-    from forebay.plan import pool_read
+    from forebay.plan.pool_read import pool as given_pool
 
     found = opened(file)
     if found.workload is None:
         raise BadInput("A menu is asked again, with its workload.", asked=file, found="a plan alone", hint=HINT)
     now = chosen(found, 1)
-    pool = pool_read.pool(on)
+    pool = given_pool(on)
     changed = scaled(pool, network=times(network), memory=times(memory), cards=times(cards), price=times(price))
-    work = workload(
-        replace(
-            found.workload,
-            sequences=found.workload.sequences if batch is None else batch,
-            tokens=found.workload.tokens if tokens is None else tokens,
-            number_format=number_format or found.workload.number_format,
-        )
+    work = replace(
+        found.workload,
+        sequences=found.workload.sequences if batch is None else batch,
+        tokens=found.workload.tokens if tokens is None else tokens,
+        number_format=number_format or found.workload.number_format,
     )
     if changed == pool and work == found.workload:
         raise BadInput("Something must differ.", asked=file, hint="--network 2x, --memory 2x, --cards 2x, --batch 2048")
@@ -61,18 +59,15 @@ def whatif(
     if as_json:
         out.as_json({"now": plain(now), "then": plain(then)})
         return
-    rows = [row("now", now)] + [row("then", one) for one in then.choices[:1]]
-    out.table(COLUMNS, rows, right=RIGHT)
+    rows([row("now", now), *(row("then", one) for one in then.choices[:1])])
     if not then.choices:
         return
     best = then.choices[0]
-    if work.tokens_a_step != found.workload.tokens_a_step:
-        more = work.tokens_a_step / found.workload.tokens_a_step
-        longer = best.seconds_a_step / now.seconds_a_step / more - 1
-        line(f"\nA step has {more:.3g} times the tokens, and takes {longer:+.1%} a token.")
-    else:
-        line(f"\nThe step takes {best.seconds_a_step / now.seconds_a_step - 1:+.1%}" + (
-            ", with the same plan." if best.plan == now.plan else ", with another plan."))  # fmt: skip
+    more = work.tokens_a_step / found.workload.tokens_a_step
+    change = best.seconds_a_step / now.seconds_a_step / more - 1
+    plan = "the same plan" if best.plan == now.plan else "another plan"
+    told = f"{abs(change):.1%} {'shorter' if change < 0 else 'longer'}, with {plan}."
+    line(f"\nA step is {told}" if more == 1 else f"\nA step has {more:.3g} times the tokens; each one's share is {told}")
 
 
 def times(text: str) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from forebay.cli import out
 from forebay.cli.figures import amount, line, seconds
-from forebay.plan.export.exported import in_words, kinds
+from forebay.plan.export.exported import in_words
 from forebay.plan.export.pieces import stage_layers
 from forebay.plan.plan import Choice, Dropped, Help, Memory, Menu, Plan
 from forebay.units import show_bytes, show_joules
@@ -19,16 +20,26 @@ COLUMNS = (
     "MFU",
     "fullest card",
     "cost a step",
-    "cost of 10^12 tokens",
+    "10^12 tokens cost",
     "energy a step",
     "rests on",
 )
-RIGHT = ("tokens/s", "MFU", "fullest card", "cost a step", "cost of 10^12 tokens", "energy a step")
+RIGHT = COLUMNS[3:-1]
+LEAST = 0.001  # what helps less is not told
 PARTS = ("weights", "gradients", "optimizer", "activations", "buffers", "reserve")
 
 
 def row(number: object, choice: Choice) -> tuple[object, ...]:
-    return (number, in_words(choice.plan), step(choice), *figures(choice), choice.tier)
+    return (number, in_words(choice.plan), step(choice), *figures(choice), choice.tier.partition(":")[0])
+
+
+def rows(told: Sequence[tuple[object, ...]]) -> None:
+    """Rows as a table, without columns that nothing is known for, and without what all of them rest on."""
+    kept = [i for i in range(len(COLUMNS)) if i == 0 or any(one[i] not in ("-", "") for one in told)]
+    if len({one[-1] for one in told}) == 1:
+        kept = kept[:-1]
+    names = [COLUMNS[i] for i in kept]
+    out.table(names, [[one[i] for i in kept] for one in told], right=[name for name in names if name in RIGHT])
 
 
 def step(choice: Choice) -> str:
@@ -59,25 +70,32 @@ def menu(found: Menu) -> None:
     if (work := found.workload) is not None:
         line(f"{work.model.name}: {work.sequences:,} sequences of {work.tokens:,} tokens a step, {work.number_format}; best in "
              f"{found.objective} first.")  # fmt: skip
-    out.table(COLUMNS, [row(i, choice) for i, choice in enumerate(found.choices, 1)], right=RIGHT)
+    rows([row(i, choice) for i, choice in enumerate(found.choices, 1)])
+    for tier in dict.fromkeys(one.tier for one in found.choices):
+        line(f"Rests on {tier.rpartition(': ')[2]}.")
     line("A step's interval holds in 80 of 100 cases. MFU: of the chips' dense peaks, attention counted in full, nothing that is "
          "computed again.")  # fmt: skip
 
 
-def dropped(rows: Sequence[Dropped]) -> None:
-    if rows:
+def dropped(said: Sequence[Dropped]) -> None:
+    if said:
         line("\nNot on the menu")
-        told = [
-            (in_words(one.plan), seconds(one.seconds_a_step) if one.seconds_a_step is not None else "-", one.why) for one in rows
-        ]
+        told = [(in_words(one.plan), "-" if one.seconds_a_step is None else seconds(one.seconds_a_step), one.why) for one in said]
         out.table(("plan", "a step", "why"), told)
 
 
-def helps(rows: Sequence[Help], now_s: float) -> None:
-    if rows:
+def helps(said: Sequence[Help], now_s: float) -> None:
+    """What shortens the step, or a token's share of it, by a thousandth at least."""
+    told = [
+        (one.change, seconds(one.seconds_a_step), f"{one.seconds_a_step / now_s - 1:+.1%}")
+        for one in said
+        if one.seconds_a_step < now_s * (1 - LEAST)
+    ]
+    if told:
         line("\nWhat would help most")
-        told = [(one.change, seconds(one.seconds_a_step), f"{one.seconds_a_step / now_s - 1:+.1%}") for one in rows]
         out.table(("change", "a step", ""), told, right=("",))
+    elif said:
+        line("\nNone of these shortens the step: " + ", ".join(one.change for one in said) + ".")
 
 
 def degrees(plan: Plan) -> list[tuple[str, str]]:
@@ -86,10 +104,14 @@ def degrees(plan: Plan) -> list[tuple[str, str]]:
         ("cards", f"{plan.cards:,}: " + ", ".join(f"{n:,} {chip}" for chip, n in plan.need().items())),
         ("tensor", f"{plan.tensor}" + (", with sequence parallel" if plan.tensor > 1 and plan.sequence_parallel else "")),
         ("stages", f"{len(plan.stages)}" + (f" of {plan.chunks} pieces" if plan.chunks > 1 else "")),
-        ("chips of the stages", ", ".join(f"{n} x {chip}" for chip, n in kinds(plan))),
+        ("chips of the stages", words(plan.stages))
+        if not plan.data_chips
+        else ("chips of the data ranks", words(plan.data_chips)),
         (
             "layers of the stages",
-            spread(plan.layers) if plan.layers else "as even as can be" + (", ends counted" if plan.ends else ""),
+            words([str(n) for n in plan.layers])
+            if plan.layers
+            else "as even as can be" + (", ends counted" if plan.ends else ""),
         ),
         ("schedule", plan.schedule if len(plan.stages) > 1 else "-"),
         ("context", f"{plan.context}" + (f" ({plan.context_kind})" if plan.context > 1 else "")),
@@ -104,23 +126,14 @@ def degrees(plan: Plan) -> list[tuple[str, str]]:
         ("offload", plan.offload),
     ]
     if plan.shares:
-        told.append(("micro-batches of the data ranks", spread(plan.shares)))
+        told.append(("micro-batches of the data ranks", words([str(n) for n in plan.shares])))
     return told
-
-
-def spread(counts: Sequence[int]) -> str:
-    return words([str(n) for n in counts])
 
 
 def words(said: Sequence[str]) -> str:
     """ "6 x 3, 12 x 5": runs of the same, each with its length."""
-    runs: list[list[object]] = []
-    for one in said:
-        if runs and runs[-1][0] == one:
-            runs[-1][1] = int(str(runs[-1][1])) + 1
-        else:
-            runs.append([one, 1])
-    return ", ".join(f"{one} x {n}" if n != 1 else f"{one}" for one, n in runs)
+    runs = [(one, len(list(group))) for one, group in groupby(said)]
+    return ", ".join(f"{one} x {n}" if n > 1 else one for one, n in runs)
 
 
 def details(choice: Choice, layers: int | None) -> None:

@@ -109,7 +109,11 @@ def jobs(
     )
     return Workload(
         model=draw(models(layers, mixture)),
-        sequences=replicas * shards * micro * draw(st.sampled_from([1, 3, 8, 16])),
+        sequences=replicas
+        * shards
+        * micro
+        * draw(st.sampled_from([1, 3, 8, 16]))
+        * (n_stages if schedule == "interleaved" else 1),
         tokens=draw(st.sampled_from([1024, 8192])),
         number_format=draw(st.sampled_from(formats)),
     ), plan
@@ -135,5 +139,5 @@ def same(plan: Plan, work: Workload, *, chips: bool = False) -> Plan:
 
 def uncut(plan: Plan) -> Plan:
     """One stage of ZeRO for all that cut nothing."""
-    zero = plan.zero if plan.shards > 1 else 0
+    zero = plan.zero if plan.shards * plan.context > 1 else 0
     return replace(plan, zero=zero, replicas=plan.replicas if zero else plan.data, shards=plan.shards if zero else 1)

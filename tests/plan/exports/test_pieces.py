@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from forebay.errors import BadInput
 from forebay.plan.export.pieces import pieces, stage_layers, stage_of
+from forebay.plan.memory import even
+from forebay.plan.orders import place
 from forebay.plan.plan import Plan
 
 PLAN = Plan(replicas=1, shards=1, tensor=1, stages=("a",) * 4)
@@ -47,3 +49,17 @@ def test_no_layer_is_lost_and_none_is_doubled(stages, chunks, ends, layers, sche
 
 def test_one_piece_with_both_ends_has_all_layers():
     assert pieces(replace(PLAN, stages=("a",), ends=True), 3) == (3,)
+
+
+@given(st.integers(1, 16), st.booleans(), st.integers(1, 200))
+def test_a_stage_has_the_layers_that_its_memory_is_counted_for(stages, ends, layers):
+    if layers + 2 * ends >= stages:
+        assert stage_layers(replace(PLAN, stages=("a",) * stages, ends=ends), layers) == even(layers, stages, ends)
+
+
+@given(st.integers(1, 8), st.integers(1, 4), st.sampled_from(["interleaved", "zb-v", "v-half"]))
+def test_a_piece_lies_where_the_pipeline_runs_it(stages, chunks, schedule):
+    chunks = chunks if schedule == "interleaved" else 2
+    plan = replace(PLAN, stages=("a",) * stages, chunks=chunks, schedule=schedule)
+    for stage in range(stages):
+        assert {stage_of(plan, place(schedule, stages, stage, chunk)) for chunk in range(chunks)} == {stage}

@@ -50,6 +50,14 @@ def test_two_kinds_of_hosts_have_a_line_each_and_places_in_the_order_of_stages()
     assert any("NODE_RANK 8 to 15 on hosts of 4 gb200" in note for note in found.notes)
 
 
+def test_data_ranks_on_different_chips_follow_each_other_within_each_stage():
+    plan = replace(PLAN, stages=("h100-sxm",) * 2, data_chips=("h100-sxm",) * 6 + ("gb200",) * 2, shards=8)
+    assert host_runs(plan, HOSTS) == [("h100-sxm", 3, 8), ("gb200", 2, 4), ("h100-sxm", 3, 8), ("gb200", 2, 4)]
+    assert len(export(WORK, plan, "megatron", cards_a_host=HOSTS).lines) == 2
+    with pytest.raises(BadInput, match="FlagScale"):
+        export(WORK, plan, "flagscale", cards_a_host=HOSTS)
+
+
 def test_hosts_of_one_kind_find_each_other():
     [line] = export(WORK, replace(PLAN, stages=("h100-sxm",) * 4), "torchrun").lines
     args = parsed(line)

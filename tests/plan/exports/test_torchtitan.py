@@ -31,6 +31,9 @@ def test_both_forms_are_read_back_as_the_same_plan(job):
     try:
         found = told(work, plan)
     except BadInput as refused:  # neither form has the words
+        if plan.zero < 2 and plan.context > 1:
+            assert "context" in refused.asked
+            return
         assert "torchtitan.toml is left out" in refused.asked and "torchtitan_plan.py is left out" in refused.asked
         return
     want = same(plan, work)

@@ -173,7 +173,7 @@ def _plan(cut: Any, world: int, recompute: str, micro: int, expert_tensor: int, 
         chunks=len(pieces) // stages if pieces else 1,
         schedule=WORDS[schedule.__name__] if stages > 1 else "1f1b",
         micro_batch=micro,
-        zero={"never": 2, "always": 3}[cut.fsdp_reshard_after_forward] if shards > 1 else 0,
+        zero={"never": 2, "always": 3}[cut.fsdp_reshard_after_forward] if shards * cut.context_parallel_degree > 1 else 0,
         sequence_parallel=sequence_parallel or cut.tensor_parallel_degree == 1,
         recompute=(recompute,),
     )

@@ -44,7 +44,8 @@ def export(
     if target not in makers:
         raise BadInput("Plans aren't exported to that.", asked=target, hint=", ".join(nearest(target, list(TARGETS)) or TARGETS))
     checked(work, plan)
-    if plan.shards == 1 and plan.replicas > 1 and target != "torchrun":
+    if plan.shards * plan.context == 1 and plan.replicas > 1 and target != "torchrun":
         plan = replace(plan, zero=0)  # copies only: ZeRO has nothing to cut
-    hosts = dict.fromkeys(plan.stages, cards_a_host) if isinstance(cards_a_host, int) else cards_a_host
-    return makers[target](work, plan, hosts={chip: hosts.get(chip, CARDS_A_HOST) for chip in plan.stages}, script=script)
+    chips = plan.need()
+    hosts = dict.fromkeys(chips, cards_a_host) if isinstance(cards_a_host, int) else cards_a_host
+    return makers[target](work, plan, hosts={chip: hosts.get(chip, CARDS_A_HOST) for chip in chips}, script=script)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from forebay.plan.export.exported import Exported, cannot, kinds, no_shares
+from forebay.plan.export.exported import Exported, cannot, mixed, no_shares
 from forebay.plan.export.pieces import pieces
 from forebay.plan.export.torchrun import launch
 from forebay.plan.model import Workload
@@ -81,7 +81,7 @@ def _refuse(work: Workload, plan: Plan) -> None:
             cannot("deepspeed", f"tensor {plan.tensor} with {other} {n}", OTHERS)
     if stages > 1 and plan.context > 1:
         cannot("deepspeed", f"context {plan.context} with stages {stages}", OTHERS)
-    if plan.zero in (1, 2) and plan.replicas > 1 and plan.shards > 1:
+    if plan.replicas > 1 and (plan.zero in (1, 2) or (plan.zero == 3 and plan.context > 1)):
         cannot("deepspeed", f"zero={plan.zero} over {plan.shards} of {plan.data} data ranks", f"{OTHERS}; or replicas=1")
     if plan.offload == "optimizer" and plan.zero == 0:
         cannot("deepspeed", "an optimizer in the host's memory with zero=0", "zero=1")
@@ -128,6 +128,6 @@ def _notes(work: Workload, plan: Plan) -> tuple[str, ...]:
         )
     if work.number_format in ("fp32", "tf32"):
         found.append("Without bf16 or fp16 DeepSpeed trains in fp32.")
-    if len(kinds(plan)) > 1:
+    if mixed(plan):
         found.append("DeepSpeed's JSON names no chip: which rank is on which is said by the order of hosts only.")
     return tuple(found)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import NoReturn
 
 from forebay.errors import BadInput
 from forebay.plan.export.pieces import pieces
 from forebay.plan.model import Workload
+from forebay.plan.orders import check
 from forebay.plan.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Plan
 
 TARGETS = ("megatron", "torchtitan", "deepspeed", "flagscale", "torchrun")
@@ -45,6 +47,8 @@ def checked(work: Workload, plan: Plan) -> None:
     ):
         if word not in known:
             raise BadInput(f"No {name} of a plan has that name.", asked=word, hint=", ".join(known))
+    if plan.data_chips and len(plan.data_chips) != plan.data:
+        raise BadInput("Each data rank has a chip.", asked=f"{plan.data} data ranks", found=f"{len(plan.data_chips)} chips")
     if plan.zero not in (0, 1, 2, 3):
         raise BadInput("ZeRO has the stages 0 to 3.", asked=f"zero={plan.zero}")
     if len(plan.recompute) not in (1, len(plan.stages)):
@@ -69,12 +73,10 @@ def checked(work: Workload, plan: Plan) -> None:
             asked=f"expert={plan.expert}, expert_tensor={plan.expert_tensor}",
             found=f"{plan.data * plan.context * plan.tensor} cards a stage",
         )
-    if plan.schedule == "1f1b" and plan.chunks > 1:
-        raise BadInput(
-            "1f1b has one piece of the model a stage.", asked=f"schedule=1f1b, chunks={plan.chunks}", hint="schedule=interleaved"
-        )
-    if plan.schedule in ("zb-v", "v-half", "v-min") and len(plan.stages) > 1 and plan.chunks != 2:
-        raise BadInput("A schedule in the form of a V has two pieces a stage.", asked=f"{plan.schedule}, chunks={plan.chunks}")
+    if len(plan.stages) > 1:
+        check(plan.schedule, len(plan.stages), plan.chunks, plan.micro_batches(work.sequences))
+    elif plan.chunks > 1:
+        raise BadInput("A single stage isn't cut into pieces.", asked=f"chunks={plan.chunks}", hint="chunks=1")
     pieces(plan, m.layers)
 
 
@@ -101,13 +103,19 @@ def no_shares(target: str, plan: Plan) -> None:
 
 def kinds(plan: Plan) -> tuple[tuple[str, int], ...]:
     """Runs of stages on the same chip, in order: (("h100-sxm", 6), ("mi300x", 2))."""
-    found: list[tuple[str, int]] = []
-    for chip in plan.stages:
-        if found and found[-1][0] == chip:
-            found[-1] = (chip, found[-1][1] + 1)
-        else:
-            found.append((chip, 1))
-    return tuple(found)
+    return tuple((chip, len(list(run))) for chip, run in groupby(plan.stages))
+
+
+def mixed(plan: Plan) -> bool:
+    return len(plan.need()) > 1
+
+
+def rank_chips(plan: Plan) -> tuple[tuple[str, int], ...]:
+    """(chip, cards) in the order of ranks: stages slowest, then data ranks."""
+    a_rank = plan.context * plan.tensor
+    of_stage = plan.data_chips or None
+    chips = [(chip, a_rank) for stage in plan.stages for chip in (of_stage or (stage,) * plan.data)]
+    return tuple((chip, sum(n for _, n in run)) for chip, run in groupby(chips, key=lambda one: one[0]))
 
 
 def in_words(plan: Plan) -> str:
@@ -121,6 +129,9 @@ def in_words(plan: Plan) -> str:
     words.append(f"zero {plan.zero}")
     words += [plan.schedule] if len(plan.stages) > 1 else []
     words.append(f"micro-batch {plan.micro_batch}")
+    ways = [way for way in dict.fromkeys(plan.recompute) if way != "none"]
+    words += [f"recompute {' and '.join(ways)}"] if ways else []
+    words += ["optimizer on the host"] if plan.offload == "optimizer" else []
     return ", ".join(words)
 
 

@@ -42,6 +42,8 @@ PRECISION = ("bf16", "fp16", "fp8_format", "fp8_recipe", "fp4_format")
 
 
 def export(work: Workload, plan: Plan, *, hosts: Mapping[str, int], script: str = "") -> Exported:
+    if plan.data_chips and len(set(plan.data_chips)) > 1:
+        cannot("flagscale", "data ranks on different chips", "megatron, torchtitan, by the order of hosts")
     mixed, uneven = len(kinds(plan)) > 1, len(set(plan.recompute)) > 1
     told: dict[str, object] = dict(settings(work, _plain(plan), "flagscale"))
     elsewhere = (*OF_THE_MODEL, *PRECISION, "vocab_size", *(SPLIT if mixed else ()))

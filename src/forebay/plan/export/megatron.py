@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from forebay.plan.export.exported import Exported, cannot, kinds, no_shares, word
+from forebay.plan.export.exported import Exported, cannot, mixed, no_shares, word
 from forebay.plan.export.pieces import pieces
 from forebay.plan.export.torchrun import launch
 from forebay.plan.model import Model, Workload
@@ -38,7 +38,7 @@ def export(work: Workload, plan: Plan, *, hosts: Mapping[str, int], script: str 
     file = "".join(_line(name, value) for name, value in told.items())
     lines, where = launch(plan, hosts, script or SCRIPT)
     lines = tuple(f"xargs {line} < {FILE}" for line in lines)
-    if len(kinds(plan)) > 1:
+    if mixed(plan):
         where += ("Megatron-LM's arguments name no chip: which rank is on which is said by the order of hosts only.",)
     return Exported(target="megatron", files={FILE: file}, lines=lines, notes=(*notes(plan), *where, LEFT))
 
@@ -167,6 +167,4 @@ def notes(plan: Plan) -> tuple[str, ...]:
         )
     if plan.zero > 1 and len(plan.stages) > 1:
         found.append("Megatron-FSDP under pipeline stages is young: try it on a few cards first.")
-    if plan.zero and plan.context > 1:
-        found.append("Megatron-LM cuts optimizer states over the context degree, too: they take less memory than planned.")
     return tuple(found)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from forebay.codec import encode
 from forebay.errors import BadInput
-from forebay.plan.export.exported import Exported, kinds
+from forebay.plan.export.exported import Exported, rank_chips
 from forebay.plan.model import Workload
 from forebay.plan.plan import Plan
 
@@ -50,10 +50,9 @@ def launch(plan: Plan, hosts: Mapping[str, int], script: str) -> tuple[tuple[str
 
 def host_runs(plan: Plan, hosts: Mapping[str, int]) -> list[tuple[str, int, int]]:
     """(chip, hosts, cards of each that take part) for each run of stages on one chip, in the order of ranks."""
-    a_stage = plan.data * plan.context * plan.tensor
     runs = []
-    for chip, stages in kinds(plan):
-        cards, each = stages * a_stage, hosts[chip]
+    for chip, cards in rank_chips(plan):
+        each = hosts[chip]
         if each < 1:
             raise BadInput("A host has at least one card.", asked=f"{each} cards a host of {chip}")
         if cards < each and plan.cards == cards:

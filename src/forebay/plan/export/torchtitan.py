@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from forebay.plan.export.exported import Exported, cannot, kinds, no_shares
+from forebay.plan.export.exported import Exported, cannot, mixed, no_shares
 from forebay.plan.export.pieces import pieces
 from forebay.plan.export.torchrun import launch
 from forebay.plan.model import Model, Workload
@@ -79,6 +79,9 @@ def _refuse(work: Workload, plan: Plan) -> None:
             "zero=1 over several shards (its FSDP cuts gradients with the optimizer)",
             "megatron, deepspeed, flagscale; or zero=2 or 3",
         )
+    if plan.zero < 2 and plan.context > 1:
+        cannot("torchtitan", f"zero={plan.zero} with context {plan.context} (its FSDP cuts over the context degree, too)",
+               "megatron, flagscale; or zero=3")  # fmt: skip
     if len(plan.stages) > 1 and plan.schedule not in SCHEDULE:
         cannot("torchtitan", f"schedule {plan.schedule}", "no target; plan with --schedule " + ", ".join(SCHEDULE))
     if plan.context > 1 and plan.context_kind == "ulysses":
@@ -262,10 +265,6 @@ def _notes(work: Workload, plan: Plan, named: tuple[str, str] | None) -> tuple[s
         )
     if plan.recompute[0] == "selective":
         found.append("torchtitan's selective recomputing chooses by operator; it may keep more or less than planned.")
-    if plan.zero == 3 and plan.shards == 1:
-        found.append("With one shard nothing is cut: ZeRO 3 is as good as none.")
-    if plan.context > 1:
-        found.append("torchtitan cuts weights over the context degree, too: they take less memory than planned.")
-    if len(kinds(plan)) > 1:
+    if mixed(plan):
         found.append("torchtitan's configuration names no chip: which rank is on which is said by the order of hosts only.")
     return (*found, "Left to you: tokenizer and data, learning rate, checkpoints, compile.")
