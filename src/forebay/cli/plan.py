@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from forebay.cli import plan_choose, plan_export, plan_show, plan_whatif
+from forebay.cli import plan_choose, plan_explain, plan_export, plan_show, plan_whatif
 from forebay.errors import Unavailable
 
 
@@ -59,3 +59,4 @@ app.command("show")(plan_show.show)
 app.command("compare")(plan_show.compare)
 app.command("whatif")(plan_whatif.whatif)
 app.command("export")(plan_export.export_it)
+app.command("explain")(plan_explain.explain_it)
