@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
+from forebay.cli import out
 from forebay.cli.plan import app
 from forebay.cli.plan_whatif import scaled, times
 from forebay.codec import decode, encode
@@ -36,6 +37,12 @@ MENU = Menu(
     dropped=(Dropped(plan=replace(PLAN, tensor=2, shards=16), why="needs 96 GB a card, an h100-sxm has 80"),),
     helps=(Help(change="twice the network", seconds_a_step=81.0),),
 )
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """The console takes its width when it is made, which may have been in a narrow terminal."""
+    monkeypatch.setattr(out.console, "_width", 160)
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ def test_a_token_meets_as_many_weights_as_the_source_says(name):
 def test_mixtures_tell_how_much_of_them_a_token_meets():
     made_by_us = {"moe-1t"}
     silent = {name for name, one in ALL.items() if one.model.experts and one.active is None}
-    assert silent - made_by_us <= {"grok-1"}
+    # A model whose linear attention is left out in part can't meet its makers' figure.
+    assert silent - made_by_us <= {"grok-1", "qwen3.5-397b-a17b"}
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ PLAIN = {"layers": 3, "width": 64, "heads": 4, "kv_heads": 2, "mlp_width": 160, 
             {"kv_heads": 4, "latent": Latent(query_rank=0, kv_rank=20, plain=16, rotary=8, value=12)},
         ),
     ],
-    ids=str,
+    ids=lambda value: "made" if callable(value) else str(sorted(value)),
 )
 def test_a_decoder_is_seen_as_it_is(made, expected):
     module = made()
@@ -450,6 +450,7 @@ def test_a_transformers_model_is_traced_to_the_shape_that_its_config_tells(kind)
         (lambda: nn.GRUCell(64, 64), "GRUCell"),
         (lambda: type("MambaMixer", (nn.Linear,), {})(64, 64), "MambaMixer"),
     ],
+    ids=lambda value: "made" if callable(value) else None,
 )
 def test_layers_that_a_model_doesnt_have_are_refused_by_name_with_the_keys_to_write(layer, kind):
     module = decoder()
@@ -488,7 +489,9 @@ def test_a_forward_that_takes_something_else_asks_for_inputs():
 
 
 @pytest.mark.parametrize(
-    "made", [lambda: nn.Linear(4, 4), lambda: nn.ReLU(), lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))]
+    "made",
+    [lambda: nn.Linear(4, 4), lambda: nn.ReLU(), lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))],
+    ids=lambda value: "made" if callable(value) else None,
 )
 def test_what_is_no_transformer_is_said(made):
     with pytest.raises(BadInput) as caught:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from forebay.cli import plan_choose, plan_explain, plan_export, plan_show, plan_whatif
+from forebay.cli import plan_calibrate, plan_choose, plan_explain, plan_export, plan_serve, plan_show, plan_whatif
 from forebay.errors import Unavailable
 
 
@@ -32,7 +32,7 @@ class Otherwise(TyperGroup):
                 "Plans are reckoned with NumPy, which isn't installed here.",
                 asked=f"forebay plan {args[0] if args else ''}".strip(),
                 found="no numpy",
-                hint="pip install 'forebay[fabric]'",
+                hint="pip install 'forebay[plan]'",
             )
         return super().resolve_command(ctx, args)
 
@@ -59,4 +59,6 @@ app.command("show")(plan_show.show)
 app.command("compare")(plan_show.compare)
 app.command("whatif")(plan_whatif.whatif)
 app.command("export")(plan_export.export_it)
+app.command("serve")(plan_serve.serve)
 app.command("explain")(plan_explain.explain_it)
+app.command("calibrate")(plan_calibrate.calibrate_it)

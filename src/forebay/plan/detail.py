@@ -27,16 +27,23 @@ HOUR_S = 3600
 TRILLION = 10**12
 
 
-def detailed(work: Workload, pool: Pool, choice: Choice, software: Framework, calibrations: Iterable[Calibration] = ()) -> Choice:
+def detailed(
+    work: Workload,
+    pool: Pool,
+    choice: Choice,
+    software: Framework,
+    calibrations: Iterable[Calibration] = (),
+    imbalance: float = 1.0,
+) -> Choice:
     """The choice with all its figures."""
-    kinds = {one.chip: known(one, work.number_format, software, calibrations) for one in pool.cards}
+    kinds = {one.chip: known(one, work.number_format, software, calibrations, imbalance) for one in pool.cards}
     plan, seconds = choice.plan, choice.seconds_a_step
     need = plan.need()
     parts = dict(choice.parts)
     if not parts:
         parts = breakdown(step(work, kinds[next(iter(need))].site, cuts([plan])))
     weakest = max((kinds[chip] for chip in need), key=_width)
-    low, high = weakest.interval(seconds)
+    low, high = weakest.interval(seconds, work.model.experts is not None)
     peak = sum(kinds[chip].site.device.peak(work.number_format) * count for chip, count in need.items())
     stages = memory(work, plan)
     return replace(

@@ -75,6 +75,7 @@ class Site:
     links: Links
     framework: Framework
     slower: float = 1.0  # the one calibrated scalar: how much longer kernels take in a long job than alone on a cool chip
+    imbalance: float = 1.0  # tokens on the busiest card of an expert group over the mean; all others wait for it
 
 
 def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
@@ -112,7 +113,7 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
             wide.add(tokens, (m.matrices - 1) * shared / t, m.width)
             wide.add(tokens, m.width, shared / t)
         wide.add(tokens / whole, e.count, m.width)
-        pairs = tokens / t * e.chosen * cuts.expert_tensor
+        pairs = tokens / t * e.chosen * cuts.expert_tensor * at.imbalance
         local = np.maximum(1.0, e.count / cuts.expert)
         rows = local * np.ceil(pairs / local / 128.0) * 128.0  # of whole tiles
         inner = e.width / cuts.expert_tensor
@@ -231,7 +232,7 @@ def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
     """Tokens go to their experts and come back."""
     m = work.model
     assert m.experts is not None
-    sent = tokens / cuts.tensor * m.experts.chosen * m.width * 2.0
+    sent = tokens / cuts.tensor * m.experts.chosen * m.width * 2.0 * at.imbalance
     group, chosen = np.maximum(cuts.expert, 1), float(m.experts.chosen)
     stride = cuts.expert_tensor if at.framework.folded else cuts.tensor * cuts.context
     if at.framework.deduplicated:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.plan.cards import Cards
 from forebay.plan.cuts import Cuts, cuts
 from forebay.plan.habits import FSDP, MEGATRON, Habits
+from forebay.plan.holding import Holding
 from forebay.plan.model import Workload
 from forebay.plan.plan import RECOMPUTE, Memory, Plan
 
@@ -57,7 +57,7 @@ def memory(workload: Workload, plan: Plan, habits: Habits | None = None) -> tupl
     recompute = np.array([RECOMPUTE.index(plan.recomputed(i)) for i in range(stages)])
     m = np.full(stages, max(1, plan.micro_batches(workload.sequences)))
     how = habits or (FSDP if plan.zero == 3 else MEGATRON)
-    parts = Cards(how, workload, one, np.arange(stages), layers, before, m, recompute).parts()
+    parts = Holding(how, workload, one, np.arange(stages), layers, before, m, recompute).parts()
     return tuple(Memory(**{name: int(np.ceil(values[i])) for name, values in parts.items()}) for i in range(stages))
 
 
@@ -88,6 +88,6 @@ def _fullest(workload: Workload, plans: Cuts, how: Habits) -> Floats:
     for stage in stages:
         layers = even_at(model.layers, plans.stages, plans.ends, stage)
         before = stage * each + np.minimum(np.maximum(stage - 1, 0), rest) - np.where(plans.ends & (stage > 0), 1, 0)
-        parts = Cards(how, workload, plans, stage, layers, before, m, plans.recompute).parts()
+        parts = Holding(how, workload, plans, stage, layers, before, m, plans.recompute).parts()
         found = np.maximum(found, sum(np.ceil(one) for one in parts.values()))
     return found

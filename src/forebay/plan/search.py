@@ -34,6 +34,7 @@ from forebay.plan.refuse import agreed, nothing_divides
 from forebay.plan.space import LEFT_OUT, divisors, space
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
+from forebay.units import GB
 
 Floats = NDArray[np.float64]
 MOST = 5
@@ -53,10 +54,10 @@ def search(
     rests = tuple(calibrations)
     found, dropped, searched, exact = _found(work, pool, wishes, software, rests, told)
     if not found:
-        raise nothing_fits(dropped)
+        raise _nearest(work, pool, wishes, software, rests, nothing_fits(dropped))
     score = _objective(wishes, pool)
     ranked = sorted(found, key=lambda one: (score(one), one.memory_bytes))
-    choices = [detailed(work, pool, one, software, rests) for one in _shapes(ranked)]
+    choices = [detailed(work, pool, one, software, rests, wishes.imbalance) for one in _shapes(ranked)]
     choices.sort(key=score)
     top = {one.plan for one in choices}
 
@@ -79,7 +80,7 @@ def _found(
     work: Workload, pool: Pool, wishes: Wishes, software: Framework, rests: tuple[Calibration, ...], told: Told | None
 ) -> tuple[list[Choice], list[Dropped], int, str]:
     """Priced plans, what was dropped, how many were looked at, and what was exact."""
-    kinds = [known(cards, work.number_format, software, rests) for cards in pool.cards]
+    kinds = [known(cards, work.number_format, software, rests, wishes.imbalance) for cards in pool.cards]
     found: list[Choice] = []
     dropped: list[Dropped] = []
     searched = 0
@@ -219,7 +220,7 @@ def _passed(one: Choice, first: Choice) -> Dropped:
 
 
 def _too_large(plan: Plan, needs: float, has: float, chip: str) -> Dropped:
-    return Dropped(plan=plan, why=f"needs {needs / 1e9:,.1f} GB a card, an {chip} has {has / 1e9:,.1f}")
+    return Dropped(plan=plan, why=f"needs {needs / GB:,.1f} GB a card, an {chip} has {has / GB:,.1f}")
 
 
 def _soonest(one: Dropped) -> float:
@@ -228,9 +229,28 @@ def _soonest(one: Dropped) -> float:
 
 def nothing_fits(dropped: Sequence[Dropped]) -> DoesNotFit:
     """The error for a model that fits nowhere, with what the smallest plans need."""
-    tried = "; ".join(f"tensor {d.plan.tensor}, stages {len(d.plan.stages)}: {d.why}" for d in dropped[:3])
+    tried = [f"tensor {d.plan.tensor}, {len(d.plan.stages)} stages, data {d.plan.data}: {d.why}" for d in dropped[:5]]
     return DoesNotFit(
-        "No plan keeps to the cards' memory and the deadline.",
-        found=tried or "no plan at all",
+        "No plan fits the cards." if not any(d.seconds_a_step for d in dropped) else "No plan fits the cards and is in time.",
+        found="; ".join(tried) or "no plan at all",
         hint="more cards, a smaller batch, a shorter sequence, or fewer wishes",
     )
+
+
+def _nearest(
+    work: Workload, pool: Pool, wishes: Wishes, software: Framework, rests: tuple[Calibration, ...], error: DoesNotFit
+) -> DoesNotFit:
+    """The error, with the fewest cards (twice, four times ... as many) on which a plan fits, and that plan."""
+    for times in (2, 4, 8, 16, 32, 64):
+        larger = replace(pool, cards=tuple(replace(one, count=one.count * times) for one in pool.cards))
+        try:
+            found, _, _, _ = _found(work, larger, wishes, software, rests, None)
+        except BadInput:
+            continue
+        if found:
+            best = min(found, key=lambda one: one.seconds_a_step)
+            p = best.plan
+            cut = f"tensor {p.tensor}, {len(p.stages)} stages, data {p.data}, {p.recompute[0]} recomputed"
+            hint = f"{larger.count} cards: {cut}, {best.memory_bytes / GB:,.0f} GB a card, {best.seconds_a_step:.3g} s a step"
+            return DoesNotFit(error.text, asked=f"{work.model.name} on {pool.count} cards", found=error.found, hint=hint)
+    return error

@@ -111,6 +111,8 @@ def _degrees(work: Workload, cards: Cards, wishes: Wishes, count: int) -> Iterat
                 data = count // (tensor * context * stages)
                 if stages > m.layers + 2 or work.sequences % data or not allowed(wishes, "stages", stages):
                     continue
+                if not allowed(wishes, "data", data):
+                    continue
                 yield tensor, context, data, stages
 
 
@@ -135,7 +137,7 @@ def _pipelines(m: Model, wishes: Wishes, software: Framework, stages: int, round
         return
     for name in names:
         most = 2 if name in BLOCKS else layers // stages + 1 if name == "interleaved" else 1
-        for chunks in range(2 if most > 1 else 1, most + 1):
+        for chunks in range(2 if name in BLOCKS or name == "interleaved" else 1, most + 1):
             if name == "interleaved" and not group(stages, rounds):
                 continue
             even, with_ends = layers % (stages * chunks) == 0, (layers + 2) % (stages * chunks) == 0

@@ -20,10 +20,15 @@ from forebay.plan.layers import STREAM, Layer, Pass, Site, ends, layer
 from forebay.plan.model import Workload
 from forebay.plan.network import gather, send
 from forebay.plan.schedule import seconds as pipeline_seconds
+from forebay.units import GB
 
 Floats = NDArray[np.float64]
 
 ADAM_BYTES = 30.0  # through memory for each weight: master, two moments and gradient read, three written, the 16-bit copy
+# An optimizer in the host's memory (ZeRO-Offload, arXiv 2101.06840, section 3): gradients go down and weights come up over PCIe
+# 4.0 or 5.0 x16, shared with nothing; each card has an eighth of what two sockets' memory carries. Both assumed.
+HOST_LINK_BYTES_PER_S = 25 * GB
+HOST_MEMORY_BYTES_PER_S = 30 * GB
 SWEEP_BYTES = 10.0  # for each gradient: cleared, added to, and read for the norm
 INTERLEAVED_SENDS = 0.4  # of the sends between chunks, what isn't hidden: they share links and units with what computes
 DRIFT = 0.002  # of a step for each doubling of the cards beyond one host: the slowest of many (order statistics; MLPerf 3.1
@@ -232,7 +237,9 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
     data = np.where(cuts.zero == 3, np.maximum(data, scatter / np.maximum(1.0, layers)) + unhidden, data)
     shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, cuts.shards * cuts.context) + routed / own)
     swept = np.where(cuts.zero == 3, shard, plain + routed)
-    optimizer = (shard * ADAM_BYTES + swept * SWEEP_BYTES) / (STREAM * at.device.memory_bytes_per_s)
+    rate = STREAM * at.device.memory_bytes_per_s
+    on_host = shard * (bytes_each + 2.0) / HOST_LINK_BYTES_PER_S + shard * ADAM_BYTES / HOST_MEMORY_BYTES_PER_S
+    optimizer = swept * SWEEP_BYTES / rate + np.where(cuts.offload > 0, on_host, shard * ADAM_BYTES / rate)
     return data, optimizer
 
 

@@ -15,6 +15,7 @@ DEGREES = (
     "chunks",
     "micro_batch",
     "zero",
+    "data",
     "replicas",
     "shards",
     "cards",

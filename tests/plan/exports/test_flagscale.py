@@ -65,7 +65,7 @@ def test_what_nobody_has_said_stops_the_start():
         ({"chunks": 2, "schedule": "interleaved"}, "megatron"),
         ({"zero": 3}, "megatron"),
         ({"recompute": ("selective", *("none",) * 7)}, "--recompute"),
-        ({"schedule": "zb-v", "chunks": 2, "stages": ("a100",) * 8}, "torchtitan"),
+        ({"schedule": "zb-v", "chunks": 2, "stages": ("a100",) * 8, "zero": 3}, "--to torchtitan"),
     ],
 )
 def test_what_flagscale_has_no_words_for_is_refused_with_who_has(change, who):

@@ -58,7 +58,7 @@ def test_stages_that_are_not_even_are_a_layout():
 
 def test_what_megatron_has_no_words_for_is_refused_with_who_has():
     for plan, who in (
-        (replace(PLAN, schedule="zb-v", chunks=2), "torchtitan"),
+        (replace(PLAN, schedule="zb-v", chunks=2, zero=2), "--to torchtitan"),
         (replace(PLAN, recompute=("full", *("none",) * 15)), "flagscale"),
         (replace(PLAN, shares=(16, 48) * 32), "Forebay"),
         (replace(PLAN, schedule="v-min", chunks=2), "1f1b"),

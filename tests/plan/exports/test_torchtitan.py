@@ -71,7 +71,7 @@ def test_a_name_that_is_python_and_toml_at_once_stays_a_name():
     [
         ({"zero": 1}, "megatron"),
         ({"context": 2, "context_kind": "ulysses"}, "megatron"),
-        ({"offload": "optimizer"}, "deepspeed"),
+        ({"offload": "optimizer", "stages": ("h100-sxm",), "ends": False}, "--to megatron or --to deepspeed or --to flagscale"),
         ({"schedule": "v-half", "chunks": 2}, "zb-v"),
         ({"recompute": ("full", *("none",) * 15)}, "flagscale"),
     ],

@@ -21,7 +21,6 @@ from forebay.plan.plan import Plan
 
 FILE = "deepspeed.json"
 FORMATS = {"bf16": ("bf16",), "fp16": ("fp16",), "fp32": (), "tf32": ()}
-OTHERS = "megatron, flagscale"
 
 
 def export(work: Workload, plan: Plan, *, hosts: Mapping[str, int], script: str = "") -> Exported:
@@ -67,41 +66,41 @@ def _refuse(work: Workload, plan: Plan) -> None:
     stages = len(plan.stages)
     no_shares("deepspeed", plan)
     if work.number_format not in FORMATS:
-        cannot("deepspeed", f"number format {work.number_format}", OTHERS)
+        cannot("deepspeed", f"number format {work.number_format}")
     if set(plan.recompute) - {"none", "full"} or len(set(plan.recompute)) > 1:
-        cannot("deepspeed", f"recompute {', '.join(dict.fromkeys(plan.recompute))}", f"{OTHERS}; or --recompute none, full")
+        cannot("deepspeed", f"recompute {', '.join(dict.fromkeys(plan.recompute))}", "--recompute none, full")
     if stages > 1:
         _refuse_stages(work, plan)
     if plan.context > 1 and plan.context_kind == "ring":
-        cannot("deepspeed", f"context {plan.context} as a ring", f"{OTHERS}, torchtitan; or Ulysses")
+        cannot("deepspeed", f"context {plan.context} as a ring", "Ulysses")
     if plan.tensor > 1 and plan.zero == 3:
-        cannot("deepspeed", f"tensor {plan.tensor} with zero=3", f"{OTHERS}, torchtitan; or zero at most 2")
+        cannot("deepspeed", f"tensor {plan.tensor} with zero=3", "zero at most 2")
     for other, n in (("stages", stages), ("context", plan.context)):
         if plan.tensor > 1 and n > 1:
-            cannot("deepspeed", f"tensor {plan.tensor} with {other} {n}", OTHERS)
+            cannot("deepspeed", f"tensor {plan.tensor} with {other} {n}")
     if stages > 1 and plan.context > 1:
-        cannot("deepspeed", f"context {plan.context} with stages {stages}", OTHERS)
+        cannot("deepspeed", f"context {plan.context} with stages {stages}")
     if plan.replicas > 1 and (plan.zero in (1, 2) or (plan.zero == 3 and plan.context > 1)):
-        cannot("deepspeed", f"zero={plan.zero} over {plan.shards} of {plan.data} data ranks", f"{OTHERS}; or replicas=1")
+        cannot("deepspeed", f"zero={plan.zero} over {plan.shards} of {plan.data} data ranks", "replicas=1")
     if plan.offload == "optimizer" and plan.zero == 0:
         cannot("deepspeed", "an optimizer in the host's memory with zero=0", "zero=1")
     if plan.expert > 1 and plan.expert_tensor > 1:
-        cannot("deepspeed", f"expert_tensor {plan.expert_tensor}", f"{OTHERS}; or expert_tensor=1")
+        cannot("deepspeed", f"expert_tensor {plan.expert_tensor}", "expert_tensor=1")
     if plan.expert > 1 and plan.tensor > 1 and plan.offload == "optimizer":
-        cannot("deepspeed", "experts, tensors and an offloaded optimizer together", f"{OTHERS}; or --no-offload")
+        cannot("deepspeed", "experts, tensors and an offloaded optimizer together", "--no-offload")
     if work.model.experts and plan.expert == 1 and plan.tensor > 1:
-        cannot("deepspeed", f"tensor {plan.tensor} for a mixture whose experts aren't spread", f"{OTHERS}; or expert at least 2")
+        cannot("deepspeed", f"tensor {plan.tensor} for a mixture whose experts aren't spread", "expert at least 2")
 
 
 def _refuse_stages(work: Workload, plan: Plan) -> None:
     if plan.schedule != "1f1b":
-        cannot("deepspeed", f"schedule {plan.schedule}", "megatron, torchtitan; or --schedule 1f1b")
+        cannot("deepspeed", f"schedule {plan.schedule}", "--schedule 1f1b")
     if plan.zero > 1:
-        cannot("deepspeed", f"zero={plan.zero} with stages {len(plan.stages)}", "megatron, torchtitan; or zero at most 1")
+        cannot("deepspeed", f"zero={plan.zero} with stages {len(plan.stages)}", "zero at most 1")
     cut = pieces(plan, work.model.layers)
     inner = {cut[0] + plan.ends, cut[-1] + plan.ends, *cut[1:-1]}
     if len(inner) > 1:
-        cannot("deepspeed", f"unequal stages: {', '.join(str(n) for n in cut)} layers", "megatron, torchtitan, flagscale")
+        cannot("deepspeed", f"unequal stages: {', '.join(str(n) for n in cut)} layers")
 
 
 def _notes(work: Workload, plan: Plan) -> tuple[str, ...]:

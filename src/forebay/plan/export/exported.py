@@ -80,9 +80,16 @@ def checked(work: Workload, plan: Plan) -> None:
     pieces(plan, m.layers)
 
 
-def cannot(target: str, what: str, who: str) -> NoReturn:
-    """Refuse: the target has no words for this part of the plan; `who` has, or what else to plan."""
-    raise BadInput(f"{NAMES[target]} can't say this plan.", asked=what, hint=who)
+class Cannot(Exception):
+    """A target has no words for this part of the plan; `instead` is what else could be planned."""
+
+    def __init__(self, target: str, what: str, instead: str) -> None:
+        super().__init__(what)
+        self.target, self.what, self.instead = target, what, instead
+
+
+def cannot(target: str, what: str, instead: str = "") -> NoReturn:
+    raise Cannot(target, what, instead)
 
 
 NAMES = {
@@ -98,7 +105,7 @@ def no_shares(target: str, plan: Plan) -> None:
     """Refuse unequal data shares, which only Forebay's own training knows."""
     if len(set(plan.shares)) > 1:
         shares = ", ".join(str(one) for one in plan.shares[:8]) + (", ..." if len(plan.shares) > 8 else "")
-        cannot(target, f"unequal data shares: {shares} micro-batches", "only Forebay's own training; or plan with equal shares")
+        cannot(target, f"unequal data shares: {shares} micro-batches", "equal shares; Forebay's own training knows unequal ones")
 
 
 def kinds(plan: Plan) -> tuple[tuple[str, int], ...]:

@@ -43,7 +43,7 @@ PRECISION = ("bf16", "fp16", "fp8_format", "fp8_recipe", "fp4_format")
 
 def export(work: Workload, plan: Plan, *, hosts: Mapping[str, int], script: str = "") -> Exported:
     if plan.data_chips and len(set(plan.data_chips)) > 1:
-        cannot("flagscale", "data ranks on different chips", "megatron, torchtitan, by the order of hosts")
+        cannot("flagscale", "data ranks on different chips")
     mixed, uneven = len(kinds(plan)) > 1, len(set(plan.recompute)) > 1
     told: dict[str, object] = dict(settings(work, _plain(plan), "flagscale"))
     elsewhere = (*OF_THE_MODEL, *PRECISION, "vocab_size", *(SPLIT if mixed else ()))
@@ -74,15 +74,13 @@ def _plain(plan: Plan) -> Plan:
     """The plan without the ways of recomputing that lists of each stage say; refused where FlagScale has no list for it."""
     mixed, uneven = len(kinds(plan)) > 1, len(set(plan.recompute)) > 1
     if mixed and plan.chunks > 1:
-        cannot("flagscale", f"{plan.chunks} pieces a stage over several chips", "megatron, torchtitan; or plan with chunks=1")
+        cannot("flagscale", f"{plan.chunks} pieces a stage over several chips", "chunks=1")
     if mixed and plan.zero > 1:
-        cannot("flagscale", f"zero={plan.zero} over several chips", "megatron, torchtitan; or plan with zero=1")
+        cannot("flagscale", f"zero={plan.zero} over several chips", "zero=1")
     if uneven and not set(plan.recompute) <= {"full", "none"}:
-        cannot("flagscale", "stages of which some recompute selectively", "plan with --recompute full, none")
+        cannot("flagscale", "stages of which some recompute selectively", "--recompute full, none")
     if uneven and plan.chunks > 1:
-        cannot(
-            "flagscale", f"stages of {plan.chunks} pieces that recompute differently", "plan with chunks=1, or one way for all"
-        )
+        cannot("flagscale", f"stages of {plan.chunks} pieces that recompute differently", "chunks=1, or one way for all")
     return replace(plan, recompute=("none",)) if uneven else plan
 
 

@@ -81,8 +81,7 @@ def _stages(m: Model, plan: Plan, target: str) -> dict[str, Value]:
     if len(plan.stages) == 1:
         return {}
     if plan.schedule not in ("1f1b", "interleaved"):
-        can = "torchtitan; or " if plan.schedule in ("zb-1p", "zb-v") else ""
-        cannot(target, f"schedule {plan.schedule}", f"{can}plan with --schedule 1f1b, interleaved")
+        cannot(target, f"schedule {plan.schedule}", "--schedule 1f1b, interleaved")
     cut = pieces(plan, m.layers)
     if len(set(cut)) == 1:
         return {"num_virtual_stages_per_pipeline_rank": plan.chunks} if plan.chunks > 1 else {}
@@ -113,7 +112,7 @@ def _data(plan: Plan) -> dict[str, Value]:
 def _recompute(plan: Plan, target: str) -> dict[str, Value]:
     ways = set(plan.recompute)
     if len(ways) > 1:
-        cannot(target, "stages that recompute differently", "flagscale, where stages recompute in full or not at all")
+        cannot(target, "stages that recompute differently", "one way of recomputing for all stages")
     if ways == {"full"}:
         return FULL
     return {"recompute_granularity": "selective"} if ways == {"selective"} else {}

@@ -55,7 +55,7 @@ def export(work: Workload, plan: Plan, *, hosts: Mapping[str, int], script: str 
         else:
             files[name] = text(work, plan, named)
     if not files:
-        cannot("torchtitan", "; ".join(left), "megatron, flagscale")
+        cannot("torchtitan", "; ".join(left))
     for name, start in (
         (TOML, f"-m torchtitan.train --job.config_file {TOML}"),
         (PYTHON, f"-m torchtitan.train --module {MODULE} --config planned"),
@@ -77,21 +77,21 @@ def _refuse(work: Workload, plan: Plan) -> None:
         cannot(
             "torchtitan",
             "zero=1 over several shards (its FSDP cuts gradients with the optimizer)",
-            "megatron, deepspeed, flagscale; or zero=2 or 3",
+            "zero=2 or 3",
         )
     if plan.zero < 2 and plan.context > 1:
         cannot("torchtitan", f"zero={plan.zero} with context {plan.context} (its FSDP cuts over the context degree, too)",
-               "megatron, flagscale; or zero=3")  # fmt: skip
+               "zero=3")  # fmt: skip
     if len(plan.stages) > 1 and plan.schedule not in SCHEDULE:
-        cannot("torchtitan", f"schedule {plan.schedule}", "no target; plan with --schedule " + ", ".join(SCHEDULE))
+        cannot("torchtitan", f"schedule {plan.schedule}", "--schedule " + ", ".join(SCHEDULE))
     if plan.context > 1 and plan.context_kind == "ulysses":
-        cannot("torchtitan", f"context {plan.context} by Ulysses", "megatron, deepspeed, flagscale; or a ring")
+        cannot("torchtitan", f"context {plan.context} by Ulysses", "a ring")
     if plan.offload == "optimizer":
-        cannot("torchtitan", "the optimizer alone in the host's memory", "megatron, deepspeed, flagscale; or --no-offload")
+        cannot("torchtitan", "the optimizer alone in the host's memory", "--no-offload")
     if len(set(plan.recompute)) > 1:
-        cannot("torchtitan", "stages that recompute differently", "flagscale, where stages recompute in full or not at all")
+        cannot("torchtitan", "stages that recompute differently", "one way of recomputing for all stages")
     if work.number_format not in ("bf16", "fp32", "tf32", "fp8", "mxfp8"):
-        cannot("torchtitan", f"number format {work.number_format}", "megatron, flagscale")
+        cannot("torchtitan", f"number format {work.number_format}")
 
 
 def _not_in_toml(work: Workload, plan: Plan) -> str:

@@ -97,6 +97,8 @@ def matmul(dev: Device, number_format: str, m: Any, n: Any, k: Any) -> Floats:
     m, n, k = (np.asarray(side, dtype=np.float64) for side in (m, n, k))
     total: Any = 0.0
     weights = 0.0
+    if not _table_devices(table, "matmul"):
+        table = "bf16"  # nobody's table in this format: the share of the peak that 16-bit products reach
     for other, weight in _others(dev, table, "matmul"):
         stretch = (other.peak(table) / dev.peak(number_format)) ** (1 / 3)
         sides = m * stretch, n * stretch, k * stretch
@@ -166,8 +168,6 @@ def _others(dev: Device, number_format: str, table: str) -> list[tuple[Device, f
             continue
         away = log(other.peak("bf16") / dev.peak("bf16")) ** 2 + log(other.memory_bytes_per_s / dev.memory_bytes_per_s) ** 2
         out.append((other, 1.0 / (0.05 + away)))
-    if not out and number_format != "bf16":
-        return _others(dev, "bf16", table)
     if not out:
         raise BadInput("No kernel table is left to carry over.", asked=dev.name)
     return out

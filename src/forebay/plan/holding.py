@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 V_KINDS = tuple(SCHEDULES.index(name) for name in BLOCKS)
 
 
-class Cards:
+class Holding:
     """One card of one stage of each plan; columns of one length. Lives for one reckoning."""
 
     def __init__(

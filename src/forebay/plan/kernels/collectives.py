@@ -1,0 +1,72 @@
+"""Seconds of a collective among cards of one scale-up fabric, and beyond it.
+
+Asked:  how long does an all-reduce (all-gather, reduce-scatter, all-to-all) of so many bytes take among n cards?
+Answer: inside a node the measured table: of each library's releases the median, of libraries the fastest, or one that is named
+        and NCCL, as engines fall back to it. More cards than were timed: the bus bandwidth of the most that were. A link other
+        than the table's: what lies above a launch scales with its speed. Beyond an island: reduced inside, then between, then
+        gathered inside (Thakur, Rabenseifner and Gropp, IJHPCA 19(1), 2005; two levels as NCCL does it).
+Units:  seconds, bytes as nccl-tests counts them; speeds of a card, one way.
+Limits: alone on the wire, captured in a CUDA graph.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from forebay.chips import catalogue
+from forebay.plan.kernels.alike import speaks
+from forebay.plan.kernels.grid import Floats, grid, members
+from forebay.plan.kernels.known import Device
+from forebay.plan.pool import Cards
+
+
+def collective(dev: Device, cards: Cards, op: str, among: Any, nbytes: Any, library: str = "") -> Floats:
+    """Seconds of `op` (a name of nccl-tests) among so many cards, the nearest ones. One card: none."""
+    among, nbytes = np.broadcast_arrays(np.asarray(among, dtype=np.float64), np.asarray(nbytes, dtype=np.float64))
+    inside = np.minimum(among, cards.island)
+    found = _inside(dev, cards, op, inside, nbytes, library)
+    islands = np.maximum(among / cards.island, 1.0)
+    rounds = 2.0 if op == "all_reduce" else 1.0
+    between = rounds * (islands - 1) / islands * nbytes / inside / cards.out_bytes_per_s
+    between = between + rounds * np.ceil(np.log2(islands)) * cards.out_latency_s
+    out: Floats = np.where(among > 1, found + np.where(islands > 1, between * max(cards.oversubscription, 1.0), 0.0), 0.0)
+    return out
+
+
+def _inside(dev: Device, cards: Cards, op: str, among: Floats, nbytes: Floats, library: str) -> Floats:
+    other, _ = speaks(dev, "collectives", f"{op}/")
+    best: Any = np.inf
+    for name in _libraries(other.tables, op, library):
+        table = grid("collectives", f"{other.tables}/{op}/{name}", 2)
+        most = float(np.exp(table.axes[0][-1]))
+        timed = table.seconds(np.clip(among, 2, most), np.maximum(nbytes, 1.0))
+        best = np.minimum(best, timed * _bus(op, among) / _bus(op, np.clip(among, 2, most)))
+    up = _up(other.name)
+    if up is None or up == cards.up_bytes_per_s:
+        return np.asarray(best)
+    launch = np.minimum(best, 2 * cards.up_latency_s)
+    found: Floats = launch + (best - launch) * (up / cards.up_bytes_per_s)
+    return found
+
+
+def _bus(op: str, among: Floats) -> Floats:
+    """Bytes that cross a card's link for each byte of the collective."""
+    among = np.maximum(among, 2.0)
+    return (2.0 if op == "all_reduce" else 1.0) * (among - 1) / among
+
+
+@cache
+def _libraries(chip: str, op: str, library: str) -> tuple[str, ...]:
+    start = f"{chip}/{op}/"
+    names = sorted(m[len(start) :] for m in members("collectives") if m.startswith(start) and "/" not in m[len(start) :])
+    wanted = [name for name in names if name in (library, "nccl")]
+    return tuple(wanted if library in names else names)
+
+
+@cache
+def _up(chip: str) -> float | None:
+    both = catalogue.find(chip).scale_up_bytes_per_s if chip in catalogue.load() else None
+    return None if both is None else both / 2

@@ -1,0 +1,120 @@
+"""Closed forms of the planner against the fabric room's, and against one that is built and timed flow by flow."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forebay.fabric.build import build, propose
+from forebay.fabric.design import ScaleUp
+from forebay.fabric.physics import DEFAULTS, Physics, seconds
+from forebay.fabric.timing import place, timed
+from forebay.plan.network import Links, exchange, gather, links, send, split
+from forebay.plan.pool import Cards
+
+CARDS = Cards(chip="h100-sxm", count=64, island=8, up_bytes_per_s=450e9, out_bytes_per_s=50e9)
+ON = links(CARDS)
+BARE = Links(island=8, up_bytes_per_s=450e9, out_bytes_per_s=50e9, up_latency_s=0.0, out_latency_s=0.0)
+nbytes = st.floats(1e3, 1e11)
+ranks = st.integers(0, 10).map(lambda power: 2**power)
+strides = st.integers(0, 6).map(lambda power: 2**power)
+
+
+def test_links_carry_what_flows_get_of_them():
+    assert ON.up_bytes_per_s == 450e9 * DEFAULTS["nvlink"].efficiency
+    assert ON.out_bytes_per_s == 50e9 * DEFAULTS["infiniband"].efficiency
+
+
+@pytest.mark.parametrize("name, form", [("all_gather", gather), ("reduce_scatter", gather), ("all_to_all", exchange)])
+@pytest.mark.parametrize("size", [1e6, 64e6, 4e9])
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_inside_an_island_it_is_the_fabric_rooms_closed_form(name, form, size, n):
+    theirs = seconds(DEFAULTS["nvlink"], name, n, size, 450e9)
+    assert float(form(ON, n, 1, size)) == pytest.approx(theirs, rel=0.03)
+
+
+@pytest.mark.parametrize("name, form", [("all_gather", gather), ("reduce_scatter", gather), ("all_to_all", exchange)])
+@pytest.mark.parametrize("n", [2, 8, 32])
+def test_between_islands_it_is_the_fabric_rooms_closed_form(name, form, n):
+    theirs = seconds(DEFAULTS["infiniband"], name, n, 1e9, 50e9, links=4)
+    assert float(form(ON, n, 8, 1e9)) == pytest.approx(theirs, rel=0.03)
+
+
+@pytest.fixture(scope="module")
+def wirings():
+    """Hosts of eight cards, rail-optimised, each card with its own NIC."""
+    up = ScaleUp(cards=8, bytes_per_s=450e9)
+    return {hosts: place(build(propose("rail-optimised", hosts, scale_up=up)), physics=Physics()) for hosts in (2, 4, 8)}
+
+
+@pytest.mark.parametrize("hosts", [2, 4, 8])
+def test_an_all_to_all_of_all_cards_is_what_routed_flows_take(wirings, hosts):
+    found = timed(wirings[hosts], "all_to_all", [np.arange(hosts * 8)], 1e9)
+    assert float(exchange(BARE, hosts * 8, 1, 1e9)) == pytest.approx(found.seconds, rel=0.15)
+
+
+@pytest.mark.parametrize("hosts", [2, 4, 8])
+@pytest.mark.parametrize("name", ["all_gather", "reduce_scatter"])
+def test_a_gather_of_all_cards_lies_between_its_busiest_link_and_stages_one_after_the_other(wirings, hosts, name):
+    """The fabric room's fastest way has two stages, inside hosts and between them. Libraries' rings have both at once."""
+    found = timed(wirings[hosts], name, [np.arange(hosts * 8)], 1e9)
+    took = float(gather(BARE, hosts * 8, 1, 1e9))
+    assert found.busy_s.max() * 0.99 < took < found.seconds * 1.01
+
+
+@pytest.mark.parametrize("hosts", [2, 4, 8])
+@pytest.mark.parametrize("name, form", [("all_gather", gather), ("reduce_scatter", gather), ("all_to_all", exchange)])
+def test_on_a_built_fabric_groups_of_one_card_a_host_take_what_is_said(wirings, hosts, name, form):
+    groups = np.arange(hosts * 8).reshape(hosts, 8).T
+    found = timed(wirings[hosts], name, groups, 1e9)
+    assert float(form(BARE, hosts, 8, 1e9)) == pytest.approx(found.seconds, rel=0.15)
+
+
+@given(ranks, strides)
+def test_the_ranks_of_a_group_are_those_on_each_island_times_islands(n, stride):
+    inside, islands = split(ON, n, stride)
+    assert inside * islands == n
+    assert 1 <= inside <= max(1, 8 // stride)
+
+
+@given(ranks, strides, nbytes)
+def test_a_group_of_one_sends_nothing_and_others_take_time(n, stride, size):
+    for form in (gather, exchange):
+        assert (float(form(ON, n, stride, size)) > 0) == (n > 1)
+
+
+@given(ranks, strides, nbytes, st.floats(1, 100))
+def test_more_bytes_take_longer_and_twice_as_many_at_most_twice(n, stride, size, more):
+    for form in (gather, exchange):
+        few, many = float(form(ON, n, stride, size)), float(form(ON, n, stride, size * more))
+        assert few <= many <= few * more * (1 + 1e-9)
+
+
+@given(ranks, strides, nbytes, st.floats(1, 10))
+def test_faster_links_are_never_slower(n, stride, size, faster):
+    for field in ("up_bytes_per_s", "out_bytes_per_s"):
+        better = Links(
+            **{name: getattr(ON, name) * (faster if name == field else 1) for name in Links.__dataclass_fields__ if name != "island"},
+            island=8,
+        )
+        for form in (gather, exchange):
+            assert float(form(better, n, stride, size)) <= float(form(ON, n, stride, size)) * (1 + 1e-9)
+        assert float(send(better, stride, size)) <= float(send(ON, stride, size)) * (1 + 1e-9)
+
+
+@given(strides, nbytes)
+def test_a_message_stays_inside_an_island_where_its_ends_do(stride, size):
+    rate, latency = (ON.up_bytes_per_s, ON.up_latency_s) if stride < 8 else (ON.out_bytes_per_s, ON.out_latency_s)
+    assert float(send(ON, stride, size)) == pytest.approx(size / rate + latency)
+
+
+@given(ranks, strides, nbytes, st.floats(0, 1))
+def test_sending_each_island_a_vector_once_is_never_slower(n, stride, size, share):
+    assert float(exchange(ON, n, stride, size, size * share)) <= float(exchange(ON, n, stride, size)) * (1 + 1e-9)
+
+
+@given(st.lists(st.tuples(ranks, strides, nbytes), min_size=1, max_size=8))
+def test_many_groups_at_once_are_each_alone(rows):
+    n, stride, size = (np.array(column) for column in zip(*rows, strict=True))
+    for form in (gather, exchange):
+        assert np.allclose(form(ON, n, stride, size), [float(form(ON, *row)) for row in rows])

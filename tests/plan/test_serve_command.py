@@ -1,0 +1,69 @@
+"""`forebay plan serve`, as a person uses it."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from forebay.cli.plan_serve import serve
+from forebay.errors import BadInput, DoesNotFit, ForebayError
+
+app = typer.Typer()
+app.command()(serve)
+
+
+def run(*words):
+    result = CliRunner().invoke(app, list(words))
+    if isinstance(result.exception, ForebayError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_table_says_what_to_run_and_how_sure_it_is():
+    told = run("llama-3-70b", "--on", "h100-sxm:16", "--format", "fp8", "--ttft", "1s", "--tpot", "30ms")
+    assert "These keep the target." in told
+    assert "80 %: first token" in told and "From: kernel tables." in told
+
+
+def test_json_is_the_menu():
+    told = json.loads(
+        run("deepseek-v3", "--on", "h200:32", "--format", "fp8_block", "--tpot", "40ms", "--disaggregated", "--json")
+    )
+    assert told["met"] is True
+    assert 1 <= len(told["choices"]) <= 5
+    assert all(choice["token_s"] <= 0.04 and choice["prefill"]["workers"] >= 1 for choice in told["choices"])
+
+
+def test_as_few_cards_as_carry_the_requests_are_taken():
+    told = json.loads(run("llama-3-8b", "--on", "h100-sxm:8", "--requests", "5", "--ttft", "1s", "--json"))
+    assert told["met"] is True
+    assert told["choices"][0]["cards"] < 8
+    assert told["choices"][0]["requests_per_s"] >= 5
+
+
+def test_the_nearest_is_shown_where_none_keeps_the_target():
+    assert "No plan keeps the target; the nearest: a token each" in run("llama-3-8b", "--on", "h100-sxm:8", "--tpot", "1ms")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("llama-3-8b", "--on", "h100-sxm:8", "--format", "fp9"), "no such format"),
+        (("llama-3-8b", "--on", "h100-sxm:8", "--engine", "tgi"), "engine isn't known"),
+        (("llama-3-8b", "--on", "h100-sxm:8", "--input", "0"), "at least one token"),
+        (("llama-3-8b", "--on", "h100-sxm:8", "--tpot", "0ms"), "more than nothing"),
+        (("llama-3-8b", "--on", "h100-sxm:8", "--requests", "0"), "more than no requests"),
+        (("llama-3-8b", "--on", "h100-sxm:8,h200:8"), "one kind"),
+        (("llama-3-8b", "--on", "a100-sxm-80gb:8", "--format", "fp8"), "number format"),
+    ],
+)
+def test_bad_input_is_one_clear_error(words, said):
+    with pytest.raises(BadInput, match=said):
+        run(*words)
+
+
+def test_a_model_that_is_too_large_says_what_it_needs():
+    with pytest.raises(DoesNotFit, match="doesn't fit"):
+        run("deepseek-v3", "--on", "h100-sxm:8")

@@ -1,0 +1,122 @@
+"""A step: its pipeline against the closed form and the schedule room, its parts, laws, and one public row."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forebay.plan.cuts import cuts
+from forebay.plan.framework import framework
+from forebay.plan.knowledge import known
+from forebay.plan.model import Model, Workload
+from forebay.plan.plan import SCHEDULES, Plan
+from forebay.plan.pool_read import pool
+from forebay.plan.presets import preset
+from forebay.plan.schedule import seconds
+from forebay.plan.time import Step, pieces, rhythm, step, whole
+
+CARDS = pool("h100-sxm:1024").cards[0]
+KNOWN = known(CARDS, "bf16", framework("megatron"))
+SITE = KNOWN.site
+SMALL = Model(name="small", layers=24, width=2048, heads=16, kv_heads=16, mlp_width=8192, vocabulary=32000)
+GPT3 = preset("gpt-3-175b")
+
+
+def plan(stages=1, **more):
+    return Plan(**{"replicas": 1, "shards": 1, "tensor": 1, "stages": ("h100-sxm",) * stages, **more})
+
+
+plans = st.builds(
+    lambda tensor, stages, shards, chunks, recompute, zero: plan(
+        tensor=tensor,
+        stages=stages,
+        shards=shards,
+        chunks=chunks if stages > 1 else 1,
+        schedule="interleaved" if chunks > 1 and stages > 1 else "1f1b",
+        recompute=(recompute,),
+        zero=zero if stages == 1 else min(zero, 1),
+    ),
+    st.sampled_from([1, 2, 4, 8]),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2, 8]),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from(["none", "selective", "full"]),
+    st.sampled_from([0, 1, 3]),
+)
+WORK = Workload(model=SMALL, sequences=64, tokens=2048)
+
+
+@pytest.mark.parametrize("stages, chunks", [(2, 1), (4, 1), (8, 1), (4, 3), (8, 3)])
+def test_the_bubble_of_equal_stages_is_the_closed_form(stages, chunks):
+    """Nearly no vocabulary, so all stages are alike: (p - 1) / v of a micro-batch (arXiv 2104.04473, section 2.2)."""
+    work = replace(WORK, model=replace(SMALL, vocabulary=1))
+    cut = cuts([plan(stages, chunks=chunks, schedule="interleaved" if chunks > 1 else "1f1b")])
+    found = rhythm(work, SITE, cut, np.array([64.0]))
+    assert float(found.bubble[0]) == pytest.approx((stages - 1) / chunks * float(found.slowest.total[0]), rel=0.02)
+
+
+@pytest.mark.parametrize("stages, chunks", [(2, 1), (4, 1), (8, 1), (4, 2), (4, 3)])
+def test_a_pipeline_with_ends_takes_what_the_schedule_room_says(stages, chunks):
+    cut = cuts([plan(stages, chunks=chunks, schedule="interleaved" if chunks > 1 else "1f1b")])
+    found, parts = rhythm(WORK, SITE, cut, np.array([64.0])), pieces(WORK, SITE, cut)
+    took = float(found.bubble[0]) + 64 * float(found.slowest.total[0])
+    per = 24 / stages
+    passes = [float(getattr(parts.plain, name).total[0]) * per for name in ("forward", "inputs", "weights")]
+    extras = [float(whole(one).total[0]) for one in (parts.opening, parts.closing)]
+    theirs = float(seconds(1 if chunks > 1 else 0, stages, chunks, 64, *passes, *extras))
+    assert took == pytest.approx(theirs, rel=0.03)
+
+
+def test_ends_that_count_as_layers_leave_the_first_and_last_stage_one_less():
+    """126 layers of Llama 3 405B on 16 stages: 7, 8, ... 8, 7 and so shorter than 8 with both ends on top."""
+    work = Workload(model=preset("llama-3-405b"), sequences=64, tokens=8192)
+    found = [step(work, SITE, cuts([plan(16, tensor=8, ends=ends)])).total[0] for ends in (True, False)]
+    assert found[0] < found[1]
+
+
+def test_schedules_that_split_the_backward_wait_less():
+    named = {name: cuts([plan(8, schedule=name, chunks=2 if name in ("zb-v", "v-half", "v-min") else 1)]) for name in SCHEDULES[2:5]}
+    plain = float(step(WORK, SITE, cuts([plan(8)])).bubble[0])
+    for name, cut in named.items():
+        assert float(step(WORK, SITE, cut).bubble[0]) < plain, name
+
+
+@given(plans)
+def test_the_parts_are_no_less_than_nothing_and_add_up(one):
+    found = step(WORK, SITE, cuts([one]))
+    parts = [float(np.squeeze(getattr(found, field.name))) for field in fields(Step)]
+    assert min(parts) >= 0
+    assert float(np.squeeze(found.total)) == pytest.approx(sum(parts))
+
+
+@given(plans, st.sampled_from(["up_bytes_per_s", "out_bytes_per_s"]), st.floats(1, 8))
+def test_more_bandwidth_is_never_slower(one, field, more):
+    """Half a per cent is allowed: where layers get shorter, gradients have less to hide behind."""
+    better = replace(SITE, links=replace(SITE.links, **{field: getattr(SITE.links, field) * more}))
+    assert step(WORK, better, cuts([one])).total[0] <= step(WORK, SITE, cuts([one])).total[0] * 1.005
+
+
+@given(plans)
+def test_a_step_of_twice_the_batch_is_longer_and_at_most_twice_as_long(one):
+    """Half a per cent is allowed: ZeRO 3's gathers hide behind all micro-batches but one."""
+    once, twice = (float(step(replace(WORK, sequences=n), SITE, cuts([one])).total[0]) for n in (64, 128))
+    assert once < twice <= 2 * once * 1.005
+
+
+@settings(max_examples=30)
+@given(st.lists(plans, min_size=2, max_size=12))
+def test_a_plan_costs_the_same_alone_and_among_others(many):
+    together = step(WORK, SITE, cuts(many)).total
+    assert np.allclose(together, [float(step(WORK, SITE, cuts([one])).total[0]) for one in many], rtol=1e-12)
+
+
+@pytest.mark.parametrize("cards, shards, measured", [(128, 4, 8.91)])
+def test_gpt_3_on_128_cards_is_near_what_was_measured(cards, shards, measured):
+    """NVIDIA/dgxc-benchmarking, nemo_megatron/README_175b.md at 35a9aec (24.11.1): TP 4, PP 8, VP 12, batch 256, BF16, 8.91 s."""
+    at = replace(SITE, framework=framework("megatron-2024"))
+    cut = cuts([plan(8, tensor=4, shards=shards, chunks=12, schedule="interleaved")])
+    found = step(Workload(model=GPT3, sequences=256, tokens=2048), at, cut)
+    assert int(cut.cards[0]) == cards
+    assert float(found.total[0]) == pytest.approx(measured, rel=0.15)
