@@ -48,7 +48,9 @@ def calibrate_it(
     left: dict[str, int] = {}
     if runs is not None:
         read, left = measured.read(runs)
-        told = [calibrate.measured(one) for one in read if not one.recalled]
+        told = [calibrate.measured(one) for one in read if one.chip and not one.recalled]
+        if len(told) < len(read):
+            left["several kinds of cards, or recalled"] = len(read) - len(told)
     else:
         told = [_step(menu, choice, on, seconds, release, framework)]
     words = shlex.join(["forebay", *sys.argv[1:]])
