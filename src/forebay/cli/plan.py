@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from forebay.cli import plan_choose, plan_export, plan_serve, plan_show, plan_whatif
+from forebay.cli import plan_calibrate, plan_choose, plan_explain, plan_export, plan_serve, plan_show, plan_whatif
 from forebay.errors import Unavailable
 
 
@@ -60,3 +60,5 @@ app.command("compare")(plan_show.compare)
 app.command("whatif")(plan_whatif.whatif)
 app.command("export")(plan_export.export_it)
 app.command("serve")(plan_serve.serve)
+app.command("explain")(plan_explain.explain_it)
+app.command("calibrate")(plan_calibrate.calibrate_it)

@@ -11,6 +11,7 @@ import typer
 from forebay.cli import out
 from forebay.cli.figures import following, line, plain
 from forebay.cli.plan_files import Opened, write_all, written
+from forebay.cli.plan_kept import kept_calibrations
 from forebay.cli.plan_show import Json, drawn
 from forebay.cli.plan_words import dropped, helps, menu
 from forebay.errors import BadInput, nearest
@@ -119,7 +120,7 @@ def searched(work: Workload, pool: Pool, wishes: Wishes) -> Menu:
     from forebay.plan.search import search
 
     with out.count_bar() as tell:
-        return search(work, pool, wishes, lambda done, of: tell("plans", done, of))
+        return search(work, pool, wishes, lambda done, of: tell("plans", done, of), kept_calibrations())
 
 
 def degrees(said: Sequence[str] | None, option: str) -> dict[str, int]:
