@@ -7,9 +7,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from forebay.cli.main import app
+from forebay.cli.plan import app
 
-ASK = ["plan", "choose", "llama-3-8b", "--on", "h100-sxm:8", "--batch", "64"]
+ASK = ["choose", "llama-3-8b", "--on", "h100-sxm:8", "--batch", "64"]
 
 
 def said(*words: str) -> str:
@@ -23,7 +23,7 @@ def test_a_measured_step_moves_the_next_plan(tmp_path, monkeypatch):
     menu = str(tmp_path / "menu.json")
     before = json.loads(said(*ASK, "--write", menu, "--json"))["choices"][0]
     slow = before["seconds_a_step"] * 1.1
-    words = ("plan", "calibrate", "--menu", menu, "--seconds", f"{slow}", "--release", "ours-1", "--on", "h100-sxm:8")
+    words = ("calibrate", "--menu", menu, "--seconds", f"{slow}", "--release", "ours-1", "--on", "h100-sxm:8")
     (written,) = json.loads(said(*words, "--json"))["written"]
     assert written.startswith(str(tmp_path)) and written.endswith("h100-sxm.bf16.release-ours-1.json")
     after = json.loads(said(*ASK, "--json"))["choices"]
@@ -43,5 +43,5 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_kept(tmp_path, monkeypatc
         ["--menu", menu, "--seconds", "0.001", "--release", "x", "--on", "h100-sxm:8"],
         ["--menu", menu, "--seconds", "7", "--release", "x", "--on", "h100-sxm:4"],
     ):
-        assert CliRunner().invoke(app, ["plan", "calibrate", *words]).exit_code != 0
+        assert CliRunner().invoke(app, ["calibrate", *words]).exit_code != 0
     assert not (tmp_path / "forebay").exists()

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forebay.errors import BadInput, ForebayError
 from forebay.plan.calibration import Calibration
@@ -29,6 +30,10 @@ from forebay.plan.model import Workload
 from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards
 from forebay.plan.time import step
+
+
+Floats = NDArray[np.float64]
+FACTORS: Floats = np.geomspace(LOW, HIGH, 17)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +77,24 @@ def fit(runs: Sequence[Measured], day: str, command: str) -> tuple[tuple[Fitted,
             continue
         form = LIKE.get(run.work.number_format, run.work.number_format)
         groups[(run.cards.chip, form, run.release)].append((run, site))
-    return tuple(_fitted(key, group, day, command) for key, group in sorted(groups.items())), dict(left)
+    found = []
+    for key, group in sorted(groups.items()):
+        try:
+            found.append(_fitted(key, group, day, command))
+        except BadInput as error:
+            if len(groups) == 1:
+                raise
+            left[f"{error.text} ({', '.join(key)}: {error.found})"] += len(group)
+    return tuple(found), dict(left)
 
 
 def _fitted(key: tuple[str, str, str], group: list[tuple[Measured, Site]], day: str, command: str) -> Fitted:
     chip, form, release = key
     truth = np.array([run.seconds for run, _ in group])
+    table = _priced(group)
 
     def predicted(slower: float) -> list[float]:
-        return [_seconds(run, site, slower) for run, site in group]
+        return [float(np.interp(slower, FACTORS, row)) for row in table]
 
     before = np.array([_seconds(run, site, site.slower) for run, site in group])
     slower = factor(predicted, [float(one) for one in truth])
@@ -105,6 +119,19 @@ def _fitted(key: tuple[str, str, str], group: list[tuple[Measured, Site]], day: 
         before=float(np.mean(np.abs(before / truth - 1))),
         after=float(np.mean(np.abs(after / truth - 1))),
     )
+
+
+def _priced(group: list[tuple[Measured, Site]]) -> Floats:
+    """Seconds of each run at each of FACTORS; runs of one workload on the same cards are priced together."""
+    table = np.zeros((len(group), len(FACTORS)))
+    alike: dict[tuple[Workload, Cards, str], list[int]] = defaultdict(list)
+    for i, (run, _) in enumerate(group):
+        alike[run.work, run.cards, run.software].append(i)
+    for (work, _, _), members in alike.items():
+        plans = cuts([group[i][0].plan for i in members])
+        for at, slower in enumerate(FACTORS):
+            table[members, at] = step(work, replace(group[members[0]][1], slower=float(slower)), plans).total
+    return table
 
 
 def _seconds(run: Measured, site: Site, slower: float) -> float:
