@@ -57,7 +57,8 @@ HABITS: Mapping[str, Habits] = {
         Habits(name="megatron-lm"),
         Habits(name="megatron-2024", empty_gradients=False),
         Habits(name="megatron-2021", flash=False, dropout=True, empty_gradients=False),
-        # NVIDIA's MLPerf submissions: gradients in bf16, 8-bit weights only, the gated activation's input in 8 bits.
+        # NVIDIA's MLPerf submissions, as their memory and public hints suggest: gradients in bf16, 8-bit weights only, the gated
+        # activation's input in 8 bits. Not read in their configuration.
         Habits(name="megatron-mlperf", logit_bytes=2, gradient_bytes=2, eight_bit_weights=True, eight_bit_inner=True),
         # Its grid of processes has groups of its own beside Megatron's, with buffers for every peer of a node.
         Habits(
