@@ -120,6 +120,15 @@ def test_where_nothing_overlaps_a_drawn_fabric_and_the_closed_forms_agree(model,
     assert took.compute_s == pytest.approx(float(np.squeeze(told.total)) - own)
 
 
+def test_groups_that_fill_hosts_are_bounded_by_a_drawn_ring_and_its_stages():
+    """`network` takes the slower of an island and its NICs; drawn, one comes after the other: at most twice as long."""
+    one = plan(shards=16)
+    told = float(np.squeeze(step(work(), SITE, cuts([one])).data))
+    took = sent(drawn(16), traffic(work(), one, SITE))
+    assert {each.collective for each in took.took} == {"hierarchical_reduce_scatter", "hierarchical_all_gather"}
+    assert 1.0 <= took.exposed_s / told <= 2.0
+
+
 def test_what_hides_in_the_plan_hides_on_the_fabric():
     """The overlap of Megatron: the step on the fabric is the planner's within a tenth, and shorter than without overlap."""
     one = plan(2, tensor=4, shards=8)
