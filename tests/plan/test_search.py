@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from forebay.plan.framework import framework
 from forebay.plan.knowledge import known
 from forebay.plan.memory import fullest
 from forebay.plan.model import Model, Workload
-from forebay.plan.plan import RECOMPUTE
+from forebay.plan.plan import OFFLOAD, RECOMPUTE
 from forebay.plan.pool import Pool
 from forebay.plan.pool_read import pool
 from forebay.plan.presets import preset
@@ -28,12 +29,12 @@ PRICED = Pool(cards=(replace(EIGHT.cards[0], price_per_hour=2_000_000, watts=100
 
 
 def brute(work, one, memory_bytes):
-    """The shortest step over the whole space and each way of recomputing that fits."""
+    """The shortest step over the whole space, each way of recomputing and each place of the optimizer that fits."""
     at = known(one.cards[0], work.number_format, framework("megatron")).site
     every = space(work, one.cards[0], Wishes(), framework("megatron"))
     best = np.inf
-    for again in range(len(RECOMPUTE)):
-        cut = replace(every, recompute=np.full(len(every), again))
+    for again, offload in product(range(len(RECOMPUTE)), range(len(OFFLOAD))):
+        cut = replace(every, recompute=np.full(len(every), again), offload=np.full(len(every), offload))
         fits = fullest(work, cut) <= memory_bytes
         if fits.any():
             best = min(best, float(step(work, at, cut[fits]).total.min()))
@@ -44,7 +45,7 @@ def brute(work, one, memory_bytes):
 def test_the_first_choice_is_what_brute_force_finds(memory_gb):
     """With less memory, plans that recompute win."""
     few = Pool(cards=(replace(EIGHT.cards[0], memory_bytes=int(memory_gb * 1e9)),))
-    first = search(WORK, few, Wishes(offload=False)).choices[0]
+    first = search(WORK, few, Wishes()).choices[0]
     assert first.memory_bytes <= memory_gb * 1e9
     assert first.seconds_a_step == pytest.approx(brute(WORK, few, memory_gb * 1e9), rel=1e-9)
 

@@ -30,6 +30,10 @@ def run(
     chip: Annotated[
         str, typer.Option(help="Chips to choose from, best first: ascend-910b,h100-sxm. Default: any that can run it.")
     ] = "",
+    plan: Annotated[
+        str,
+        typer.Option(help="A menu of `forebay plan --write`: its first choice says chip and cards; menu.json:2 is its second."),
+    ] = "",
     entry: Annotated[str | None, typer.Option(help="The script inside the folder.")] = None,
     name: Annotated[str, typer.Option(help="A name for the job.")] = "",
     env: Annotated[
@@ -97,12 +101,18 @@ def run(
     _need_dashes(arguments)
     source = Path(code)
     entry = _check_code(source, entry)
+    given = variables(env or [])
+    if plan:
+        from forebay.cli.run_plan import asked_by
+
+        cards, chip, told = asked_by(plan, cards, chip)
+        given = {**told, **given}
     needs: dict[str, Any] = {
         "argv": arguments,
         "cards": counts(cards),
         "chips": [part for part in chip.split(",") if part],
         "name": name,
-        "env": variables(env or []),
+        "env": given,
         "data": dict(mount(item, "data/") for item in data or []),
         "inputs": dict(mount(item, "input") for item in input_ or []),
         "output": output,
@@ -161,6 +171,7 @@ def _need_dashes(words: list[str]) -> None:
         ours = [
             "--cards",
             "--chip",
+            "--plan",
             "--entry",
             "--name",
             "--env",

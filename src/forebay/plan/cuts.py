@@ -79,6 +79,14 @@ class Cuts:
         )
 
 
+def joined(parts: Sequence[Cuts]) -> Cuts:
+    """Plans one after the other. Of no part: no plans."""
+    names = [one.name for one in fields(Cuts)]
+    if not parts:
+        return cuts([])
+    return Cuts(**{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
+
+
 def cuts(plans: Sequence[Plan]) -> Cuts:
     """Plans of one chip each, even stages, one way of recomputing, as arrays."""
 

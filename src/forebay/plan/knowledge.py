@@ -21,7 +21,7 @@ from forebay.codec import decode
 from forebay.plan.calibration import Calibration
 from forebay.plan.fit import UNCALIBRATED
 from forebay.plan.framework import Framework
-from forebay.plan.kernels.known import LIKE, device, tier
+from forebay.plan.kernels.known import LIKE, SAME, device, tier
 from forebay.plan.layers import Site
 from forebay.plan.network import links
 from forebay.plan.pool import Cards
@@ -65,8 +65,11 @@ def known(
     dev = device(cards.chip)
     dev.peak(number_format)
     name = f"slower_{LIKE.get(number_format, number_format)}"
-    fitting = [one for one in (*calibrations, *shipped()) if one.subject == cards.chip and name in one.figures]
-    if fitting:
+    # One's own before the shipped ones, whatever their dates; the same silicon's where the chip has none.
+    subjects = (cards.chip, SAME.get(cards.chip, cards.chip))
+    sources = [(own, subject) for own in (tuple(calibrations), shipped()) for subject in subjects]
+    found_in = ([one for one in own if one.subject == subject and name in one.figures] for own, subject in sources)
+    if fitting := next((some for some in found_in if some), []):
         best = max(fitting, key=lambda one: ("layer_benchmark" in one.figures, one.measured))
         found = BENCHMARK if "layer_benchmark" in best.figures else RUN
         release = ", ".join(f"{key} {value}" for key, value in best.software.items())

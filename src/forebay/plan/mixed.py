@@ -14,7 +14,7 @@ Limits: tensor, context and data degrees are the same for all stages; layers are
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import permutations
 from math import gcd
 from typing import Any
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from forebay.errors import DoesNotFit
 from forebay.plan.balance import layers, shares
-from forebay.plan.cuts import Cuts
+from forebay.plan.cuts import joined
 from forebay.plan.framework import Framework
 from forebay.plan.knowledge import Known
 from forebay.plan.layers import Pass, Site
@@ -100,9 +100,9 @@ class _Staged:
             if stages <= m.layers and allowed(wishes, "stages", stages):
                 cuts = space(work, like, few, software, count)
                 parts.append(replace(cuts, stages=np.full(len(cuts), stages)))
-        once_each = _joined(parts)
+        once_each = joined(parts)
         again = [i for i, name in enumerate(RECOMPUTE) if not wishes.recompute or name in wishes.recompute]
-        self.cuts = _joined([replace(once_each, recompute=np.full(len(once_each), i)) for i in again])
+        self.cuts = joined([replace(once_each, recompute=np.full(len(once_each), i)) for i in again])
         self.stages = np.array([[one.count for one in pool.cards]]) // np.maximum(self.cuts.cards // self.cuts.stages, 1)[:, None]
         self.micro = work.sequences / (self.cuts.data * self.cuts.micro_batch)
         self.costs = [_costs(work, pieces(work, one.site, self.cuts)) for one in kinds] if len(self.cuts) else []
@@ -214,7 +214,7 @@ class _Shared:
         unit = gcd(*(one.count for one in pool.cards))
         like = replace(min(pool.cards, key=lambda one: one.island), count=unit)
         alone = replace(wishes, exactly={**wishes.exactly, "replicas": 1, "shards": 1, "zero": 0})
-        ways = _joined([space(work, like, alone, software, count) for count in divisors(unit)])
+        ways = joined([space(work, like, alone, software, count) for count in divisors(unit)])
         # So many data ranks of each kind; their states are cut over all of them.
         ranks = np.array([[one.count for one in pool.cards]]) // np.maximum(ways.cards, 1)[:, None]
         total = ranks.sum(axis=1)
@@ -283,13 +283,3 @@ def _costs(work: Workload, parts: Pieces) -> _Costs:
 
 def _room(cards: Cards, knows: Known, wishes: Wishes) -> float:
     return (cards.memory_bytes or knows.site.device.memory_bytes) * (1.0 - wishes.spare)
-
-
-def _joined(parts: Sequence[Cuts]) -> Cuts:
-    names = [one.name for one in fields(Cuts)]
-    flags = ("sequence_parallel", "ulysses", "ends")
-    if not parts:
-        columns: dict[str, Any] = {name: np.zeros(0, dtype=np.bool_ if name in flags else np.int64) for name in names}
-    else:
-        columns = {name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
-    return Cuts(**columns)

@@ -2,10 +2,10 @@
 
 Asked:  this model, this batch, these cards: how should it be cut?
 Answer: every plan of the space (`space`) is checked for memory and priced, as arrays; none is skipped, so the first is the best
-        of the space by the model's own figures. Recomputing and offloading only ever add time, so of a plan's variants only the
-        first that fits is priced: none, selective, full; then the same with the optimizer in the host's memory. Pools of several
-        kinds are searched by `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context,
-        expert, sharded or not): variants of one shape teach little. The best choices' pipelines are simulated (`detail`).
+        of the space by the model's own figures. Recomputing only ever adds time, so of a plan's variants only the first that fits
+        is priced: none, selective, full; and, if it recomputes, the first with the optimizer in the host's memory. Pools of
+        several kinds are searched by `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages,
+        context, expert, sharded or not): variants of one shape teach little.
 Units:  seconds, bytes, micro-units of money, joules.
 Limits: as good as its figures; the interval of a choice says how good that is. Ties go to the plan that needs less memory.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from forebay.errors import BadInput, DoesNotFit
 from forebay.plan.calibration import Calibration
-from forebay.plan.cuts import Cuts
+from forebay.plan.cuts import Cuts, joined
 from forebay.plan.detail import detailed
 from forebay.plan.framework import Framework, framework
 from forebay.plan.helps import helps
@@ -28,10 +28,10 @@ from forebay.plan.knowledge import Known, known
 from forebay.plan.memory import fullest
 from forebay.plan.mixed import mixed
 from forebay.plan.model import Workload
-from forebay.plan.plan import OFFLOAD, RECOMPUTE, Choice, Dropped, Menu, Plan
+from forebay.plan.plan import RECOMPUTE, Choice, Dropped, Menu, Plan
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.refuse import agreed, nothing_divides
-from forebay.plan.space import LEFT_OUT, divisors, space
+from forebay.plan.space import LEFT_OUT, allowed, divisors, space
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
 from forebay.units import GB
@@ -107,25 +107,34 @@ def _best_seconds(work: Workload, pool: Pool, wishes: Wishes, software: Framewor
 
 
 def fitted(work: Workload, cuts: Cuts, room: float, wishes: Wishes) -> tuple[Cuts, Floats]:
-    """Of each plan the variant with the least recomputing and offloading that fits `room` bytes, and its bytes.
+    """Of each plan the variant with the least recomputing that fits `room` bytes, and its bytes; and where that recomputes or
+    doesn't fit, the same with the optimizer in the host's memory, if it then recomputes less.
 
     What fits in no way keeps the bytes of its smallest variant, above the room.
     """
-    allowed = [i for i, name in enumerate(RECOMPUTE) if not wishes.recompute or name in wishes.recompute]
-    offloads = range(len(OFFLOAD)) if wishes.offload else (0,)
+    plain, needs = _least(work, cuts, room, wishes, 0)
+    more = np.flatnonzero((needs > room) | (plain.recompute > plain.recompute.min(initial=0)))
+    if not wishes.offload or not more.size:
+        return plain, needs
+    off, smaller = _least(work, cuts[more], room, wishes, 1)
+    full = needs[more] > room
+    better = (smaller <= room) & (full | (off.recompute < plain.recompute[more]))
+    kept = np.ones(len(cuts), dtype=np.bool_)
+    kept[more[better & full]] = False
+    return joined([plain[kept], off[better]]), np.concatenate([needs[kept], smaller[better]])
+
+
+def _least(work: Workload, cuts: Cuts, room: float, wishes: Wishes, offload: int) -> tuple[Cuts, Floats]:
     needs = np.full(len(cuts), np.inf)
-    recompute, offload = cuts.recompute.copy(), cuts.offload.copy()
-    open_ = np.ones(len(cuts), dtype=np.bool_)
-    for off in offloads:
-        for again in allowed:
-            at = np.flatnonzero(open_)
-            if not at.size:
-                break
-            trial = replace(cuts[at], recompute=np.full(len(at), again), offload=np.full(len(at), off))
-            bytes_ = fullest(work, trial)
-            needs[at], recompute[at], offload[at] = bytes_, again, off
-            open_[at[bytes_ <= room]] = False
-    return replace(cuts, recompute=recompute, offload=offload), needs
+    recompute = cuts.recompute.copy()
+    where = np.full(len(cuts), offload)
+    for again in [i for i, name in enumerate(RECOMPUTE) if not wishes.recompute or name in wishes.recompute]:
+        at = np.flatnonzero(needs > room)
+        if not at.size:
+            break
+        needs[at] = fullest(work, replace(cuts[at], recompute=np.full(len(at), again), offload=where[at]))
+        recompute[at] = again
+    return replace(cuts, recompute=recompute, offload=where), needs
 
 
 def room(cards: Cards, knows: Known, wishes: Wishes) -> float:
@@ -139,6 +148,8 @@ def _one_kind(
     counts = [cards.count]
     if not wishes.use_all or wishes.objective == "cards":
         counts = [n for n in divisors(cards.count) if n >= cards.count // 64]
+    if any("cards" in table for table in (wishes.most, wishes.least, wishes.exactly)):
+        counts = [n for n in divisors(cards.count) if allowed(wishes, "cards", n)]
     best: list[Choice] = []
     dropped: list[Dropped] = []
     searched = 0

@@ -5,8 +5,7 @@ Answer: every product of degrees that divides what it must: tensor the heads, ex
         batch, stages and chunks the layers (or layers and two, when the ends count as layers). `LEFT_OUT` says in words what is
         not looked at, and is printed with each answer.
 Units:  cards, sequences, tokens.
-Limits: what costs memory for speed (recompute, offload) is not part of the space: `search` takes the least of it that fits, which
-        is the fastest, since each only ever adds time.
+Limits: what saves memory for time (recompute, offload) is not part of the space: `search` takes the least of it that fits.
 """
 
 from __future__ import annotations

@@ -174,10 +174,13 @@ def _stages(work: Workload, parts: Pieces, cuts: Cuts) -> tuple[Pass, Pass, Pass
 
 def _split_bubble(layers: int, parts: Pieces, cuts: Cuts, micro: Any, at: Any, slowest: Any) -> Floats:
     """Waiting of schedules whose weight gradients fill the gaps: the array form of `schedule`, less the slowest stage's work."""
-    few, per = cuts[at], layers / cuts.stages[at]
+    few = cuts[at]
+    # With `ends` the embedding and the loss stand in for a layer each.
+    per = np.where(few.ends, layers + 2, layers) / few.stages
     one, count = parts.mixed, np.maximum(1, np.round(micro[at])).astype(np.int64)
     forward, inputs, weights = (getattr(one, name).total[at] * per for name in ("forward", "inputs", "weights"))
-    start, end = (whole(part).total[at] for part in (parts.opening, parts.closing))
+    spared = np.where(few.ends, whole(one).total[at], 0.0)
+    start, end = (np.maximum(0.0, whole(part).total[at] - spared) for part in (parts.opening, parts.closing))
     took = pipeline_seconds(few.schedule, few.stages, few.chunks, count, forward, inputs, weights, start, end)
     waits: Floats = np.maximum(0.0, took - slowest[at] * micro[at])
     return waits
