@@ -108,7 +108,6 @@ def drawn(cards):
         (MIXED, {"tensor": 1, "shards": 16, "expert": 8}),
         (MIXED, {"tensor": 1, "shards": 16, "expert": 16}),
     ],
-    ids=str,
 )
 def test_where_nothing_overlaps_a_drawn_fabric_and_the_closed_forms_agree(model, more):
     """Transfers of a step within 30 %, on a fabric that carries whatever cards send; computing is the same."""
