@@ -213,3 +213,23 @@ def test_a_refusal_ends_with_its_exit_code_and_as_json_where_asked():
     words = [sys.executable, "-m", "forebay.cli", "fabric", "show", "torus", "--hosts", "8", "--port", "400", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and json.loads(done.stderr)["error"]["kind"] == "BadInput"
+
+
+def test_a_menu_of_the_planner_is_sent_over_a_fabric(tmp_path):
+    from forebay.codec import encode
+    from forebay.plan.model import Workload
+    from forebay.plan.plan import Choice, Menu, Plan
+    from forebay.plan.presets import describe
+
+    plans = [Plan(replicas=1, shards=64 // tensor, tensor=tensor, stages=("h100-sxm",)) for tensor in (4, 8)]
+    work = Workload(model=describe("llama-3-8b").model, sequences=256, tokens=8192)
+    menu = Menu(choices=tuple(Choice(plan=one, seconds_a_step=1.0, memory_bytes=1) for one in plans), workload=work)
+    file = tmp_path / "menu.json"
+    file.write_text(json.dumps(encode(menu)))
+    first, second = (data("simulate", *SMALL, "--model", name) for name in (file, f"{file}:2"))
+    gathers = [{one["name"]: one["ranks"] for one in told["took"]}["tensor gather"] for told in (first, second)]
+    assert gathers == [4, 8]
+    assert 0 < first["compute_s"] < first["seconds"]
+    assert "no choice of that number" in refused("simulate", *SMALL, "--model", f"{file}:3")
+    file.write_text(json.dumps(encode(plans[0])))
+    assert "with its workload" in refused("simulate", *SMALL, "--model", file)

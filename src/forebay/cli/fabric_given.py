@@ -40,9 +40,13 @@ FABRIC = "A file, or a family: " + ", ".join(FAMILIES) + "."
 FabricArg = Annotated[str, typer.Argument(metavar="FABRIC", help=FABRIC)]
 Json = Annotated[bool, typer.Option("--json", help=out.JSON_HELP)]
 Model = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="Traffic: " + ", ".join(PRESETS) + ", or a JSON file.", show_default=False)
+    str,
+    typer.Option(
+        metavar="NAME|FILE", help="Traffic: " + ", ".join(PRESETS) + "; or a file, also of forebay plan.", show_default=False
+    ),
 ]
 NO_LIMIT = "none"
+FRAMEWORK = "megatron"  # that a plan of a file runs with: menus don't say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,11 +183,33 @@ def share(text: str, option: str) -> float:
 
 
 def traffic(model: str, cards: int, job: Job) -> Traffic:
-    """A preset's traffic on at most so many cards, or the Traffic in a file."""
-    if model not in PRESETS and Path(model).is_file():
-        data = read.table(Path(model).read_text(encoding="utf-8", errors="replace"))
+    """A preset's traffic on at most so many cards, the Traffic in a file, or that of a plan in a file: FILE:2 a menu's second."""
+    file, _, number = model.rpartition(":") if re.fullmatch(r".+:\d+", model) and not Path(model).exists() else (model, "", "")
+    if model not in PRESETS and Path(file).is_file():
+        data = read.table(Path(file).read_text(encoding="utf-8", errors="replace"))
+        if number or not {"exchanges", "grid"} & data.keys():
+            return _of_plan(model)
         return checked(decode(Traffic, data))
     return preset(model, cards, catalogue.find(job.chip), job.efficiency)
+
+
+def _of_plan(file: str) -> Traffic:
+    """What a plan sends, on its chip's usual build. A menu's first, if no number is said."""
+    from forebay.cli.plan_files import HINT, chosen, opened
+    from forebay.cli.plan_kept import kept_calibrations
+    from forebay.plan.framework import framework
+    from forebay.plan.knowledge import known
+    from forebay.plan.pool_read import pool
+    from forebay.plan.traffic import of_one_kind
+    from forebay.plan.traffic import traffic as of_plan
+
+    found = opened(file)
+    plan = chosen(found, 1).plan
+    if found.workload is None:
+        raise BadInput("A plan is sent with its workload: model, batch and tokens.", asked=file, found="a plan alone", hint=HINT)
+    given = pool(f"{of_one_kind(plan)}:{plan.cards}").cards[0]
+    knows = known(given, found.workload.number_format, framework(FRAMEWORK), kept_calibrations())
+    return of_plan(found.workload, plan, knows.site)
 
 
 def physics(word: str) -> Physics:
