@@ -31,7 +31,6 @@ from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards
 from forebay.plan.time import step
 
-
 Floats = NDArray[np.float64]
 FACTORS: Floats = np.geomspace(LOW, HIGH, 17)
 
