@@ -1,4 +1,4 @@
-"""`forebay plan calibrate`: own runs, or one measured step of a menu's plan, become a calibration that later plans read."""
+"""`forebay plan calibrate`: own runs, a measured step of a menu's plan, or a layer benchmark becomes a calibration."""
 
 from __future__ import annotations
 
@@ -31,20 +31,33 @@ def calibrate_it(
     seconds: Annotated[float | None, typer.Option(help="What a step of it took.", show_default=False)] = None,
     release: Annotated[str, typer.Option(help="Software and release that ran it, as nemo-25.02.", show_default=False)] = "",
     framework: Annotated[str, typer.Option(help="Of the menu: which software ran the plan.")] = "megatron",
+    layer: Annotated[bool, typer.Option("--layer", help="Or: time layers on a card of this machine.")] = False,
+    chip: Annotated[str, typer.Option(help="Of --layer: the card's chip, as h100-sxm.", show_default=False)] = "",
+    number_format: Annotated[str, typer.Option("--format", help="Of --layer: bf16 or fp16.")] = "bf16",
+    seconds_most: Annotated[float, typer.Option(help="Of --layer: how long it may run.")] = 120.0,
     as_json: Json = False,
 ) -> None:
-    """Calibrate the planner with measured steps: one factor a chip, number format and release, kept for later plans.
+    """Calibrate the planner with measured steps or layers: one factor a chip, number format and release, kept for later plans.
 
     forebay plan calibrate --runs ours.json
 
     forebay plan calibrate --menu menu.json --choice 1 --seconds 8.91 --release nemo-25.02 --on h100-sxm:64
+
+    forebay plan calibrate --layer --chip h100-sxm
     """
     from forebay.plan import calibrate, measured
 
-    if (runs is None) == (not menu):  # both or neither
+    if (runs is not None) + bool(menu) + layer != 1:
         raise BadInput(
-            "Either runs from a file, or one step of a menu's plan.", hint="--runs FILE, or --menu FILE --seconds 8.91"
+            "Either runs from a file, or one step of a menu's plan, or a layer benchmark.",
+            hint="--runs FILE, or --menu FILE --seconds 8.91, or --layer --chip h100-sxm",
         )
+    words, today = shlex.join(["forebay", *sys.argv[1:]]), datetime.now(UTC).date().isoformat()
+    if layer:
+        from forebay.cli.plan_calibrate_layer import benchmark
+
+        benchmark(chip, number_format, seconds_most, today, words, as_json)
+        return
     left: dict[str, int] = {}
     if runs is not None:
         read, left = measured.read(runs)
@@ -53,8 +66,7 @@ def calibrate_it(
             left["several kinds of cards, or recalled"] = len(read) - len(told)
     else:
         told = [_step(menu, choice, on, seconds, release, framework)]
-    words = shlex.join(["forebay", *sys.argv[1:]])
-    fitted, unpriced = calibrate.fit(told, datetime.now(UTC).date().isoformat(), words)
+    fitted, unpriced = calibrate.fit(told, today, words)
     left |= unpriced
     if not fitted:
         raise BadInput("No run of these can be calibrated with.", found=", ".join(f"{n} x {why}" for why, n in left.items()))
