@@ -47,7 +47,7 @@ def nothing_divides(work: Workload, cards: Cards, wishes: Wishes) -> BadInput:
         {
             batch
             for unit in range(1, min(cards.count, 4096) + 1)
-            if cards.count % unit == 0
+            if cards.count % unit == 0 and unit % wishes.exactly.get("data", 1) == 0
             for batch in (work.sequences // unit * unit, -(-work.sequences // unit) * unit)
             if batch > 0 and batch != work.sequences
         },
