@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from forebay.errors import BadInput
 from forebay.plan.calibration import Calibration
 from forebay.plan.cuts import cuts
@@ -86,7 +84,7 @@ def expected(timed: Sequence[Timed], dev: Device, framework: Framework, slower: 
     for one in timed:
         plan = cuts([Plan(replicas=1, shards=1, tensor=1, stages=(dev.name,), micro_batch=one.work.sequences)])
         both = layer(one.work, site, plan, experts=False)
-        found.append(float(np.squeeze((both.forward + both.backward).total)))
+        found.append(float((both.forward + both.backward).total.item()))
     return found
 
 
@@ -95,7 +93,7 @@ def calibration(timed: Sequence[Timed], dev: Device, version: str, day: str, com
     slower = factor_of(timed, dev)
     form = timed[0].work.number_format
     if not LOW * 1.01 < slower < HIGH * 0.99:
-        alone = np.median(np.array([one.seconds for one in timed]) / np.array(expected(timed, dev, PLAIN, 1.0)))
+        alone = median(one.seconds / told for one, told in zip(timed, expected(timed, dev, PLAIN, 1.0), strict=True))
         raise BadInput(
             "No sensible factor explains these layers.",
             asked=f"{dev.name}, {form}",
