@@ -33,11 +33,11 @@ class Framework:
     hides_expert: float = 0.0  # share of the experts' exchange that runs while something computes
     hides_sends: bool = True  # sends between stages overlap where the schedule is interleaved
     gradient_bytes: int = 4  # of an element, as it travels
+    summed_bytes: float = 8.0  # through memory for each weight and micro-batch, where gradients are added up: a 4-byte sum is read and written
     host_s: float = 0.3e-3  # what the host takes to launch a layer's forward pass; its backward takes as long
     expert_host_s: float = 2e-3  # the same for a layer of experts
     fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
     loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
-    grouped: float = 1.0  # how much longer the experts' products take than plain ones of their size
     folded: bool = True  # experts take neighbouring cards, whatever the tensor and context degrees of attention are
     passes: float = 6.0  # times that a routed token's vector goes through memory forward, read or written
 
@@ -46,17 +46,17 @@ FRAMEWORKS: Mapping[str, Framework] = {
     one.name: one
     for one in (
         # Megatron-Core with Transformer Engine: userbuffers overlap, distributed optimizer with overlapped reduce and gather.
-        Framework(name="megatron", hides_tensor=0.75),
+        Framework(name="megatron", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0),
         # Megatron-LM with its default arguments: no overlap of tensor collectives.
         Framework(name="megatron-lm", hides_tensor=0.0),
         # NeMo of 2024, Megatron-Core to 0.9: experts inside the tensor degree, tokens permuted by separate kernels.
-        Framework(name="megatron-2024", hides_tensor=0.75, folded=False, passes=16.0, deduplicated=False),
+        Framework(name="megatron-2024", hides_tensor=0.75, folded=False, passes=16.0, deduplicated=False, gradient_bytes=2, summed_bytes=4.0),
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
-        Framework(name="jax", hides_tensor=0.5),
+        Framework(name="jax", hides_tensor=0.5, summed_bytes=0.0),
         # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
-        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
-        Framework(name="torchtitan", schedules=SCHEDULES),
-        Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
+        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3, summed_bytes=6.0),
+        Framework(name="torchtitan", summed_bytes=0.0, schedules=SCHEDULES),
+        Framework(name="fsdp", summed_bytes=0.0, gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
     )
 }
 
