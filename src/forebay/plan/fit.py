@@ -16,7 +16,10 @@ import numpy as np
 # Without any measured run. Sustained matrix products take 1.06 to 1.20 times as long as burst ones (plan/data/kernels/README.md);
 # gaps between kernels and what no table times come on top.
 UNCALIBRATED = 1.2
-LOW, HIGH = 0.6, 4.0
+LOW, HIGH = 0.5, 4.0
+
+BELIEVED = 0.15  # how far, in logarithms, a chip's factor lies from UNCALIBRATED: two of three within
+RUN = 0.1  # how far, in logarithms, a run lies from what its class's factor says
 
 
 def factor(predicted: Callable[[float], Sequence[float]], measured: Sequence[float]) -> float:
@@ -25,7 +28,10 @@ def factor(predicted: Callable[[float], Sequence[float]], measured: Sequence[flo
     low, high = LOW, HIGH
     for _ in range(24):
         middle = (low * high) ** 0.5
-        if float(np.median(truth / np.asarray(predicted(middle)))) > 1.0:
+        here, beyond = (np.asarray(predicted(one)) for one in (middle, middle * 1.02))
+        felt = np.log(beyond / here) / np.log(1.02)
+        pull = np.sum(felt * np.clip(np.log(truth / here) / RUN, -1.0, 1.0)) / RUN
+        if pull > np.log(middle / UNCALIBRATED) / BELIEVED**2:
             low = middle
         else:
             high = middle

@@ -22,6 +22,9 @@ class Framework:
     name: str
     schedules: tuple[str, ...] = ("1f1b", "interleaved")  # of pipelines, that it can run
     flash: bool = True  # attention without a matrix of scores in memory
+    sinks: bool = False  # that kernel knows a learned offset of the softmax together with a window
+    grouped: bool = False  # experts' products are one kernel, not one after the other
+    rotary: float = 3.0  # times that latent attention's heads go through memory to be rotated and put together
     dropout: bool = False  # attention and residuals
     hides_tensor: float = 0.0  # share of the tensor collectives that run while products do
     hides_data: bool = True  # gradients and weights travel while layers compute
@@ -46,7 +49,17 @@ FRAMEWORKS: Mapping[str, Framework] = {
     one.name: one
     for one in (
         # Megatron-Core with Transformer Engine: userbuffers overlap, distributed optimizer with overlapped reduce and gather.
-        Framework(name="megatron", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0),
+        Framework(name="megatron", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0, hides_expert=0.75, expert_host_s=5e-3, rotary=0.7),
+        # NeMo of 2025, Megatron-Core to 0.12: experts folded, their exchange not hidden yet.
+        Framework(name="megatron-2025", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0),
+        # The same with CUDA graphs over attention and router, as NVIDIA's recipes for GB200 and GB300 have them; experts are exchanged
+        # inside a rack, unhidden (Megatron-Bridge v0.2.0 to v0.4.2, scripts/performance/configs).
+        Framework(name="megatron-graphs", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0, expert_host_s=1e-3, rotary=0.7),
+        # Its recipes from v0.5.0 on for those: one graph of the whole iteration, exchange of experts hidden, fused grouped MLP.
+        Framework(
+            name="megatron-fused", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0, expert_host_s=0.0, hides_expert=0.75,
+            passes=4.0, sinks=True, grouped=True, rotary=0.7,
+        ),
         # Megatron-LM with its default arguments: no overlap of tensor collectives.
         Framework(name="megatron-lm", hides_tensor=0.0),
         # NeMo of 2024, Megatron-Core to 0.9: experts inside the tensor degree, tokens permuted by separate kernels.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput
-from forebay.plan.model import Experts, Latent, Model, Workload
+from forebay.plan.model import Experts, Latent, Model, Window, Workload
 from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards
 from forebay.plan.pool_read import pool
@@ -138,8 +138,13 @@ def software(row: Mapping[str, Any]) -> str:
     """The framework of a row: its collection's, and for NVIDIA's tables by the release's year."""
     if row.get("framework") in ("Paxml", "MaxText"):
         return "jax"
-    old = row["family"] == "nemo-2024" or str(row.get("release")).startswith(("dgxc-24", "dgxc-25.02"))
-    return FAMILIES.get(row["family"], "megatron-2024" if old else "megatron")
+    if row["family"] == "megatron-bridge" and row["chip_class"] in ("GB200", "GB300"):
+        fused = str(row.get("release")) >= "megatron-bridge-26.06" and precision(row.get("precision")) == "fp8"
+        return "megatron-fused" if fused and row["model"].get("experts") else "megatron-graphs"
+    release = str(row.get("release"))
+    if row["family"] == "nemo-2024" or release.startswith(("dgxc-24", "dgxc-25.02")):
+        return "megatron-2024"
+    return FAMILIES.get(row["family"], "megatron-2025" if release.startswith("dgxc-25") else "megatron")
 
 
 @cache
@@ -195,6 +200,8 @@ def model(m: Mapping[str, Any]) -> Model:
         positions=m["seq"] if gpt else 0,
         latent=latent,
         experts=experts,
+        window=Window(tokens=128, full_every=2) if "gpt-oss" in name else None,
+        sinks="gpt-oss" in name,
     )
 
 
