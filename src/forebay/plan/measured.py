@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput
+from forebay.plan.framework import framework, usual
 from forebay.plan.model import Experts, Latent, Model, Window, Workload
 from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards
@@ -138,13 +139,13 @@ def software(row: Mapping[str, Any]) -> str:
     """The framework of a row: its collection's, and for NVIDIA's tables by the release's year."""
     if row.get("framework") in ("Paxml", "MaxText"):
         return "jax"
-    if row["family"] == "megatron-bridge" and row["chip_class"] in ("GB200", "GB300"):
-        fused = str(row.get("release")) >= "megatron-bridge-26.06" and precision(row.get("precision")) == "fp8"
-        return "megatron-fused" if fused and row["model"].get("experts") else "megatron-graphs"
     release = str(row.get("release"))
     if row["family"] == "nemo-2024" or release.startswith(("dgxc-24", "dgxc-25.02")):
         return "megatron-2024"
-    return FAMILIES.get(row["family"], "megatron-2025" if release.startswith("dgxc-25") else "megatron")
+    if row["family"] == "megatron-bridge" and row["chip_class"] in ("GB200", "GB300") and release < "megatron-bridge-26.06":
+        return "megatron-graphs"
+    name = FAMILIES.get(row["family"], "megatron-2025" if release.startswith("dgxc-25") else "megatron")
+    return usual(framework(name), CHIPS.get(row["chip_class"], ""), precision(row.get("precision")) or "").name
 
 
 @cache
