@@ -20,7 +20,6 @@ class Family:
     gated: bool = True
     tied: bool = False  # where the file doesn't say
     wide: int = 0  # the MLP is so many times the width where the file doesn't say; 0: the file must say
-    sinks: bool = False  # a learned offset of the softmax
     full_every: int = 0  # with a window: one layer in so many sees all, where the file doesn't say
     unsaid: Mapping[str, int] = field(default_factory=dict)  # defaults of the class, which nested files leave out
 
@@ -49,7 +48,7 @@ FAMILIES: Mapping[str, Family] = {
         Family(),
     ),
     **_each("cohere smollm3 minicpm gemma ernie4_5 ernie4_5_moe grok-1 grok", Family(tied=True)),
-    "gpt_oss": Family(full_every=2, sinks=True),
+    "gpt_oss": Family(full_every=2),
     "gemma2": Family(tied=True, full_every=2),
     "cohere2": Family(tied=True, full_every=4),
     "gemma3_text": Family(

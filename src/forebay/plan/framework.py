@@ -22,7 +22,6 @@ class Framework:
     name: str
     schedules: tuple[str, ...] = ("1f1b", "interleaved")  # of pipelines, that it can run
     flash: bool = True  # attention without a matrix of scores in memory
-    sinks: bool = False  # that kernel knows a learned offset of the softmax together with a window
     dropout: bool = False  # attention and residuals
     hides_tensor: float = 0.0  # share of the tensor collectives that run while products do
     hides_data: bool = True  # gradients and weights travel while layers compute
@@ -65,7 +64,6 @@ FRAMEWORKS: Mapping[str, Framework] = {
         replace(
             _NVIDIA,
             name="megatron-fused",
-            sinks=True,
             hides_expert=0.75,
             expert_host_s=0.0,
             grouped=True,
@@ -82,7 +80,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         Framework(name="jax", hides_tensor=0.5, summed_bytes=0.0),
         # Megatron-LM of 2021: scores in memory, dropout, gradients summed in 16 bits and reduced after the last micro-batch.
         Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, summed_bytes=6.0, host_s=1.1e-3),
-        Framework(name="torchtitan", schedules=SCHEDULES, sinks=True, summed_bytes=0.0),
+        Framework(name="torchtitan", schedules=SCHEDULES, summed_bytes=0.0),
         Framework(name="fsdp", gradient_bytes=2, summed_bytes=0.0, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
     )
 }

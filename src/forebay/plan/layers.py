@@ -208,13 +208,7 @@ def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
     m, c = work.model, cuts.context
     lanes = cuts.micro_batch * m.heads / cuts.tensor
     kv = np.maximum(1.0, m.kv_heads / cuts.tensor) * m.head if m.latent is None else m.heads / cuts.tensor * 160
-    share = 0.0 if at.framework.flash else 1.0  # of the layers, whose scores go through memory
-    if m.sinks and m.window is not None and not at.framework.sinks:
-        # Inferred: in Megatron-Bridge's tables gpt-oss takes, on five chips, what half of its layers unfused would take.
-        share = max(share, m.windowed_layers / m.layers)
-        m = replace(m, window=None)
-    fused, unfused = _fused(replace(work, model=m), at, cuts, lanes), _unfused(work, at, lanes / c)
-    forward, backward = (a.times(1 - share) + b.times(share) for a, b in zip(fused, unfused, strict=True))
+    forward, backward = _fused(work, at, cuts, lanes) if at.framework.flash else _unfused(work, at, lanes / c)
     ring = 2.0 * kv * cuts.micro_batch * work.tokens * 2.0  # keys and values of the whole sequence
     wire = gather(at.links, c, cuts.tensor, ring)
     swap = 4 * exchange(at.links, c, cuts.tensor, lanes * m.head * work.tokens / c * 2.0)

@@ -202,7 +202,6 @@ def model(m: Mapping[str, Any]) -> Model:
         latent=latent,
         experts=experts,
         window=Window(tokens=128, full_every=2) if "gpt-oss" in name else None,
-        sinks="gpt-oss" in name,
     )
 
 

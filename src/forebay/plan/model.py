@@ -59,7 +59,6 @@ class Model:
     latent: Latent | None = None
     experts: Experts | None = None
     window: Window | None = None
-    sinks: bool = False  # a learned offset of the softmax, for each head (gpt-oss)
     predicted: int = 0  # extra layers that predict tokens further ahead (MTP, arXiv 2412.19437, section 2.2)
 
     @property

@@ -147,7 +147,6 @@ def _model(f: Fields, top: Fields, kind: str, family: Family, name: str, notes: 
         latent=latent,
         experts=mixture,
         window=window(f, kind, family, layers, notes),
-        sinks=family.sinks,
         predicted=f.count(*PREDICTED, default=0, least=0),
     )
 
