@@ -22,6 +22,10 @@ from forebay.plan.wishes import DEGREES, OBJECTIVES, Wishes
 from forebay.units import parse_seconds
 
 On = Annotated[str, typer.Option("--on", help="The pool: h100-sxm:64, several with commas, or a TOML file.", show_default=False)]
+Again = Annotated[
+    str, typer.Option("--on", help="Another pool than the menu's: h100-sxm:64, or a TOML file.", show_default=False)
+]
+Software = Annotated[str, typer.Option("--framework", help="Another software than the menu's.", show_default=False)]
 Degree = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=N", help="One of " + ", ".join(DEGREES) + "; may be said again.", show_default=False),

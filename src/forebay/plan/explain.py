@@ -27,6 +27,7 @@ from forebay.plan.neighbour import DEGREES, changed, neighbour, neighbours
 from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.search import fitted, room
+from forebay.plan.space import allowed
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
 from forebay.units import show_bytes
@@ -73,10 +74,11 @@ def explain(
     calibrations: Iterable[Calibration] = (),
     *,
     other: str = "",
-    software: str = "megatron",
+    wishes: Wishes | None = None,
 ) -> tuple[Why, ...]:
     """The neighbours of every degree, or of one; or the one neighbour whose degree is `other`.
 
+    `wishes` are those that the plan was chosen with: its framework, its spare memory, and what they rule out.
     Raises BadInput for a degree that is none, a value that can't be, and a plan that the pool has no cards for.
     """
     if degree is not None and degree not in DEGREES:
@@ -84,9 +86,10 @@ def explain(
     if not even_stages(plan):
         return _by_stage(work, pool, plan)
     cards = held(pool, plan)
-    uses = framework(software)
-    knows = known(cards, work.number_format, uses, calibrations)
-    ask = _Ask(work, cards, uses, knows, plan)
+    wishes = wishes or Wishes()
+    uses = framework(wishes.framework)
+    knows = known(cards, work.number_format, uses, calibrations, wishes.imbalance)
+    ask = _Ask(work, cards, uses, knows, plan, wishes)
     if degree is not None and other:
         return (ask.why(degree, other, neighbour(work, plan, degree, other)),)
     names = DEGREES if degree is None else (degree,)
@@ -119,9 +122,10 @@ class _Ask:
     software: Framework
     knows: Known
     plan: Plan
+    wishes: Wishes
 
     def why(self, degree: str, value: str, found: Plan) -> Why:
-        has = room(self.cards, self.knows, Wishes())
+        has = room(self.cards, self.knows, self.wishes)
         kept = cuts([found])
         asked = float(fullest(self.work, kept)[0])
         if degree not in ("recompute", "offload"):
@@ -137,6 +141,8 @@ class _Ask:
             said = f"{lacks}; made to fit: {said}" if needs <= has else lacks
         if degree == "schedule" and value not in self.software.schedules:
             said += f"; {self.software.name} doesn't run it"
+        if not wished(self.wishes, degree, value):
+            said += "; the wishes rule it out"
         else_ = [one for one in changed(self.plan, other) if not one.startswith(f"{degree} ")]
         return Why(
             degree=degree,
@@ -154,15 +160,23 @@ class _Ask:
     def _remembered(self, found: Cuts, has: float) -> Cuts:
         """What costs memory for speed: as in the plan where that is more than it must be and fits, or the least that fits."""
         own = cuts([self.plan])
-        least, _ = fitted(self.work, own, has, Wishes())
+        least, _ = fitted(self.work, own, has, self.wishes)
         spare = least.recompute[0] != own.recompute[0] or least.offload[0] != own.offload[0]
         if spare and fullest(self.work, found)[0] <= has:
             return found
-        best, needs = fitted(self.work, found, has, Wishes())
+        best, needs = fitted(self.work, found, has, self.wishes)
         return best if needs[0] <= has else found
 
     def _parts(self, plan: Plan) -> dict[str, float]:
         return breakdown(step(self.work, self.knows.site, cuts([plan])))
+
+
+def wished(wishes: Wishes, degree: str, value: str) -> bool:
+    """Do the wishes allow this value of a degree?"""
+    words = {"recompute": wishes.recompute, "schedule": wishes.schedules}.get(degree, ())
+    if degree == "offload":
+        return wishes.offload or value == "none"
+    return allowed(wishes, degree, int(value)) if value.isdigit() else not words or value in words
 
 
 def told(parts: Mapping[str, float], here_s: float, there_s: float) -> str:

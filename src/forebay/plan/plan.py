@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from forebay.plan.model import Workload
+from forebay.plan.pool import Pool
+from forebay.plan.wishes import Wishes
 
 SCHEDULES = ("1f1b", "interleaved", "zb-1p", "zb-2p", "zb-v", "v-half", "v-min")
 RECOMPUTE = ("none", "selective", "full")
@@ -120,7 +122,7 @@ class Help:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Menu:
-    """At most five choices, best first. The scheduler takes one; it never asks for another."""
+    """At most five choices, best first, and the question that they answer. The scheduler takes one; it never asks for another."""
 
     choices: tuple[Choice, ...]
     workload: Workload | None = None
@@ -129,3 +131,5 @@ class Menu:
     dropped: tuple[Dropped, ...] = ()  # the next ten
     helps: tuple[Help, ...] = ()
     exact: str = ""  # what of the search is exact, and what was left out
+    pool: Pool | None = None  # the cards that were asked for; None: written by a Forebay that didn't keep it
+    wishes: Wishes | None = None  # what was wished, the framework among it; None: as `pool`

@@ -73,6 +73,8 @@ def search(
         dropped=(*others[: NEXT - min(3, len(dropped))], *sorted(dropped, key=_soonest)[:3])[:NEXT],
         helps=helps(work, pool, again),
         exact=exact,
+        pool=pool,
+        wishes=wishes,
     )
 
 
