@@ -9,7 +9,7 @@ Limits: stages are equal but for the embedding and the loss; unequal ones are si
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -136,8 +136,13 @@ def pieces(work: Workload, at: Site, cuts: Cuts) -> Pieces:
     key = cuts.sequence_parallel.astype(np.int64)
     for word in words:
         key = key * (int(word.max(initial=0)) + 1) + word
+    if np.ndim(at.slower):
+        steps = np.unique(at.slower, return_inverse=True)[1]
+        key = key * len(cuts) + steps
     _, which, back = np.unique(key, return_index=True, return_inverse=True)
     small = cuts[which]
+    if np.ndim(at.slower):
+        at = replace(at, slower=at.slower[which])
     m = work.model
     plain = layer(work, at, small, experts=False) if m.experts is None or m.experts.dense_layers else None
     mixed = layer(work, at, small, experts=True) if m.experts else plain
