@@ -55,6 +55,10 @@ def choose(
     exactly: Degree = None,
     no_offload: NoOffload = False,
     recompute: Recompute = None,
+    by_stage: Annotated[
+        bool,
+        typer.Option("--by-stage", help="Stages may recompute differently, even where the framework's arguments can't say it."),
+    ] = False,
     schedule: Schedule = None,
     spare: Spare = "",
     some_idle: Annotated[bool, typer.Option("--some-idle", help="Plans may leave cards of the pool idle.")] = False,
@@ -91,6 +95,7 @@ def choose(
         schedules=tuple(_word(one, SCHEDULES, "--schedule") for one in schedule or ()),
         recompute=tuple(_word(one, RECOMPUTE, "--recompute") for one in recompute or ()),
         offload=not no_offload,
+        by_stage=by_stage,
         use_all=not some_idle,
         spare=share(spare, "--spare"),
         framework=framework,

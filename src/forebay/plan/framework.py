@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forebay.errors import Unknown, nearest
-from forebay.plan.plan import SCHEDULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,7 @@ class Framework:
     grouped: float = 1.0  # how much longer the experts' products take than plain ones of their size
     folded: bool = True  # experts take neighbouring cards, whatever the tensor and context degrees of attention are
     passes: float = 6.0  # times that a routed token's vector goes through memory forward, read or written
+    regathers: bool = False  # ZeRO 2 lets gathered weights go after a backward (FSDP2 with reshard_after_forward="never")
 
 
 FRAMEWORKS: Mapping[str, Framework] = {
@@ -55,8 +55,12 @@ FRAMEWORKS: Mapping[str, Framework] = {
         Framework(name="jax", hides_tensor=0.5),
         # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
         Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
-        Framework(name="torchtitan", schedules=SCHEDULES),
-        Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
+        Framework(name="torchtitan", schedules=("1f1b", "interleaved", "zb-1p", "zb-v"), regathers=True),
+        Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02, regathers=True),
+        # Megatron-LM underneath, with lists for each stage.
+        Framework(name="flagscale", hides_tensor=0.75),
+        # Its own ZeRO and pipeline engine (1F1B: runtime/pipe/schedule.py, TrainSchedule); gradients travel in 16 bits.
+        Framework(name="deepspeed", schedules=("1f1b",), gradient_bytes=2),
     )
 }
 

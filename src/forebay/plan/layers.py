@@ -74,8 +74,8 @@ class Site:
     device: Device
     links: Links
     framework: Framework
-    # The one calibrated scalar: how much longer kernels take in a long job than alone on a cool chip. While it is fitted, an array
-    # with one for each plan.
+    # The one calibrated scalar: how much longer kernels take in a long job than alone on a cool chip. While it is fitted, an
+    # array with one for each plan.
     slower: Any = 1.0
     imbalance: float = 1.0  # tokens on the busiest card of an expert group over the mean; all others wait for it
 

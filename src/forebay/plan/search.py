@@ -3,9 +3,10 @@
 Asked:  this model, this batch, these cards: how should it be cut?
 Answer: every plan of the space (`space`) is checked for memory and priced, as arrays; none is skipped, so the first is the best
         of the space by the model's own figures. Recomputing only ever adds time, so of a plan's variants only the first that fits
-        is priced: none, selective, full; and, if it recomputes, the first with the optimizer in the host's memory. Pools of
-        several kinds are searched by `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages,
-        context, expert, sharded or not): variants of one shape teach little.
+        is priced: none, selective, full; if it recomputes, the first with the optimizer in the host's memory; and where software
+        or wishes let stages recompute differently, the least of each stage (`by_stage`). Pools of several kinds are searched by
+        `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context, expert, sharded or not):
+        variants of one shape teach little.
 Units:  seconds, bytes, micro-units of money, joules.
 Limits: as good as its figures; the interval of a choice says how good that is. Ties go to the plan that needs less memory.
 """
@@ -19,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.errors import BadInput, DoesNotFit
+from forebay.plan.abilities import abilities
+from forebay.plan.by_stage import eased
 from forebay.plan.calibration import Calibration
 from forebay.plan.cuts import Cuts, joined
 from forebay.plan.detail import detailed
@@ -30,7 +33,7 @@ from forebay.plan.mixed import mixed
 from forebay.plan.model import Workload
 from forebay.plan.plan import RECOMPUTE, Choice, Dropped, Menu, Plan
 from forebay.plan.pool import Cards, Pool
-from forebay.plan.refuse import agreed, nothing_divides
+from forebay.plan.refuse import agreed, nothing_divides, runnable
 from forebay.plan.space import LEFT_OUT, allowed, divisors, space
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
@@ -51,10 +54,11 @@ def search(
     """
     agreed(work, pool, wishes)
     software = framework(wishes.framework)
+    narrow = runnable(wishes, abilities(software.name))
     rests = tuple(calibrations)
-    found, dropped, searched, exact = _found(work, pool, wishes, software, rests, told)
+    found, dropped, searched, exact = _found(work, pool, narrow, software, rests, told)
     if not found:
-        raise _nearest(work, pool, wishes, software, rests, nothing_fits(dropped))
+        raise _nearest(work, pool, narrow, software, rests, nothing_fits(dropped))
     score = _objective(wishes, pool)
     ranked = sorted(found, key=lambda one: (score(one), one.memory_bytes))
     choices = [detailed(work, pool, one, software, rests, wishes.imbalance) for one in _shapes(ranked)]
@@ -62,7 +66,7 @@ def search(
     top = {one.plan for one in choices}
 
     def again(other: Workload, elsewhere: Pool) -> float:
-        return _best_seconds(other, elsewhere, wishes, software, rests)
+        return _best_seconds(other, elsewhere, narrow, software, rests)
 
     others = [_passed(one, choices[0]) for one in ranked if one.plan not in top]
     return Menu(
@@ -159,7 +163,10 @@ def _one_kind(
         cuts = space(work, cards, wishes, software, count)
         if not len(cuts):
             continue
+        less, lesser = eased(work, cuts, room(cards, knows, wishes), wishes, abilities(software.name))
         cuts, needs = fitted(work, cuts, room(cards, knows, wishes), wishes)
+        if len(less):
+            cuts, needs = joined([cuts, less]), np.concatenate([needs, lesser])
         fits = needs <= room(cards, knows, wishes)
         searched += len(cuts)
         if not fits.all():
@@ -263,7 +270,8 @@ def _nearest(
         if found:
             best = min(found, key=lambda one: one.seconds_a_step)
             p = best.plan
-            cut = f"tensor {p.tensor}, {len(p.stages)} stages, data {p.data}, {p.recompute[0]} recomputed"
+            again = " and ".join(dict.fromkeys(p.recompute))
+            cut = f"tensor {p.tensor}, {len(p.stages)} stages, data {p.data}, {again} recomputed"
             hint = f"{larger.count} cards: {cut}, {best.memory_bytes / GB:,.0f} GB a card, {best.seconds_a_step:.3g} s a step"
             return DoesNotFit(error.text, asked=f"{work.model.name} on {pool.count} cards", found=error.found, hint=hint)
     return error

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.plan.cuts import Cuts
+from forebay.plan.cuts import Cuts, alike
 from forebay.plan.layers import STREAM, Layer, Pass, Site, ends, layer
 from forebay.plan.model import Workload
 from forebay.plan.network import gather, send
+from forebay.plan.plan import RECOMPUTE
 from forebay.plan.schedule import seconds as pipeline_seconds
 from forebay.units import GB
 
@@ -102,6 +103,8 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
     slowest = _longer(_longer(first, middle), last)
     # Fill and drain: each other stage's share of one micro-batch, a chunk at a time (Narayanan et al., arXiv 2104.04473, 2.2).
     others = first.total + last.total + (p - 2) * middle.total - slowest.total
+    if cuts.by_stage.shape[1]:
+        slowest, others = _uneven(work, at, cuts, slowest, others)
     bubble = np.where(p > 1, others / v, 0.0)
     split = (cuts.schedule > 1) & (p > 1)
     if split.any():
@@ -174,7 +177,31 @@ def _stages(work: Workload, parts: Pieces, cuts: Cuts) -> tuple[Pass, Pass, Pass
     last = mixed.times(np.where(cuts.ends, outer, np.maximum(layers - per * (p - 1), 0))) + closing
     alone = first + closing
     single = p == 1
-    return _where(single, alone, first), _where(single, alone, mixed.times(per)), _where(single, alone, last)
+    middle = _where(p == 2, first, mixed.times(per))  # of two stages none is in the middle
+    return _where(single, alone, first), _where(single, alone, middle), _where(single, alone, last)
+
+
+def _uneven(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> tuple[Pass, Any]:
+    """The slowest stage and the seconds of all others, where stages recompute differently; else as given."""
+    rows = np.flatnonzero(cuts.by_stage[:, 0] >= 0)
+    few = cuts[rows]
+    levels, place, last = few.by_stage, np.arange(few.by_stage.shape[1]), few.stages[:, None] - 1
+    site = replace(at, slower=at.slower[rows]) if np.ndim(at.slower) else at
+    longest, total = Pass(), np.zeros(len(rows))
+    for way in range(len(RECOMPUTE)):
+        same = replace(few, recompute=np.full(len(rows), way), by_stage=alike(len(rows)))
+        here = levels == way
+        inner = (place > 0) & (place < last)
+        counts = ((here & where).sum(axis=1) for where in (place == 0, inner, place == last))
+        for one, count in zip(_stages(work, pieces(work, site, same), same), counts, strict=True):
+            longest = _longer(longest, one.times(np.where(count > 0, 1.0, 0.0)))
+            total = total + count * one.total
+    spread = {one.name: np.broadcast_to(getattr(slowest, one.name), len(cuts)).copy() for one in fields(Pass)}
+    for name, column in spread.items():
+        column[rows] = getattr(longest, name)
+    others = np.array(others)
+    others[rows] = total - longest.total
+    return Pass(**spread), others
 
 
 def _split_bubble(layers: int, parts: Pieces, cuts: Cuts, micro: Any, at: Any, slowest: Any) -> Floats:
@@ -218,37 +245,60 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
     """What a step does once: gradients and weights that travel unhidden, and the optimizer."""
     m = work.model
     plain, routed = held(work, cuts)
-    group, stride = cuts.data * cuts.context, cuts.tensor
-    own = np.maximum(1.0, cuts.data * cuts.context * cuts.tensor / (cuts.expert * cuts.expert_tensor))
+    group, stride, copies = cuts.shards * cuts.context, cuts.tensor, cuts.replicas
+    expert = np.maximum(1, cuts.expert * cuts.expert_tensor)
+    own = np.maximum(1.0, group * cuts.tensor / expert)  # cards of one copy that have the same part of the same experts
     layers = m.layers / cuts.stages
     bytes_each = at.framework.gradient_bytes
+    piped = cuts.stages > 1
 
     def travel(size: float) -> Any:
         a = gather(at.links, group, stride, plain * size)
-        return a + gather(at.links, own, np.maximum(1, cuts.expert * cuts.expert_tensor), routed * size)
+        return a + gather(at.links, own, expert, routed * size)
+
+    def summed(size: float) -> Any:
+        """Each rank's part, over the copies (HSDP)."""
+        a = gather(at.links, copies, stride * group, plain / group * size)
+        return 2 * (a + gather(at.links, copies, expert * own, routed / own * size))
 
     # ZeRO 0 sums the gradients whole: a scatter and a gather of them. ZeRO 1 and 2 scatter gradients and gather weights.
     scatter, collect = travel(bytes_each), np.where(cuts.zero == 0, travel(bytes_each), travel(2.0))
+    if (copies > 1).any():
+        scatter = scatter + summed(bytes_each)
     forward, backward = stage / 3, stage * 2 / 3
     if at.framework.hides_data:
         # Hidden behind the last micro-batch's backward and the first one's forward pass; interleaved, a chunk's gradients are
         # done while the other chunks of p micro-batches still compute. The last layer's have nothing to hide behind.
-        window = np.where(cuts.chunks > 1, cuts.stages * (1 - 1 / cuts.chunks), 1.0)
-        data = np.maximum(scatter / np.maximum(1.0, layers), scatter - window * backward)
+        window = np.where(cuts.chunks > 1, np.minimum(cuts.stages, micro) * (1 - 1 / cuts.chunks), 1.0)
+        # FSDP in a pipeline scatters when its stage has done its last backward (abilities.py): only other chunks hide it.
+        late = np.where(piped & (cuts.zero >= 2) & (cuts.chunks == 1), 0.0, window)
+        data = np.maximum(scatter / np.maximum(1.0, layers), scatter - late * backward)
         data = data + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
     else:
         data = scatter + collect
-    # ZeRO 3 gathers the weights for each pass of each micro-batch, a layer ahead.
-    gathers = 2 * micro * travel(2.0) + (micro - 1) * scatter
-    gone = np.maximum(gathers / np.maximum(1.0, layers), gathers - micro * stage)
-    unhidden = np.maximum(gone, gathers * at.framework.disturbs)
-    data = np.where(cuts.zero == 3, np.maximum(data, scatter / np.maximum(1.0, layers)) + unhidden, data)
-    shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, cuts.shards * cuts.context) + routed / own)
-    swept = np.where(cuts.zero == 3, shard, plain + routed)
+    if (cuts.zero >= 2).any():
+        data = data + _each_micro_batch(at, cuts, scatter, travel(2.0), stage, micro, layers)
+    shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, group) + routed / own)
+    swept = np.where((cuts.zero == 3) | ((cuts.zero == 2) & ~piped), shard, plain + routed)
     rate = STREAM * at.device.memory_bytes_per_s
     on_host = shard * (bytes_each + 2.0) / HOST_LINK_BYTES_PER_S + shard * ADAM_BYTES / HOST_MEMORY_BYTES_PER_S
     optimizer = swept * SWEEP_BYTES / rate + np.where(cuts.offload > 0, on_host, shard * ADAM_BYTES / rate)
     return data, optimizer
+
+
+def _each_micro_batch(at: Site, cuts: Cuts, scatter: Any, weights: Any, stage: Any, micro: Any, layers: Any) -> Any:
+    """What of ZeRO 2 and 3 travels for each micro-batch, unhidden: a layer ahead, behind what computes.
+
+    ZeRO 3 gathers the weights for each pass, and scatters gradients with each backward. ZeRO 2 scatters them too; FSDP2's lets
+    the weights go after a backward. In a pipeline FSDP2 keeps weights from a backward to the next forward and sums gradients
+    whole (abilities.py), so ZeRO 3 gathers once a micro-batch and for the forwards that fill the pipeline, and ZeRO 2 no more.
+    """
+    piped, more = cuts.stages > 1, micro - 1
+    alone = np.where(cuts.zero == 3, 2 * micro * weights + more * scatter, more * (scatter + at.framework.regathers * weights))
+    travels = np.where(piped, np.where(cuts.zero == 3, (micro + np.minimum(micro, cuts.stages)) * weights, 0.0), alone)
+    behind = np.where(cuts.zero == 3, micro, more) * stage
+    gone = np.maximum(travels / np.maximum(1.0, layers), travels - behind)
+    return np.where(cuts.zero >= 2, np.maximum(gone, travels * at.framework.disturbs), 0.0)
 
 
 __all__ = ["Layer", "Pieces", "Rhythm", "Site", "Step", "drift", "held", "once", "pieces", "rhythm", "step", "whole"]
