@@ -272,12 +272,12 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
         window = np.where(cuts.chunks > 1, np.minimum(cuts.stages, micro) * (1 - 1 / cuts.chunks), 1.0)
         # FSDP in a pipeline scatters when its stage has done its last backward (abilities.py): only other chunks hide it.
         late = np.where(piped & (cuts.zero >= 2) & (cuts.chunks == 1), 0.0, window)
-        data = np.maximum(scatter / np.maximum(1.0, layers), scatter - late * backward)
-        data = data + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
+        last = np.maximum(scatter / np.maximum(1.0, layers), scatter - late * backward)
+        data = last + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
     else:
-        data = scatter + collect
+        last, late, data = scatter, 0.0, scatter + collect
     if (cuts.zero >= 2).any():
-        data = data + _each_micro_batch(at, cuts, scatter, travel(2.0), stage, micro, layers)
+        data = _each_micro_batch(at, cuts, data, last, scatter, travel(2.0), stage, micro, late, layers)
     shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, group) + routed / own)
     swept = np.where((cuts.zero == 3) | ((cuts.zero == 2) & ~piped), shard, plain + routed)
     rate = STREAM * at.device.memory_bytes_per_s
@@ -286,19 +286,34 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
     return data, optimizer
 
 
-def _each_micro_batch(at: Site, cuts: Cuts, scatter: Any, weights: Any, stage: Any, micro: Any, layers: Any) -> Any:
-    """What of ZeRO 2 and 3 travels for each micro-batch, unhidden: a layer ahead, behind what computes.
+def _each_micro_batch(
+    at: Site,
+    cuts: Cuts,
+    data: Any,
+    last: Any,
+    scatter: Any,
+    weights: Any,
+    stage: Any,
+    micro: Any,
+    late: Any,
+    layers: Any,
+) -> Any:
+    """`data` with what of ZeRO 2 and 3 travels for each micro-batch, a layer ahead, behind what computes and hides nothing else.
 
     ZeRO 3 gathers the weights for each pass, and scatters gradients with each backward. ZeRO 2 scatters them too; FSDP2's lets
     the weights go after a backward. In a pipeline FSDP2 keeps weights from a backward to the next forward and sums gradients
     whole (abilities.py), so ZeRO 3 gathers once a micro-batch and for the forwards that fill the pipeline, and ZeRO 2 no more.
     """
-    piped, more = cuts.stages > 1, micro - 1
-    alone = np.where(cuts.zero == 3, 2 * micro * weights + more * scatter, more * (scatter + at.framework.regathers * weights))
-    travels = np.where(piped, np.where(cuts.zero == 3, (micro + np.minimum(micro, cuts.stages)) * weights, 0.0), alone)
-    behind = np.where(cuts.zero == 3, micro, more) * stage
-    gone = np.maximum(travels / np.maximum(1.0, layers), travels - behind)
-    return np.where(cuts.zero >= 2, np.maximum(gone, travels * at.framework.disturbs), 0.0)
+    piped, three = cuts.stages > 1, cuts.zero == 3
+
+    def unhidden(travels: Any, behind: Any) -> Any:
+        gone = np.maximum(travels / np.maximum(1.0, layers), travels - behind * stage)
+        return np.maximum(gone, travels * at.framework.disturbs)
+
+    alone = np.where(three, unhidden(micro * (2 * weights + scatter), micro),
+                     data + unhidden((micro - 1) * (scatter + at.framework.regathers * weights), micro - 1))  # fmt: skip
+    gathers = unhidden((micro + np.minimum(micro, cuts.stages)) * weights, micro - late * 2 / 3)
+    return np.where(cuts.zero < 2, data, np.where(piped, np.where(three, last + gathers, data), alone))
 
 
 __all__ = ["Layer", "Pieces", "Rhythm", "Site", "Step", "drift", "held", "once", "pieces", "rhythm", "step", "whole"]
