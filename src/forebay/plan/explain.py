@@ -12,9 +12,10 @@ Limits: one degree at a time, on cards of one kind with even stages. Of other pl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from forebay.errors import BadInput, nearest
+from forebay.plan.abilities import abilities
 from forebay.plan.calibration import Calibration
 from forebay.plan.cuts import Cuts, cuts
 from forebay.plan.detail import breakdown
@@ -24,7 +25,7 @@ from forebay.plan.knowledge import Known, known
 from forebay.plan.memory import even, fullest, memory
 from forebay.plan.model import Workload
 from forebay.plan.neighbour import DEGREES, changed, neighbour, neighbours
-from forebay.plan.plan import Plan
+from forebay.plan.plan import RECOMPUTE, Plan
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.search import fitted, room
 from forebay.plan.space import allowed
@@ -83,7 +84,9 @@ def explain(
     """
     if degree is not None and degree not in DEGREES:
         raise BadInput("No degree has that name.", asked=degree, hint=", ".join(nearest(degree, list(DEGREES)) or DEGREES))
-    if not even_stages(plan):
+    # Neighbours of stages that recompute differently are those of the plan in which all recompute the most.
+    alike = replace(plan, recompute=(max(plan.recompute, key=RECOMPUTE.index),))
+    if not even_stages(alike):
         return _by_stage(work, pool, plan)
     cards = held(pool, plan)
     wishes = wishes or Wishes()
@@ -91,9 +94,9 @@ def explain(
     knows = known(cards, work.number_format, uses, calibrations, wishes.imbalance)
     ask = _Ask(work, cards, uses, knows, plan, wishes)
     if degree is not None and other:
-        return (ask.why(degree, other, neighbour(work, plan, degree, other)),)
+        return (ask.why(degree, other, neighbour(work, alike, degree, other)),)
     names = DEGREES if degree is None else (degree,)
-    return tuple(ask.why(name, value, found) for name in names for value, found in neighbours(work, plan, name))
+    return tuple(ask.why(name, value, found) for name in names for value, found in neighbours(work, alike, name))
 
 
 def even_stages(plan: Plan) -> bool:
@@ -126,6 +129,10 @@ class _Ask:
 
     def why(self, degree: str, value: str, found: Plan) -> Why:
         has = room(self.cards, self.knows, self.wishes)
+        can = abilities(self.software.name)
+        have = can.piped if len(found.stages) > 1 else can.zero
+        if degree != "zero" and found.zero not in have:
+            found = replace(found, zero=min((one for one in have if one > found.zero), default=max(have)))
         kept = cuts([found])
         asked = float(fullest(self.work, kept)[0])
         if degree not in ("recompute", "offload"):
@@ -139,7 +146,7 @@ class _Ask:
         if asked > has:
             lacks = f"needs {show_bytes(asked)} a card, {self.cards.chip} has {show_bytes(has)}"
             said = f"{lacks}; made to fit: {said}" if needs <= has else lacks
-        if degree == "schedule" and value not in self.software.schedules:
+        if (degree == "schedule" and value not in self.software.schedules) or found.zero not in have:
             said += f"; {self.software.name} doesn't run it"
         if not wished(self.wishes, degree, value):
             said += "; the wishes rule it out"
@@ -196,7 +203,7 @@ def _value(plan: Plan, degree: str) -> str:
     found = getattr(plan, degree)
     if degree == "stages":
         return str(len(found))
-    return str(found[0]) if degree == "recompute" else str(found)
+    return " and ".join(dict.fromkeys(found)) if degree == "recompute" else str(found)
 
 
 def _by_stage(work: Workload, pool: Pool, plan: Plan) -> tuple[Why, ...]:

@@ -25,7 +25,7 @@ NUMBERS = ("tensor", "stages", "context", "expert", "micro_batch", "chunks")
 def neighbours(work: Workload, plan: Plan, degree: str) -> list[tuple[str, Plan]]:
     """The values beside this one, each with its plan."""
     if degree not in NUMBERS:
-        words = {"recompute": RECOMPUTE, "zero": ("0", "1", "3"), "schedule": SCHEDULES, "offload": OFFLOAD}[degree]
+        words = {"recompute": RECOMPUTE, "zero": ("0", "1", "2", "3"), "schedule": SCHEDULES, "offload": OFFLOAD}[degree]
         return [(one, found) for one in words if (found := _with(work, plan, degree, one)) is not None and found != plan]
     here = len(plan.stages) if degree == "stages" else int(getattr(plan, degree))
     could = {n: found for n in _values(work, plan, degree) if n != here and (found := _with(work, plan, degree, str(n)))}
@@ -83,8 +83,8 @@ def _with(work: Workload, plan: Plan, degree: str, value: str) -> Plan | None:
         return None
     number = int(value)
     if degree == "zero":
-        sharded = number < 3 or (len(plan.stages) == 1 and plan.data > 1)
-        return replace(plan, zero=number, replicas=1, shards=plan.data) if number in (0, 1, 3) and sharded else None
+        cut = number < 2 or plan.data * plan.context > 1
+        return replace(plan, zero=number, replicas=1, shards=plan.data) if number <= 3 and cut else None
     if number < 1:
         return None
     if degree == "chunks":
@@ -131,7 +131,7 @@ def _cut(work: Workload, plan: Plan, degree: str, number: int, tensor: int, stag
         micro_batch=micro,
         sequence_parallel=tensor > 1 and (plan.sequence_parallel or plan.tensor == 1),
         context_kind="ring" if m.heads % (tensor * context) else plan.context_kind,
-        zero=1 if plan.zero == 3 and stages > 1 else plan.zero,
+        zero=1 if plan.zero == 3 and stages > 1 == len(plan.stages) else plan.zero,
     )
     laid = _experts(m, found, plan, number if degree == "expert" else 0)
     if laid is None:

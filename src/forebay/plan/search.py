@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from forebay.errors import BadInput, DoesNotFit
 from forebay.plan.abilities import abilities
-from forebay.plan.by_stage import eased
+from forebay.plan.by_stage import eased, ways
 from forebay.plan.calibration import Calibration
-from forebay.plan.cuts import Cuts, joined
+from forebay.plan.cuts import Cuts, alike, joined
 from forebay.plan.detail import detailed
 from forebay.plan.framework import Framework, framework
 from forebay.plan.helps import helps
@@ -42,6 +42,7 @@ from forebay.units import GB
 Floats = NDArray[np.float64]
 MOST = 5
 NEXT = 10
+ALIKE = "All stages of a plan recompute alike"
 Told = Callable[[int, int], None]
 
 
@@ -90,7 +91,8 @@ def _found(
     found: list[Choice] = []
     dropped: list[Dropped] = []
     searched = 0
-    exact = f"All plans of the space were priced. {LEFT_OUT}"
+    stages = "" if ways(abilities(software.name), wishes) else f" {ALIKE} (--by-stage: not so)."
+    exact = f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages}"
     for cards, knows in zip(pool.cards, kinds, strict=True):
         if len(pool.cards) > 1 and wishes.use_all and wishes.objective != "cards":
             continue  # a part of a mixed pool leaves the rest idle
@@ -99,7 +101,7 @@ def _found(
     if len(pool.cards) > 1:
         best, less, count = mixed(work, pool, wishes, software, kinds, told)
         found, dropped, searched = found + best, dropped + less, searched + count
-        exact = f"Of {count:,} ways over several kinds all were bounded and the best ones split exactly. {LEFT_OUT}"
+        exact = f"Of {count:,} ways over several kinds all were bounded and the best ones split exactly. {LEFT_OUT} {ALIKE}."
     return found, dropped, searched, exact
 
 
@@ -131,6 +133,7 @@ def fitted(work: Workload, cuts: Cuts, room: float, wishes: Wishes) -> tuple[Cut
 
 
 def _least(work: Workload, cuts: Cuts, room: float, wishes: Wishes, offload: int) -> tuple[Cuts, Floats]:
+    cuts = replace(cuts, by_stage=alike(len(cuts)))
     needs = np.full(len(cuts), np.inf)
     recompute = cuts.recompute.copy()
     where = np.full(len(cuts), offload)

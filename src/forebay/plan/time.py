@@ -275,7 +275,7 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
         last = np.maximum(scatter / np.maximum(1.0, layers), scatter - late * backward)
         data = last + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
     else:
-        last, late, data = scatter, 0.0, scatter + collect
+        last, late, data = scatter, np.zeros(len(cuts)), scatter + collect
     if (cuts.zero >= 2).any():
         data = _each_micro_batch(at, cuts, data, last, scatter, travel(2.0), stage, micro, late, layers)
     shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, group) + routed / own)
