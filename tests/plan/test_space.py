@@ -90,18 +90,22 @@ def looped(work, cards, can=MEGATRON_CAN):
             rings = [] if context > 1 and "ring" in can.lacks else [False]
             if context > 1 and m.heads % (tensor * context) == 0 and "ulysses" not in can.lacks:
                 rings.append(True)
-            for (kind, chunks, ended), (zero, shards), ulysses in product(pipes, zeros, rings):
+            # The other order of data and stages is the same where an island has one of them alone, or all cards.
+            differs = stages > 1 and data > 1 and tensor * context < cards.island < n and not m.experts
+            orders = [False, True] if differs and "inner" not in can.lacks else [False]
+            for (kind, chunks, ended), (zero, shards), ulysses, nearer in product(pipes, zeros, rings, orders):
+                if nearer and shards < data:
+                    continue
                 if shards < data and tensor * context * shards % (expert * inner):
                     continue
-                found.add(
-                    (data // shards, shards, tensor, stages, context, expert, inner, chunks, kind, micro, zero, ulysses, ended)
-                )
+                degrees = (data // shards, shards, tensor, stages, context, expert, inner, chunks, kind, micro, zero)
+                found.add((*degrees, ulysses, ended, nearer))
     return found
 
 
 def rows(cuts):
     names = ("replicas", "shards", "tensor", "stages", "context", "expert", "expert_tensor", "chunks", "schedule", "micro_batch")
-    names += ("zero", "ulysses", "ends")
+    names += ("zero", "ulysses", "ends", "stages_inner")
     return [tuple(getattr(cuts, name)[i].item() for name in names) for i in range(len(cuts))]
 
 

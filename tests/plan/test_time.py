@@ -165,3 +165,16 @@ def test_recomputing_never_shortens_a_step(one, slower, name):
     at = replace(at, links=replace(at.links, out_bytes_per_s=at.links.out_bytes_per_s / slower))
     none, selective, full = seconds_of(at, *(replace(one, recompute=(way,)) for way in ("none", "selective", "full")))
     assert none <= selective * (1 + 1e-9) and selective <= full * (1 + 1e-9)
+
+
+def test_stages_inside_data_win_where_islands_are_far_apart():
+    """Megatron's two orders: sends between stages stay in islands, gradients leave them one by one."""
+    work = Workload(model=preset("llama-3-70b"), sequences=512, tokens=8192)
+    both = [plan(2, tensor=4, shards=16, micro_batch=1, inner=inner) for inner in ("data", "stages")]
+    far = replace(SITE, links=replace(SITE.links, out_bytes_per_s=3e9))
+    data, stages = step(work, far, cuts(both)).sends
+    assert stages < data / 10
+    data, stages = step(work, far, cuts(both)).data
+    assert stages >= data
+    wide = [replace(one, tensor=8) for one in both]  # a tensor degree that fills an island: both orders are the same
+    assert seconds_of(far, wide[0], work=work) == seconds_of(far, wide[1], work=work)

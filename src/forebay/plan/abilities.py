@@ -11,6 +11,7 @@ context and expert degrees (Megatron-Core's guide, Megatron FSDP), which says no
 always; under torch.distributed.pipelining gradients are summed whole and scattered after the last backward, and weights stay
 gathered from a backward on (torch 2.13, distributed/pipelining/stage.py: backward_maybe_with_nosync, perform_reduce_grad).
 DeepSpeed: its pipeline engine takes ZeRO 0 and 1 (deepspeed/runtime/pipe/engine.py); AutoTP goes with neither stages nor context.
+Megatron-LM's --use-tp-pp-dp-mapping counts stages before data; meshes of torchtitan and DeepSpeed have stages outermost.
 FlagScale: Megatron-LM, and lists that say for each stage whether it recomputes.
 """
 
@@ -28,7 +29,7 @@ class Abilities:
 
     zero: tuple[int, ...] = (0, 1)  # stages of ZeRO without a pipeline
     piped: tuple[int, ...] = (0, 1)  # and with one
-    lacks: frozenset[str] = frozenset()  # degrees, "ring", "ulysses", "offload", "uneven", "hybrid", ways of recomputing
+    lacks: frozenset[str] = frozenset()  # degrees, "ring", "ulysses", "offload", "uneven", "hybrid", "inner", ways of recomputing
     # What excludes each other, as `space.runs` names it: degrees above 1, "zero 3", "hybrid" (ZeRO 3 within copies), "copies" (of
     # all states), "expert_tensor", "experts at home" (each card has all of them).
     apart: tuple[frozenset[str], ...] = ()
@@ -51,13 +52,13 @@ ABILITIES: Mapping[str, Abilities] = {
     # MaxText: FSDP, its optimizer over the data degree, and both under its pipeline.
     "jax": Abilities(zero=(0, 1, 3), piped=(0, 1, 3)),
     "torchtitan": Abilities(
-        zero=(0, 2, 3), piped=(0, 2, 3), lacks=frozenset({"ulysses", "offload"}), apart=_pairs("copies, expert_tensor")
+        zero=(0, 2, 3), piped=(0, 2, 3), lacks=frozenset({"ulysses", "offload", "inner"}), apart=_pairs("copies, expert_tensor")
     ),
     # Plain FSDP as in llm-foundry: NO_SHARD, SHARD_GRAD_OP, FULL_SHARD, HYBRID_SHARD.
     "fsdp": Abilities(zero=(0, 2, 3), lacks=frozenset({"tensor", "stages", "context", "expert", "offload"})),
     "deepspeed": Abilities(
         zero=(0, 1, 2, 3),
-        lacks=frozenset({"ring", "uneven", "selective", "expert_tensor"}),
+        lacks=frozenset({"ring", "uneven", "selective", "expert_tensor", "inner"}),
         apart=_pairs(
             "tensor, stages; tensor, context; stages, context; tensor, zero 3; hybrid, context; tensor, experts at home"
         ),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.plan.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Plan
+from forebay.plan.plan import INNER, OFFLOAD, RECOMPUTE, SCHEDULES, Plan
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -41,6 +41,7 @@ class Cuts:
     sequence_parallel: Bools
     ulysses: Bools
     ends: Bools
+    stages_inner: Bools  # ranks count stages before data
     by_stage: Ints  # (plans, stages): how each stage recomputes where they differ, else -1; no columns where no plan's do
 
     def __len__(self) -> int:
@@ -77,6 +78,7 @@ class Cuts:
             context_kind="ulysses" if self.ulysses[i] else "ring",
             recompute=self._recompute(i),
             offload=OFFLOAD[self.offload[i]],
+            inner=INNER[int(self.stages_inner[i])],
         )
 
     def _recompute(self, i: int) -> tuple[str, ...]:
@@ -123,6 +125,7 @@ def cuts(plans: Sequence[Plan]) -> Cuts:
         sequence_parallel=np.array([p.sequence_parallel for p in plans], dtype=np.bool_),
         ulysses=np.array([p.context_kind == "ulysses" for p in plans], dtype=np.bool_),
         ends=np.array([p.ends for p in plans], dtype=np.bool_),
+        stages_inner=np.array([p.inner == "stages" for p in plans], dtype=np.bool_),
         by_stage=_by_stage(plans),
     )
 

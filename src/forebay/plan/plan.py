@@ -13,6 +13,7 @@ from forebay.plan.wishes import Wishes
 SCHEDULES = ("1f1b", "interleaved", "zb-1p", "zb-2p", "zb-v", "v-half", "v-min")
 RECOMPUTE = ("none", "selective", "full")
 OFFLOAD = ("none", "optimizer")
+INNER = ("data", "stages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Plan:
     """How one workload is cut over chips.
 
     It says what, never where: no host, no rank, no torch. Ranks count tensor fastest, then context, then data, then stages, as
-    Megatron-LM does; experts lie inside tensor x context x data of one stage.
+    Megatron-LM does, or with `inner` stages before data; experts lie inside tensor x context x data of one stage.
     """
 
     replicas: int  # copies of the (sharded) model: the outer data degree of HSDP
@@ -40,6 +41,7 @@ class Plan:
     context_kind: str = "ring"  # or "ulysses"
     recompute: tuple[str, ...] = ("none",)  # of each stage, or one for all; each one of RECOMPUTE
     offload: str = "none"  # one of OFFLOAD: what lives in the host's memory
+    inner: str = "data"  # one of INNER: whose ranks are nearer to each other
     shares: tuple[int, ...] = ()  # micro-batches of each data rank where they differ; (): even
     data_chips: tuple[str, ...] = ()  # the chip under each data rank, where data ranks have different ones and `stages` don't
 

@@ -6,6 +6,9 @@ Answer: every product of degrees that divides what it must: tensor the heads, ex
         runs (`abilities`). ZeRO 0 is there where ZeRO 1 isn't, which is as fast and small or better; ZeRO 3 also
         with the states cut inside each island alone (HSDP). `LEFT_OUT` says in words what is not looked at, and is printed with
         each answer.
+        Ranks lie tensor first, since its transfers are in each layer and mostly unhidden; then context, whose ring hides behind
+        attention alone; then data before stages, and of dense models also stages before data where that differs: where an
+        island holds more than a rank's tensor x context, and less than all. Experts lie in what is inside stages.
 Units:  cards, sequences, tokens.
 Limits: what saves memory for time (recompute, offload) is not part of the space: `search` takes the least of it that fits.
 """
@@ -25,6 +28,7 @@ from forebay.plan.plan import SCHEDULES
 from forebay.plan.pool import Cards
 from forebay.plan.wishes import Wishes
 
+WORDS = ("ulysses", "ends", "stages_inner")  # columns that are true or false
 LEFT_OUT = (
     "Left out: tensor degrees beyond an island, micro-batches above 16 sequences, context pieces below 2,048 tokens, states cut "
     "over neither an island nor all data ranks, tensor parallel without sequence parallel."
@@ -45,6 +49,7 @@ COLUMNS = (
     "zero",
     "ulysses",
     "ends",
+    "stages_inner",
 )
 
 
@@ -57,9 +62,7 @@ def space(
     columns = {name: table[:, i] for i, name in enumerate(COLUMNS)}
     nothing = np.zeros(len(rows), dtype=np.int64)
     return Cuts(
-        **{name: column for name, column in columns.items() if name not in ("ulysses", "ends")},
-        ulysses=columns["ulysses"].astype(np.bool_),
-        ends=columns["ends"].astype(np.bool_),
+        **{name: column.astype(np.bool_) if name in WORDS else column for name, column in columns.items()},
         recompute=nothing,
         offload=nothing,
         by_stage=alike(len(rows)),
@@ -77,6 +80,8 @@ def _rows(
 ) -> Iterator[tuple[int, ...]]:
     m = work.model
     for tensor, context, data, stages in _degrees(work, cards, wishes, count, can):
+        other = stages > 1 and data > 1 and tensor * context < cards.island < count
+        other = other and m.experts is None and "inner" not in can.lacks
         for expert, inner in _experts(m, wishes, tensor, tensor * context * data, can):
             for micro in divisors(work.sequences // data):
                 if micro > MICRO or not allowed(wishes, "micro_batch", micro):
@@ -91,21 +96,9 @@ def _rows(
                         if not runs(can, tensor=tensor, context=context, stages=stages, **said):
                             continue
                         for ulysses in _rings(m, tensor, context, can):
-                            yield (
-                                data // shards,
-                                shards,
-                                tensor,
-                                stages,
-                                context,
-                                expert,
-                                inner,
-                                chunks,
-                                schedule,
-                                micro,
-                                zero,
-                                ulysses,
-                                ends,
-                            )
+                            row = (data // shards, shards, tensor, stages, context, expert, inner, chunks, schedule, micro, zero)
+                            for nearer in (0, 1) if other and shards == data else (0,):
+                                yield (*row, ulysses, ends, nearer)
 
 
 def _degrees(work: Workload, cards: Cards, wishes: Wishes, count: int, can: Abilities) -> Iterator[tuple[int, int, int, int]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from forebay.plan.cuts import Cuts, alike
 from forebay.plan.layers import STREAM, Layer, Pass, Site, ends, layer
 from forebay.plan.model import Workload
-from forebay.plan.network import gather, send
+from forebay.plan.network import gather, nearer, send
 from forebay.plan.plan import RECOMPUTE
 from forebay.plan.schedule import seconds as pipeline_seconds
 from forebay.units import GB
@@ -110,7 +110,10 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
     if split.any():
         bubble[split] = _split_bubble(m.layers + m.predicted, parts, cuts, micro, split, slowest.total)
     vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / cuts.tensor  # a part from each rank of the tensor group
-    hop = np.where(p > 1, send(at.links, cuts.tensor * c * cuts.data, vector), 0.0)
+    # Stages inside data are worth it only where all of a pipeline is in an island: it is as fast as its slowest hop. In the usual
+    # order data ranks lie between stages, and the hops of most are alike.
+    beside = np.where(cuts.tensor * c * p <= at.links.island, cuts.tensor * c, at.links.island)
+    hop = np.where(p > 1, send(at.links, np.where(cuts.stages_inner, beside, cuts.tensor * c * cuts.data), vector), 0.0)
     exposed = np.where(v > 1, INTERLEAVED_SENDS if at.framework.hides_sends else 1.0, 1.0)
     data, optimizer = once(work, at, cuts, slowest.total, micro)
     return Rhythm(
@@ -246,6 +249,9 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
     m = work.model
     plain, routed = held(work, cuts)
     group, stride, copies = cuts.shards * cuts.context, cuts.tensor, cuts.replicas
+    apart = np.where(cuts.stages_inner, cuts.stages, 1)  # ranks of other stages between those of neighbouring data ranks
+    if cuts.stages_inner.any():
+        stride = np.where(apart > 1, nearer(at.links, cuts.shards, apart, cuts.context, stride), stride)
     expert = np.maximum(1, cuts.expert * cuts.expert_tensor)
     own = np.maximum(1.0, group * cuts.tensor / expert)  # cards of one copy that have the same part of the same experts
     layers = m.layers / cuts.stages
@@ -258,7 +264,7 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
 
     def summed(size: float) -> Any:
         """Each rank's part, over the copies (HSDP)."""
-        a = gather(at.links, copies, stride * group, plain / group * size)
+        a = gather(at.links, copies, cuts.tensor * group * apart, plain / group * size)
         return 2 * (a + gather(at.links, copies, expert * own, routed / own * size))
 
     # ZeRO 0 sums the gradients whole: a scatter and a gather of them. ZeRO 1 and 2 scatter gradients and gather weights.

@@ -47,7 +47,12 @@ def traffic(work: Workload, plan: Plan, at: Site) -> Traffic:
         raise BadInput("The batch isn't whole micro-batches on each data rank.", asked=f"{work.sequences} sequences",
                        found=f"{plan.data} data ranks, {plan.micro_batch} sequences a micro-batch")  # fmt: skip
     one = _Plan(work, plan, at)
-    grid = {"tensor": plan.tensor, "context": plan.context, "data": plan.data, "stages": len(plan.stages)}
+    outer = {"data": plan.data, "stages": len(plan.stages)}
+    grid = {"tensor": plan.tensor, "context": plan.context, **dict(reversed(outer.items()) if plan.inner == "stages" else outer)}
+    if plan.inner == "stages" and (plan.replicas > 1 or work.model.experts):
+        raise BadInput(
+            "Stages inside data are sent of dense plans of one copy only.", asked=f"inner {plan.inner}", hint="inner data"
+        )
     found = (*one.tensor(), *one.context(), *one.experts(), *one.pipeline(), *one.data())
     return checked(Traffic(
         name=f"{work.model.name} on {plan.cards} cards",
