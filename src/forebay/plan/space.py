@@ -16,6 +16,7 @@ Limits: what saves memory for time (recompute, offload) is not part of the space
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +44,12 @@ COLUMNS = (
     "context",
     "expert",
     "expert_tensor",
-    "chunks",
-    "schedule",
-    "micro_batch",
     "zero",
-    "ulysses",
+    "micro_batch",
+    "schedule",
+    "chunks",
     "ends",
+    "ulysses",
     "stages_inner",
 )
 
@@ -59,10 +60,11 @@ def space(
     """Every plan over `count` cards (all of them, where not said) that the wishes allow and the software runs."""
     rows = list(_rows(work, cards, wishes, software, count or cards.count, can or abilities(software.name)))
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(COLUMNS))
-    columns = {name: table[:, i] for i, name in enumerate(COLUMNS)}
+    columns: dict[str, Any] = {name: table[:, i] for i, name in enumerate(COLUMNS)}
+    columns |= {name: columns[name].astype(np.bool_) for name in WORDS}
     nothing = np.zeros(len(rows), dtype=np.int64)
     return Cuts(
-        **{name: column.astype(np.bool_) if name in WORDS else column for name, column in columns.items()},
+        **columns,
         recompute=nothing,
         offload=nothing,
         by_stage=alike(len(rows)),
@@ -80,25 +82,30 @@ def _rows(
 ) -> Iterator[tuple[int, ...]]:
     m = work.model
     for tensor, context, data, stages in _degrees(work, cards, wishes, count, can):
+        pipes = {
+            micro: list(_pipelines(m, wishes, software, stages, work.sequences // (data * micro), can))
+            for micro in divisors(work.sequences // data)
+            if micro <= MICRO and allowed(wishes, "micro_batch", micro)
+        }
+        cuts = list(_zero(wishes, can, data, context, stages, cards.island // (tensor * context)))
+        rings = list(_rings(m, tensor, context, can))
         other = stages > 1 and data > 1 and tensor * context < cards.island < count
         other = other and m.experts is None and "inner" not in can.lacks
         for expert, inner in _experts(m, wishes, tensor, tensor * context * data, can):
-            for micro in divisors(work.sequences // data):
-                if micro > MICRO or not allowed(wishes, "micro_batch", micro):
+            for zero, shards in cuts:
+                if shards < data and tensor * context * shards % (expert * inner):
+                    continue  # an expert's cards lie inside one copy
+                said = {"zero 3": zero == 3, "hybrid": shards < data, "copies": zero == 0 and data > 1,
+                        "expert_tensor": inner > 1, "experts at home": m.experts is not None and expert == 1}  # fmt: skip
+                if not runs(can, tensor=tensor, context=context, stages=stages, **said):
                     continue
-                rounds = work.sequences // (data * micro)
-                for schedule, chunks, ends in _pipelines(m, wishes, software, stages, rounds, can):
-                    for zero, shards in _zero(wishes, can, data, context, stages, cards.island // (tensor * context)):
-                        if shards < data and tensor * context * shards % (expert * inner):
-                            continue  # an expert's cards lie inside one copy
-                        said = {"zero 3": zero == 3, "hybrid": shards < data, "copies": zero == 0 and data > 1,
-                                "expert_tensor": inner > 1, "experts at home": m.experts is not None and expert == 1}  # fmt: skip
-                        if not runs(can, tensor=tensor, context=context, stages=stages, **said):
-                            continue
-                        for ulysses in _rings(m, tensor, context, can):
-                            row = (data // shards, shards, tensor, stages, context, expert, inner, chunks, schedule, micro, zero)
-                            for nearer in (0, 1) if other and shards == data else (0,):
-                                yield (*row, ulysses, ends, nearer)
+                degrees = (data // shards, shards, tensor, stages, context, expert, inner, zero)
+                orders = (0, 1) if other and shards == data else (0,)
+                for micro, ways in pipes.items():
+                    for schedule, chunks, ends in ways:
+                        for ulysses in rings:
+                            for nearer in orders:
+                                yield (*degrees, micro, schedule, chunks, ends, ulysses, nearer)
 
 
 def _degrees(work: Workload, cards: Cards, wishes: Wishes, count: int, can: Abilities) -> Iterator[tuple[int, int, int, int]]:
