@@ -21,6 +21,7 @@ from forebay.plan.model import Workload
 from forebay.plan.network import gather, nearer, send
 from forebay.plan.plan import RECOMPUTE
 from forebay.plan.schedule import seconds as pipeline_seconds
+from forebay.plan.sharded import each_micro_batch
 from forebay.units import GB
 
 Floats = NDArray[np.float64]
@@ -283,43 +284,13 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
     else:
         last, late, data = scatter, np.zeros(len(cuts)), scatter + collect
     if (cuts.zero >= 2).any():
-        data = _each_micro_batch(at, cuts, data, last, scatter, travel(2.0), stage, micro, late, layers)
+        data = each_micro_batch(at, cuts, data, last, scatter, travel(2.0), stage, micro, late, layers)
     shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, group) + routed / own)
     swept = np.where((cuts.zero == 3) | ((cuts.zero == 2) & ~piped), shard, plain + routed)
     rate = STREAM * at.device.memory_bytes_per_s
     on_host = shard * (bytes_each + 2.0) / HOST_LINK_BYTES_PER_S + shard * ADAM_BYTES / HOST_MEMORY_BYTES_PER_S
     optimizer = swept * SWEEP_BYTES / rate + np.where(cuts.offload > 0, on_host, shard * ADAM_BYTES / rate)
     return data, optimizer
-
-
-def _each_micro_batch(
-    at: Site,
-    cuts: Cuts,
-    data: Any,
-    last: Any,
-    scatter: Any,
-    weights: Any,
-    stage: Any,
-    micro: Any,
-    late: Any,
-    layers: Any,
-) -> Any:
-    """`data` with what of ZeRO 2 and 3 travels for each micro-batch, a layer ahead, behind what computes and hides nothing else.
-
-    ZeRO 3 gathers the weights for each pass, and scatters gradients with each backward. ZeRO 2 scatters them too; FSDP2's lets
-    the weights go after a backward. In a pipeline FSDP2 keeps weights from a backward to the next forward and sums gradients
-    whole (abilities.py), so ZeRO 3 gathers once a micro-batch and for the forwards that fill the pipeline, and ZeRO 2 no more.
-    """
-    piped, three = cuts.stages > 1, cuts.zero == 3
-
-    def unhidden(travels: Any, behind: Any) -> Any:
-        gone = np.maximum(travels / np.maximum(1.0, layers), travels - behind * stage)
-        return np.maximum(gone, travels * at.framework.disturbs)
-
-    alone = np.where(three, unhidden(micro * (2 * weights + scatter), micro),
-                     data + unhidden((micro - 1) * (scatter + at.framework.regathers * weights), micro - 1))  # fmt: skip
-    gathers = unhidden((micro + np.minimum(micro, cuts.stages)) * weights, micro - late * 2 / 3)
-    return np.where(cuts.zero < 2, data, np.where(piped, np.where(three, last + gathers, data), alone))
 
 
 __all__ = ["Layer", "Pieces", "Rhythm", "Site", "Step", "drift", "held", "once", "pieces", "rhythm", "step", "whole"]
