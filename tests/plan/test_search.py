@@ -187,6 +187,18 @@ def test_zero_3_runs_with_a_pipeline_where_the_framework_can():
     assert menu.choices and all(len(one.plan.stages) > 1 and one.plan.zero == 3 for one in menu.choices)
 
 
+def test_stages_that_span_islands_are_never_better_inside_data():
+    """What the space leaves out of the other order of ranks, priced."""
+    work = Workload(model=SMALL, sequences=64, tokens=2048)
+    cut = space(work, pool("h100-sxm:64").cards[0], Wishes(), framework("megatron"))
+    cut = cut[(cut.tensor * cut.context * cut.stages > 8) & (cut.stages > 1) & (cut.data > 1) & ~cut.stages_inner]
+    at = known(pool("h100-sxm:64").cards[0], "bf16", framework("megatron")).site
+    for slower in (1, 30):
+        here = replace(at, links=replace(at.links, out_bytes_per_s=at.links.out_bytes_per_s / slower))
+        other = replace(cut, stages_inner=np.ones(len(cut), dtype=np.bool_))
+        assert (step(work, here, other).total >= step(work, here, cut).total * (1 - 1e-12)).all() and len(cut) > 50
+
+
 def test_money_for_cards_without_a_price_is_an_error():
     with pytest.raises(BadInput, match="price"):
         search(WORK, EIGHT, Wishes(objective="cost"))

@@ -90,8 +90,7 @@ def looped(work, cards, can=MEGATRON_CAN):
             rings = [] if context > 1 and "ring" in can.lacks else [False]
             if context > 1 and m.heads % (tensor * context) == 0 and "ulysses" not in can.lacks:
                 rings.append(True)
-            # The other order of data and stages is the same where an island has one of them alone, or all cards.
-            differs = stages > 1 and data > 1 and tensor * context < cards.island < n and not m.experts
+            differs = stages > 1 and data > 1 and tensor * context * stages <= cards.island < n and not m.experts
             orders = [False, True] if differs and "inner" not in can.lacks else [False]
             for (kind, chunks, ended), (zero, shards), ulysses, nearer in product(pipes, zeros, rings, orders):
                 if nearer and shards < data:

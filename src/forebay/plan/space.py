@@ -7,8 +7,9 @@ Answer: every product of degrees that divides what it must: tensor the heads, ex
         with the states cut inside each island alone (HSDP). `LEFT_OUT` says in words what is not looked at, and is printed with
         each answer.
         Ranks lie tensor first, since its transfers are in each layer and mostly unhidden; then context, whose ring hides behind
-        attention alone; then data before stages, and of dense models also stages before data where that differs: where an
-        island holds more than a rank's tensor x context, and less than all. Experts lie in what is inside stages.
+        attention alone; then data before stages. Stages before data are tried of dense models where an island holds a whole
+        pipeline and not all cards: else sends leave islands as before, data ranks share fewer links, and nothing is won.
+        Experts lie in what is inside stages.
 Units:  cards, sequences, tokens.
 Limits: what saves memory for time (recompute, offload) is not part of the space: `search` takes the least of it that fits.
 """
@@ -89,7 +90,7 @@ def _rows(
         }
         cuts = list(_zero(wishes, can, data, context, stages, cards.island // (tensor * context)))
         rings = list(_rings(m, tensor, context, can))
-        other = stages > 1 and data > 1 and tensor * context < cards.island < count
+        other = stages > 1 and data > 1 and tensor * context * stages <= cards.island < count
         other = other and m.experts is None and "inner" not in can.lacks
         for expert, inner in _experts(m, wishes, tensor, tensor * context * data, can):
             for zero, shards in cuts:
