@@ -121,11 +121,12 @@ def degrees(plan: Plan) -> list[tuple[str, str]]:
             f"{plan.data}" + (f": {plan.replicas} copies of {plan.shards} shards" if plan.replicas > 1 < plan.shards else ""),
         ),
         ("zero", f"{plan.zero}"),
-        ("nearest ranks", "tensor, context, " + ("stages, data" if plan.inner == "stages" else "data, stages")),
         ("micro-batch", f"{plan.micro_batch}"),
         ("recompute", ", ".join(dict.fromkeys(plan.recompute)) if len(set(plan.recompute)) == 1 else words(plan.recompute)),
         ("offload", plan.offload),
     ]
+    if plan.inner == "stages":
+        told.append(("order of ranks", "stages inside data"))
     if plan.shares:
         told.append(("micro-batches of the data ranks", words([str(n) for n in plan.shares])))
     return told
