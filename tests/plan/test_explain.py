@@ -83,6 +83,10 @@ def test_neighbours_are_plans_that_the_framework_runs():
     told = explain(WORK, POOL, titan, wishes=Wishes(framework="torchtitan"))
     assert {one.plan.zero for one in told if one.degree != "zero"} <= {0, 2, 3}
     assert "torchtitan doesn't run it" in next(one.words for one in told if (one.degree, one.other) == ("zero", "1"))
+    speed = replace(PLAN, tensor=1, shards=16, chunks=1, schedule="1f1b", sequence_parallel=False)
+    said = {(one.degree, one.other): one.words for one in explain(WORK, POOL, speed, wishes=Wishes(framework="deepspeed"))}
+    assert "deepspeed doesn't run it" in said["tensor", "2"] and "doesn't run it" in said["recompute", "selective"]
+    assert "doesn't run it" not in said["offload", "optimizer"]
     assert "the wishes rule it out" in explain(WORK, POOL, PLAN, "tensor", other="4", wishes=Wishes(least={"tensor": 8}))[0].words
 
 

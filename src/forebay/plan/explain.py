@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from forebay.errors import BadInput, nearest
-from forebay.plan.abilities import abilities
+from forebay.plan.abilities import Abilities, abilities
 from forebay.plan.calibration import Calibration
 from forebay.plan.cuts import Cuts, cuts
 from forebay.plan.detail import breakdown
@@ -28,7 +28,7 @@ from forebay.plan.neighbour import DEGREES, changed, neighbour, neighbours
 from forebay.plan.plan import RECOMPUTE, Plan
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.search import fitted, room
-from forebay.plan.space import allowed
+from forebay.plan.space import allowed, runs
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
 from forebay.units import show_bytes
@@ -146,7 +146,7 @@ class _Ask:
         if asked > has:
             lacks = f"needs {show_bytes(asked)} a card, {self.cards.chip} has {show_bytes(has)}"
             said = f"{lacks}; made to fit: {said}" if needs <= has else lacks
-        if (degree == "schedule" and value not in self.software.schedules) or found.zero not in have:
+        if not self._runs(degree, value, found, can):
             said += f"; {self.software.name} doesn't run it"
         if not wished(self.wishes, degree, value):
             said += "; the wishes rule it out"
@@ -163,6 +163,18 @@ class _Ask:
             words=f"{degree} {value} instead of {_value(self.plan, degree)}: {said}"
             + (f" (then {', '.join(else_)})" if else_ else ""),
         )
+
+    def _runs(self, degree: str, value: str, found: Plan, can: Abilities) -> bool:
+        """Does the framework run the neighbour?"""
+        lacking = {
+            "schedule": value not in self.software.schedules,
+            "recompute": value in can.lacks,
+            "offload": value != "none" and "offload" in can.lacks,
+            "inner": value != "data" and "inner" in can.lacks,
+        }
+        stages = len(found.stages)
+        degrees = runs(can, tensor=found.tensor, context=found.context, stages=stages)
+        return degrees and found.zero in (can.piped if stages > 1 else can.zero) and not lacking.get(degree, False)
 
     def _remembered(self, found: Cuts, has: float) -> Cuts:
         """What costs memory for speed: as in the plan where that is more than it must be and fits, or the least that fits."""

@@ -252,7 +252,11 @@ def _soonest(one: Dropped) -> float:
 
 def nothing_fits(dropped: Sequence[Dropped]) -> DoesNotFit:
     """The error for a model that fits nowhere, with what the smallest plans need."""
-    tried = [f"tensor {d.plan.tensor}, {len(d.plan.stages)} stages, data {d.plan.data}: {d.why}" for d in dropped[:5]]
+    tried = [
+        f"tensor {d.plan.tensor}, {len(d.plan.stages)} stages, context {d.plan.context}, data {d.plan.data}, zero {d.plan.zero}: "
+        f"{d.why}"
+        for d in dropped[:5]
+    ]
     return DoesNotFit(
         "No plan fits the cards." if not any(d.seconds_a_step for d in dropped) else "No plan fits the cards and is in time.",
         found="; ".join(tried) or "no plan at all",
