@@ -46,6 +46,9 @@ MEGATRON = Abilities(zero=(0, 1, 2, 3))
 OLD = Abilities(lacks=frozenset({"hybrid"}))
 ABILITIES: Mapping[str, Abilities] = {
     "megatron": MEGATRON,
+    "megatron-graphs": MEGATRON,
+    "megatron-fused": MEGATRON,
+    "megatron-2025": MEGATRON,
     "megatron-lm": MEGATRON,
     "megatron-2024": OLD,
     "megatron-2021": OLD,

@@ -281,6 +281,8 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
         late = np.where(piped & (cuts.zero >= 2) & (cuts.chunks == 1), 0.0, window)
         last = np.maximum(scatter / np.maximum(1.0, layers), scatter - late * backward)
         data = last + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
+        last = np.maximum(last, scatter * at.framework.disturbs)
+        data = np.maximum(data, (scatter + collect) * at.framework.disturbs)
     else:
         last, late, data = scatter, np.zeros(len(cuts)), scatter + collect
     if (cuts.zero >= 2).any():
