@@ -121,7 +121,7 @@ def spread(cut):
     return cuts([replace(p, recompute=w, offload=o) for p in plans for w in ways[len(p.stages)] for o in OFFLOAD])
 
 
-@pytest.mark.parametrize("memory_gb", [22.5, 21.5, 20.5])
+@pytest.mark.parametrize("memory_gb", [22.5, 22.0, 21.5])
 @pytest.mark.parametrize("offload", [False, True])
 def test_recomputing_by_stage_is_the_best_of_all_assignments(memory_gb, offload):
     few = Pool(cards=(replace(EIGHT.cards[0], memory_bytes=int(memory_gb * 1e9)),))

@@ -178,3 +178,11 @@ def test_stages_inside_data_win_where_islands_are_far_apart():
     assert stages >= data
     wide = [replace(one, tensor=8) for one in both]  # a tensor degree that fills an island: both orders are the same
     assert seconds_of(far, wide[0], work=work) == seconds_of(far, wide[1], work=work)
+
+
+def test_a_mixture_cut_into_chunks_costs_the_same_alone_and_among_others():
+    """What is shared between plans in pricing mustn't hang on what differs between them."""
+    work = Workload(model=preset("mixtral-8x22b"), sequences=256, tokens=4096)
+    both = [plan(4, expert=8, shards=8, chunks=chunks, schedule=name) for chunks, name in ((1, "1f1b"), (2, "interleaved"))]
+    together = seconds_of(SITE, *both, work=work)
+    assert together == pytest.approx([seconds_of(SITE, one, work=work)[0] for one in both], rel=1e-12)

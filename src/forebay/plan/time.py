@@ -143,6 +143,8 @@ def pieces(work: Workload, at: Site, cuts: Cuts) -> Pieces:
     key = cuts.sequence_parallel.astype(np.int64)
     for word in words:
         key = key * (int(word.max(initial=0)) + 1) + word
+    if work.model.experts and at.framework.hides_expert:
+        key = key * 2 + (cuts.chunks > 1)  # the exchange hides behind other chunks
     if np.ndim(at.slower):
         steps = np.unique(at.slower, return_inverse=True)[1]
         key = key * len(cuts) + steps
