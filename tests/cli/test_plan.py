@@ -11,12 +11,15 @@ from typer.testing import CliRunner
 
 from forebay.cli import out
 from forebay.cli.plan import app
+from forebay.cli.plan_files import opened
 from forebay.cli.plan_whatif import scaled, times
 from forebay.codec import decode, encode
 from forebay.errors import BadInput, Conflict, Unknown
 from forebay.plan.model import Model, Workload
 from forebay.plan.plan import Choice, Dropped, Help, Memory, Menu, Plan
 from forebay.plan.pool import Cards, Pool
+from forebay.plan.pool_read import pool
+from forebay.plan.wishes import Wishes
 
 MODEL = Model(name="llama-3-70b", layers=80, width=8192, heads=64, kv_heads=8, mlp_width=28672, vocabulary=128256)
 WORK = Workload(model=MODEL, sequences=1024, tokens=8192)
@@ -235,6 +238,41 @@ def test_a_model_by_name_gets_a_menu_that_every_other_command_reads(made):
 
 def test_a_menu_as_json_is_the_menu_that_is_written(made):
     assert json.loads(plan("choose", *SMALL, "--json")) == json.loads((made[0] / "menu.json").read_text())
+
+
+def test_a_menu_holds_what_it_was_made_from(made):
+    menu = decode(Menu, json.loads((made[0] / "menu.json").read_text()))
+    assert menu.pool == pool("h100-sxm:8") and menu.wishes == Wishes()
+    assert opened(f"{made[0] / 'menu.json'}:2").menu.pool == menu.pool
+
+
+def test_a_menu_is_explained_and_asked_again_without_its_pool_being_said_again(made):
+    menu = made[0] / "menu.json"
+    assert plan("explain", menu, "--why", "micro-batch") == plan("explain", menu, "--why", "micro-batch", "--on", "h100-sxm:8")
+    assert plan("whatif", menu, "--network", "2x") == plan("whatif", menu, "--on", "h100-sxm:8", "--network", "2x")
+    other = json.loads(plan("whatif", menu, "--on", "h200:8", "--json"))
+    assert other["then"]["choices"][0]["plan"]["stages"][0] == "h200"
+    assert "hasn't the cards" in refused("explain", menu, "--on", "h200:8")
+
+
+def test_wishes_and_framework_are_those_of_the_menu_unless_said_again(tmp_path):
+    menu = tmp_path / "menu.json"
+    plan(*SMALL, "--most", "tensor=1", "--framework", "torchtitan", "--write", menu)
+    then = json.loads(plan("whatif", menu, "--memory", "2x", "--json"))["then"]
+    assert {one["plan"]["tensor"] for one in then["choices"]} == {1} and then["wishes"]["framework"] == "torchtitan"
+    assert "the wishes rule it out" in plan("explain", menu, "--why", "tensor=2")
+    then = json.loads(plan("whatif", menu, "--framework", "megatron", "--json"))["then"]
+    assert then["wishes"] == {**encode(Wishes()), "most": {"tensor": 1}}
+
+
+def test_a_menu_of_an_older_forebay_is_read_and_asks_for_its_pool(file, tmp_path):
+    told = encode(MENU)
+    del told["pool"], told["wishes"]
+    (tmp_path / "menu.json").write_text(json.dumps(told))
+    assert plan("show", file) and plan("compare", file) and plan("export", file, "--to", "megatron", "--json")
+    for words in (("explain", file), ("whatif", file, "--network", "2x")):
+        assert "--on" in refused(*words) and "older Forebay" in refused(*words)
+    assert plan("explain", file, "--on", "h100-sxm:64", "--why", "micro-batch")
 
 
 def test_wishes_are_kept(made):

@@ -23,7 +23,7 @@ def test_a_measured_step_moves_the_next_plan(tmp_path, monkeypatch):
     menu = str(tmp_path / "menu.json")
     before = json.loads(said(*ASK, "--write", menu, "--json"))["choices"][0]
     slow = before["seconds_a_step"] * 1.1
-    words = ("calibrate", "--menu", menu, "--seconds", f"{slow}", "--release", "ours-1", "--on", "h100-sxm:8")
+    words = ("calibrate", "--menu", menu, "--seconds", f"{slow}", "--release", "ours-1")
     (written,) = json.loads(said(*words, "--json"))["written"]
     assert written.startswith(str(tmp_path)) and written.endswith("h100-sxm.bf16.release-ours-1.json")
     after = json.loads(said(*ASK, "--json"))["choices"]

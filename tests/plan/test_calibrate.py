@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from forebay.errors import BadInput
@@ -37,6 +38,14 @@ def test_a_step_made_with_a_factor_gives_the_factor_back_and_the_next_plan_reads
     assert path.name == "h100-sxm.bf16.release-ours-1.json"
     assert calibrations.read(tmp_path) == (one.calibration,)
     assert known(CARDS, "bf16", framework("megatron"), calibrations.read(tmp_path)).site.slower == pytest.approx(1.37, rel=1e-3)
+
+
+def test_an_array_of_factors_prices_as_one_factor_after_the_other():
+    site, factors = known(CARDS, "bf16", framework("megatron")).site, np.array([0.7, 1.0, 1.3, 1.3, 2.2])
+    plans = cuts([PLAN, PLAN, replace(PLAN, tensor=2, shards=4), PLAN, replace(PLAN, micro_batch=2)])
+    together = step(WORK, replace(site, slower=factors), plans).total
+    alone = [step(WORK, replace(site, slower=float(one)), plans[np.array([i])]).total[0] for i, one in enumerate(factors)]
+    assert together == pytest.approx(alone, rel=1e-12)
 
 
 def test_a_step_of_a_thousandth_is_refused():

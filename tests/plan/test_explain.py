@@ -15,6 +15,7 @@ from forebay.plan.model import Workload
 from forebay.plan.plan import Plan
 from forebay.plan.pool_read import pool
 from forebay.plan.presets import describe
+from forebay.plan.wishes import Wishes
 
 WORK = Workload(model=describe("llama-3-70b").model, sequences=1024, tokens=8192)
 POOL = pool("h100-sxm:64")
@@ -65,6 +66,28 @@ def test_a_value_that_cannot_be_names_the_nearest_that_can():
         explain(WORK, POOL, PLAN, "tensors")
     with pytest.raises(BadInput):
         explain(WORK, pool("h100-sxm:32"), PLAN)
+
+
+def test_a_plan_whose_stages_recompute_differently_is_explained_from_its_own_price():
+    uneven = replace(PLAN, chunks=1, schedule="1f1b", recompute=("full", "full", "none", "none"))
+    (most,) = explain(WORK, POOL, uneven, "recompute", other="none")
+    (tensor,) = explain(WORK, POOL, uneven, "tensor", other="4")
+    assert most.here == "full and none" and most.seconds - sum(most.parts.values()) == pytest.approx(
+        tensor.seconds - sum(tensor.parts.values())
+    )
+    assert sum(most.parts.values()) < 0
+
+
+def test_neighbours_are_plans_that_the_framework_runs():
+    titan = replace(PLAN, zero=2, chunks=1, schedule="1f1b", context=2, shards=1)
+    told = explain(WORK, POOL, titan, wishes=Wishes(framework="torchtitan"))
+    assert {one.plan.zero for one in told if one.degree != "zero"} <= {0, 2, 3}
+    assert "torchtitan doesn't run it" in next(one.words for one in told if (one.degree, one.other) == ("zero", "1"))
+    speed = replace(PLAN, tensor=1, shards=16, chunks=1, schedule="1f1b", sequence_parallel=False)
+    said = {(one.degree, one.other): one.words for one in explain(WORK, POOL, speed, wishes=Wishes(framework="deepspeed"))}
+    assert "deepspeed doesn't run it" in said["tensor", "2"] and "doesn't run it" in said["recompute", "selective"]
+    assert "doesn't run it" not in said["offload", "optimizer"]
+    assert "the wishes rule it out" in explain(WORK, POOL, PLAN, "tensor", other="4", wishes=Wishes(least={"tensor": 8}))[0].words
 
 
 def test_a_plan_on_two_kinds_of_cards_is_told_stage_by_stage_and_not_priced():

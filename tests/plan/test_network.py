@@ -9,7 +9,7 @@ from forebay.fabric.build import build, propose
 from forebay.fabric.design import ScaleUp
 from forebay.fabric.physics import DEFAULTS, Physics, seconds
 from forebay.fabric.timing import place, timed
-from forebay.plan.network import Links, exchange, gather, links, send, split
+from forebay.plan.network import Links, exchange, gather, links, nearer, send, split
 from forebay.plan.pool import Cards
 
 CARDS = Cards(chip="h100-sxm", count=64, island=8, up_bytes_per_s=450e9, out_bytes_per_s=50e9)
@@ -122,3 +122,14 @@ def test_many_groups_at_once_are_each_alone(rows):
     n, stride, size = (np.array(column) for column in zip(*rows, strict=True))
     for form in (gather, exchange):
         assert np.allclose(form(ON, n, stride, size), [float(form(ON, *row)) for row in rows])
+
+
+@pytest.mark.parametrize(
+    "tensor, context, stages, data", [(1, 1, 4, 16), (2, 1, 2, 8), (1, 2, 2, 8), (2, 2, 4, 4), (8, 1, 2, 4), (1, 1, 64, 2)]
+)
+def test_data_ranks_outside_stages_share_an_island_with_as_many_as_are_counted_one_by_one(tensor, context, stages, data):
+    """The context x data ranks of one stage and one place of the tensor degree, on islands of eight."""
+    places = np.arange(data * stages * context * tensor).reshape(data, stages, context, tensor)
+    most = max(np.bincount(places[:, 0, :, 0].reshape(-1) // 8))
+    inside, islands = split(ON, data * context, int(nearer(ON, data, stages, context, tensor)))
+    assert (inside, islands) == (most, data * context / most)

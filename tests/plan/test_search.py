@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from forebay.errors import BadInput, DoesNotFit
+from forebay.plan.cuts import cuts
+from forebay.plan.export import export
 from forebay.plan.framework import framework
 from forebay.plan.knowledge import known
 from forebay.plan.memory import fullest
@@ -110,6 +112,91 @@ def test_a_batch_that_nothing_divides_is_told_the_nearest_that_do():
     with pytest.raises(BadInput) as error:
         search(replace(WORK, sequences=7), EIGHT, Wishes(exactly={"tensor": 1, "stages": 1}))
     assert "8" in error.value.hint
+
+
+def spread(cut):
+    """Every plan with every assignment of ways to its stages, the optimizer on the card and in the host's memory."""
+    plans = [cut.plan(i, "h100-sxm") for i in range(len(cut))]
+    ways = {n: list(product(RECOMPUTE, repeat=n)) for n in set(cut.stages.tolist())}
+    return cuts([replace(p, recompute=w, offload=o) for p in plans for w in ways[len(p.stages)] for o in OFFLOAD])
+
+
+@pytest.mark.parametrize("memory_gb", [22.5, 22.0, 21.5])
+@pytest.mark.parametrize("offload", [False, True])
+def test_recomputing_by_stage_is_the_best_of_all_assignments(memory_gb, offload):
+    few = Pool(cards=(replace(EIGHT.cards[0], memory_bytes=int(memory_gb * 1e9)),))
+    most = {"stages": 4, "context": 1, "tensor": 2, "micro_batch": 2}
+    wishes = Wishes(by_stage=True, offload=offload, most=most, least={"stages": 2})
+    at = known(few.cards[0], "bf16", framework("megatron")).site
+    every = spread(space(WORK, few.cards[0], wishes, framework("megatron")))
+    fits = every[(fullest(WORK, every) <= memory_gb * 1e9) & ((every.offload == 0) | offload)]
+    seconds = step(WORK, at, fits).total
+    first = search(WORK, few, wishes).choices[0]
+    assert first.seconds_a_step == pytest.approx(float(seconds.min()), rel=1e-9)
+    assert len(set(fits.plan(int(seconds.argmin()), "h100-sxm").recompute)) > 1
+    assert first.memory_bytes <= memory_gb * 1e9
+    assert sum(first.parts.values()) == pytest.approx(first.seconds_a_step)
+
+
+def test_early_stages_recompute_more_since_they_hold_more():
+    work = Workload(model=preset("llama-3-70b"), sequences=256, tokens=8192)
+    wishes = Wishes(by_stage=True, offload=False, exactly={"tensor": 4, "stages": 4, "context": 1}, schedules=("1f1b",))
+    plans = [one.plan for one in search(work, pool("h100-sxm:32"), wishes).choices]
+    levels = [[RECOMPUTE.index(way) for way in one.recompute] for one in plans if len(one.recompute) > 1]
+    assert levels and all(one == sorted(one, reverse=True) for one in levels)
+    same = search(work, pool("h100-sxm:32"), replace(wishes, by_stage=False)).choices[0]
+    assert search(work, pool("h100-sxm:32"), wishes).choices[0].seconds_a_step < same.seconds_a_step
+
+
+def test_a_plan_whose_stages_recompute_alike_is_priced_the_same_when_each_is_said():
+    cut = space(WORK, EIGHT.cards[0], Wishes(least={"stages": 2}), framework("megatron"))
+    at = known(EIGHT.cards[0], "bf16", framework("megatron")).site
+    for way in range(len(RECOMPUTE)):
+        same = replace(cut, recompute=np.full(len(cut), way))
+        table = np.where(np.arange(cut.stages.max()) < cut.stages[:, None], way, -1)
+        said = replace(same, by_stage=table)
+        assert step(WORK, at, said).total == pytest.approx(step(WORK, at, same).total, rel=1e-12)
+        assert (fullest(WORK, said) >= fullest(WORK, same)).all()
+
+
+@pytest.mark.parametrize("name", ["megatron", "flagscale", "torchtitan", "deepspeed"])
+def test_a_menu_holds_what_its_framework_can_be_told(name):
+    """Tight memory, so that plans recompute, and by stage where the framework can."""
+    few = Pool(cards=(replace(EIGHT.cards[0], memory_bytes=int(20e9)),))
+    menu = search(WORK, few, Wishes(framework=name))
+    assert menu.choices and all(export(WORK, one.plan, name).files for one in menu.choices)
+
+
+@pytest.mark.parametrize(
+    "wishes, words",
+    [
+        (Wishes(exactly={"zero": 3}, least={"stages": 2}), "with a pipeline"),
+        (Wishes(exactly={"zero": 1}, framework="torchtitan"), "no such stage of ZeRO"),
+        (Wishes(exactly={"tensor": 2}, framework="fsdp"), "no tensor degree"),
+        (Wishes(recompute=("selective",), framework="deepspeed"), "doesn't recompute so"),
+    ],
+)
+def test_a_wish_that_the_framework_lacks_is_told_with_what_it_has(wishes, words):
+    with pytest.raises(BadInput, match=words) as error:
+        search(WORK, EIGHT, wishes)
+    assert error.value.hint
+
+
+def test_zero_3_runs_with_a_pipeline_where_the_framework_can():
+    menu = search(WORK, EIGHT, Wishes(framework="torchtitan", exactly={"zero": 3}, least={"stages": 2}))
+    assert menu.choices and all(len(one.plan.stages) > 1 and one.plan.zero == 3 for one in menu.choices)
+
+
+def test_stages_that_span_islands_are_never_better_inside_data():
+    """What the space leaves out of the other order of ranks, priced."""
+    work = Workload(model=SMALL, sequences=64, tokens=2048)
+    cut = space(work, pool("h100-sxm:64").cards[0], Wishes(), framework("megatron"))
+    cut = cut[(cut.tensor * cut.context * cut.stages > 8) & (cut.stages > 1) & (cut.data > 1) & ~cut.stages_inner]
+    at = known(pool("h100-sxm:64").cards[0], "bf16", framework("megatron")).site
+    for slower in (1, 30):
+        here = replace(at, links=replace(at.links, out_bytes_per_s=at.links.out_bytes_per_s / slower))
+        other = replace(cut, stages_inner=np.ones(len(cut), dtype=np.bool_))
+        assert (step(work, here, other).total >= step(work, here, cut).total * (1 - 1e-12)).all() and len(cut) > 50
 
 
 def test_money_for_cards_without_a_price_is_an_error():

@@ -1,9 +1,12 @@
 """The space of plans against plain loops, and what each of its plans keeps to."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
+from forebay.plan.abilities import ABILITIES, abilities
+from forebay.plan.export import export
 from forebay.plan.framework import framework
 from forebay.plan.model import Experts, Model, Workload
 from forebay.plan.orders import group
@@ -25,10 +28,11 @@ MIXED = Model(
     experts=Experts(count=4, chosen=2, width=256),
 )
 MEGATRON = framework("megatron")
+MEGATRON_CAN = abilities("megatron")
 
 
-def looped(work, cards):
-    """Every plan by trying every number for every degree."""
+def looped(work, cards, can=MEGATRON_CAN):
+    """Every plan by trying every number for every degree. The software has the schedules of Megatron-LM."""
     m, n, found = work.model, cards.count, set()
     up_to = range(1, n + 1)
     for tensor, context, stages, data in product(up_to, up_to, up_to, up_to):
@@ -40,12 +44,15 @@ def looped(work, cards):
             continue
         if work.sequences % data or stages > m.layers + 2:
             continue
+        above = {name for name, n in (("tensor", tensor), ("context", context), ("stages", stages)) if n > 1}
+        if above & can.lacks or any(pair <= above for pair in can.apart):
+            continue
         pairs = [(1, 1)]
-        if m.experts:
+        if m.experts and "expert" not in can.lacks:
             pairs = [
                 (e, i)
                 for e in range(1, m.experts.count + 1)
-                for i in {1, tensor}
+                for i in ({1} if "expert_tensor" in can.lacks else {1, tensor})
                 if m.experts.count % e == 0 and (tensor * context * data) % (e * i) == 0 and m.experts.width % i == 0
             ]
         for (expert, inner), micro in product(pairs, range(1, 17)):
@@ -55,35 +62,82 @@ def looped(work, cards):
             pipes = [(0, 1, False)] if stages == 1 else []
             for chunks in range(1, m.layers + 2) if stages > 1 else ():
                 even, ended = m.layers % (stages * chunks) == 0, (m.layers + 2) % (stages * chunks) == 0
-                if chunks == 1 and (even or ended or stages <= m.layers):
+                if chunks == 1 and (even or ended or (stages <= m.layers and "uneven" not in can.lacks)):
                     pipes.append((0, 1, ended and not even))
-                if chunks > 1 and group(stages, rounds) and (even or ended) and chunks <= m.layers // stages + 1:
+                if (
+                    chunks > 1
+                    and not can.lacks & {"uneven"}
+                    and group(stages, rounds)
+                    and (even or ended)
+                    and chunks <= m.layers // stages + 1
+                ):
                     pipes.append((1, chunks, ended and not even))
-            zeros = [(0, 1), (1, 1)] if data == 1 else [(1, data)]
-            near = cards.island // tensor
-            if stages == 1 and data > 1:
-                zeros += [(3, s) for s in ({data, near} if 1 < near < data and data % near == 0 else {data})]
-            rings = [False, True] if context > 1 and m.heads % (tensor * context) == 0 else [False]
-            for (kind, chunks, ended), (zero, shards), ulysses in product(pipes, zeros, rings):
-                found.add(
-                    (data // shards, shards, tensor, stages, context, expert, inner, chunks, kind, micro, zero, ulysses, ended)
-                )
+            near, have, zeros = cards.island // (tensor * context), can.zero if stages == 1 else can.piped, []
+            copies = data > 1 and inner > 1 and frozenset({"copies", "expert_tensor"}) in can.apart
+            if 0 in have and 1 not in have and context == 1 and not copies:
+                zeros.append((0, data))
+            if 1 in have:
+                zeros.append((1, data))
+            if 2 in have and data * context > 1:
+                zeros.append((2, data))
+            if 3 in have and data * context > 1 and not (tensor > 1 and frozenset({"tensor", "zero 3"}) in can.apart):
+                zeros.append((3, data))
+                alone = context > 1 and frozenset({"hybrid", "context"}) in can.apart
+                if 1 <= near < data and data % near == 0 and near * context > 1 and not alone:
+                    zeros.append((3, near))
+            if m.experts and expert == 1 and tensor > 1 and frozenset({"tensor", "experts at home"}) in can.apart:
+                continue
+            rings = [] if context > 1 and "ring" in can.lacks else [False]
+            if context > 1 and m.heads % (tensor * context) == 0 and "ulysses" not in can.lacks:
+                rings.append(True)
+            differs = stages > 1 and data > 1 and tensor * context * stages <= cards.island < n and not m.experts
+            orders = [False, True] if differs and "inner" not in can.lacks else [False]
+            for (kind, chunks, ended), (zero, shards), ulysses, nearer in product(pipes, zeros, rings, orders):
+                if nearer and shards < data:
+                    continue
+                if shards < data and tensor * context * shards % (expert * inner):
+                    continue
+                degrees = (data // shards, shards, tensor, stages, context, expert, inner, chunks, kind, micro, zero)
+                found.add((*degrees, ulysses, ended, nearer))
     return found
 
 
 def rows(cuts):
     names = ("replicas", "shards", "tensor", "stages", "context", "expert", "expert_tensor", "chunks", "schedule", "micro_batch")
-    names += ("zero", "ulysses", "ends")
+    names += ("zero", "ulysses", "ends", "stages_inner")
     return [tuple(getattr(cuts, name)[i].item() for name in names) for i in range(len(cuts))]
 
 
 @pytest.mark.parametrize("model", [DENSE, MIXED], ids=lambda m: m.name)
 @pytest.mark.parametrize("count, sequences, tokens", [(1, 4, 2048), (8, 16, 2048), (12, 12, 4096), (16, 32, 8192)])
-def test_the_space_is_what_plain_loops_find(model, count, sequences, tokens):
+@pytest.mark.parametrize("name", ABILITIES)
+def test_the_space_is_what_plain_loops_find(model, count, sequences, tokens, name):
     work, cards = Workload(model=model, sequences=sequences, tokens=tokens), pool(f"h100-sxm:{count}").cards[0]
-    found = rows(space(work, cards, Wishes(), MEGATRON))
+    software = replace(framework(name), schedules=("1f1b",) if name == "deepspeed" else MEGATRON.schedules)
+    found = rows(space(work, cards, Wishes(), software))
     assert len(found) == len(set(found))
-    assert set(found) == looped(work, cards)
+    assert set(found) == looped(work, cards, abilities(name))
+
+
+def test_zero_goes_with_a_pipeline_where_the_software_has_it():
+    work, cards = Workload(model=DENSE, sequences=32, tokens=2048), pool("h100-sxm:16").cards[0]
+    piped = {}
+    for name in ABILITIES:
+        cut = space(work, cards, Wishes(), framework(name))
+        piped[name] = set(cut.zero[(cut.stages > 1) & (cut.data > 1)].tolist())
+    assert piped["megatron"] == piped["deepspeed"] == {1} and piped["torchtitan"] == {0, 2, 3} and piped["fsdp"] == set()
+    titan = space(work, cards, Wishes(), framework("torchtitan"))
+    assert (titan.replicas[titan.zero == 3] > 1).any() and not (titan.zero == 1).any()
+
+
+@pytest.mark.parametrize("model", [DENSE, MIXED], ids=lambda m: m.name)
+@pytest.mark.parametrize("name", ["megatron", "torchtitan", "deepspeed", "flagscale"])
+def test_each_plan_of_a_software_can_be_said_to_it(model, name):
+    """Exports refuse what a software can't run: nothing of its space, and none of the ways to make it fit."""
+    work, cards = Workload(model=model, sequences=32, tokens=4096), pool("h100-sxm:16").cards[0]
+    cut = space(work, cards, Wishes(), framework(name))
+    for i in range(0, len(cut), 1 + len(cut) // 400):
+        export(work, cut.plan(i, "h100-sxm"), name)
 
 
 def test_the_degrees_of_each_plan_multiply_to_the_cards_and_divide_what_they_must():

@@ -105,6 +105,8 @@ def drawn(cards):
         (SMALL, {"stages": 2, "tensor": 4, "shards": 8}),
         (SMALL, {"tensor": 2, "shards": 32}),
         (SMALL, {"stages": 2, "tensor": 8, "context": 2, "shards": 2, "context_kind": "ulysses"}),
+        (SMALL, {"replicas": 4, "shards": 8}),
+        (SMALL, {"stages": 2, "tensor": 8, "shards": 4, "zero": 3}),
         (MIXED, {"tensor": 1, "shards": 16, "expert": 8}),
         (MIXED, {"tensor": 1, "shards": 16, "expert": 16}),
     ],
@@ -117,6 +119,16 @@ def test_where_nothing_overlaps_a_drawn_fabric_and_the_closed_forms_agree(model,
     own = float(np.squeeze(told.tensor + told.context + told.expert + told.sends + told.data))
     assert took.exposed_s == pytest.approx(own, rel=0.3)
     assert took.compute_s == pytest.approx(float(np.squeeze(told.total)) - own)
+
+
+def test_copies_sum_their_share_of_the_gradients_and_gather_inside_themselves():
+    found = by_name(traffic(work(), plan(tensor=2, replicas=4, shards=4, zero=3), SITE))
+    assert set(found) >= {"gradients of copies", "weights of each pass", "gradients"} and "weights" not in found
+    copies, share = found["gradients of copies"], found["weights of each pass"]
+    assert share.groups[0] == (0, 2, 4, 6) and copies.groups[0] == (0, 8, 16, 24)
+    assert copies.nbytes == pytest.approx(share.nbytes * 24 * 2 / 4, rel=0.01)  # in four bytes, a quarter; a layer is unhidden
+    with pytest.raises(BadInput, match="Copies of a mixture"):
+        traffic(work(MIXED), plan(replicas=4, shards=4), SITE)
 
 
 def test_groups_that_fill_hosts_are_bounded_by_a_drawn_ring_and_its_stages():

@@ -46,7 +46,6 @@ Model = Annotated[
     ),
 ]
 NO_LIMIT = "none"
-FRAMEWORK = "megatron"  # that a plan of a file runs with: menus don't say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,9 +193,10 @@ def traffic(model: str, cards: int, job: Job) -> Traffic:
 
 
 def _of_plan(file: str) -> Traffic:
-    """What a plan sends, on its chip's usual build. A menu's first, if no number is said."""
-    from forebay.cli.plan_files import HINT, chosen, opened
+    """What a plan sends, on the cards of its menu, or its chip's usual build. A menu's first, if no number is said."""
+    from forebay.cli.plan_files import HINT, chosen, opened, wishes_of
     from forebay.cli.plan_kept import kept_calibrations
+    from forebay.plan.explain import held
     from forebay.plan.framework import framework
     from forebay.plan.knowledge import known
     from forebay.plan.pool_read import pool
@@ -207,8 +207,10 @@ def _of_plan(file: str) -> Traffic:
     plan = chosen(found, 1).plan
     if found.workload is None:
         raise BadInput("A plan is sent with its workload: model, batch and tokens.", asked=file, found="a plan alone", hint=HINT)
-    given = pool(f"{of_one_kind(plan)}:{plan.cards}").cards[0]
-    knows = known(given, found.workload.number_format, framework(FRAMEWORK), kept_calibrations())
+    given = held(found.menu.pool or pool(f"{of_one_kind(plan)}:{plan.cards}"), plan)
+    wishes = wishes_of(found)
+    software = framework(wishes.framework)
+    knows = known(given, found.workload.number_format, software, kept_calibrations(), wishes.imbalance)
     return of_plan(found.workload, plan, knows.site)
 
 

@@ -13,7 +13,8 @@ import typer
 
 from forebay.cli import out
 from forebay.cli.figures import line, plain
-from forebay.cli.plan_files import HINT, chosen, opened
+from forebay.cli.plan_choose import Again, Software
+from forebay.cli.plan_files import HINT, chosen, opened, pool_of, wishes_of
 from forebay.cli.plan_kept import calibration_folder
 from forebay.cli.plan_show import Json
 from forebay.errors import BadInput
@@ -27,10 +28,10 @@ def calibrate_it(
     runs: Annotated[Path | None, typer.Option(help="Own runs, in the format of measured_runs.json.", show_default=False)] = None,
     menu: Annotated[str, typer.Option(help="Or: a menu, one of whose plans was run.", show_default=False)] = "",
     choice: Annotated[int, typer.Option(help="Of the menu, which plan was run.")] = 1,
-    on: Annotated[str, typer.Option("--on", help="The pool that the menu was for.", show_default=False)] = "",
+    on: Again = "",
     seconds: Annotated[float | None, typer.Option(help="What a step of it took.", show_default=False)] = None,
     release: Annotated[str, typer.Option(help="Software and release that ran it, as nemo-25.02.", show_default=False)] = "",
-    framework: Annotated[str, typer.Option(help="Of the menu: which software ran the plan.")] = "megatron",
+    framework: Software = "",
     layer: Annotated[bool, typer.Option("--layer", help="Or: time layers on a card of this machine.")] = False,
     chip: Annotated[str, typer.Option(help="Of --layer: the card's chip, as h100-sxm.", show_default=False)] = "",
     number_format: Annotated[str, typer.Option("--format", help="Of --layer: bf16 or fp16.")] = "bf16",
@@ -41,7 +42,7 @@ def calibrate_it(
 
     forebay plan calibrate --runs ours.json
 
-    forebay plan calibrate --menu menu.json --choice 1 --seconds 8.91 --release nemo-25.02 --on h100-sxm:64
+    forebay plan calibrate --menu menu.json --choice 1 --seconds 8.91 --release nemo-25.02
 
     forebay plan calibrate --layer --chip h100-sxm
     """
@@ -88,11 +89,10 @@ def calibrate_it(
 
 
 def _step(menu: str, choice: int, on: str, seconds: float | None, release: str, framework: str) -> Measured:
-
+    from forebay.plan.calibrate import Measured
     from forebay.plan.explain import even_stages, held
-    from forebay.plan.pool_read import pool
 
-    lacks = [name for name, said in (("--seconds", seconds), ("--release", release), ("--on", on)) if not said]
+    lacks = [name for name, said in (("--seconds", seconds), ("--release", release)) if not said]
     if lacks or seconds is None:
         raise BadInput("A measured step needs more to be said.", asked=f"--menu {menu}", hint=", ".join(lacks))
     if not 0 < seconds < math.inf:
@@ -103,8 +103,5 @@ def _step(menu: str, choice: int, on: str, seconds: float | None, release: str, 
         raise BadInput("A step is priced with its workload.", asked=menu, found="a plan alone", hint=HINT)
     if not even_stages(plan):
         raise BadInput("One factor can't be told from a step on several kinds, or of uneven stages.", asked=menu)
-    from forebay.plan.calibrate import Measured
-
-    return Measured(
-        work=found.workload, plan=plan, cards=held(pool(on), plan), software=framework, release=release, seconds=seconds
-    )
+    cards, software = held(pool_of(found, on), plan), wishes_of(found, framework).framework
+    return Measured(work=found.workload, plan=plan, cards=cards, software=software, release=release, seconds=seconds)

@@ -22,6 +22,10 @@ from forebay.plan.wishes import DEGREES, OBJECTIVES, Wishes
 from forebay.units import parse_seconds
 
 On = Annotated[str, typer.Option("--on", help="The pool: h100-sxm:64, several with commas, or a TOML file.", show_default=False)]
+Again = Annotated[
+    str, typer.Option("--on", help="Another pool than the menu's: h100-sxm:64, or a TOML file.", show_default=False)
+]
+Software = Annotated[str, typer.Option("--framework", help="Another software than the menu's.", show_default=False)]
 Degree = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=N", help="One of " + ", ".join(DEGREES) + "; may be said again.", show_default=False),
@@ -51,6 +55,10 @@ def choose(
     exactly: Degree = None,
     no_offload: NoOffload = False,
     recompute: Recompute = None,
+    by_stage: Annotated[
+        bool,
+        typer.Option("--by-stage", help="Stages may recompute differently, even where the framework's arguments can't say it."),
+    ] = False,
     schedule: Schedule = None,
     spare: Spare = "",
     some_idle: Annotated[bool, typer.Option("--some-idle", help="Plans may leave cards of the pool idle.")] = False,
@@ -87,6 +95,7 @@ def choose(
         schedules=tuple(_word(one, SCHEDULES, "--schedule") for one in schedule or ()),
         recompute=tuple(_word(one, RECOMPUTE, "--recompute") for one in recompute or ()),
         offload=not no_offload,
+        by_stage=by_stage,
         use_all=not some_idle,
         spare=share(spare, "--spare"),
         framework=framework,

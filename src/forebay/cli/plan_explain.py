@@ -8,8 +8,8 @@ import typer
 
 from forebay.cli import out
 from forebay.cli.figures import line, plain, seconds
-from forebay.cli.plan_choose import On
-from forebay.cli.plan_files import HINT, chosen, opened
+from forebay.cli.plan_choose import Again, Software
+from forebay.cli.plan_files import HINT, chosen, opened, pool_of, wishes_of
 from forebay.cli.plan_kept import kept_calibrations
 from forebay.cli.plan_show import File, Json
 from forebay.errors import BadInput
@@ -19,25 +19,24 @@ from forebay.units import show_bytes
 
 def explain_it(
     file: File,
-    on: On,
+    on: Again = "",
     why: Annotated[
         str,
         typer.Option(metavar="DEGREE[=N]", help="One degree, as tensor, or one neighbour, as tensor=8.", show_default=False),
     ] = "",
     choice: Annotated[int, typer.Option(help="Which choice of a menu.")] = 1,
-    framework: Annotated[str, typer.Option(help="Which software will run the plan.")] = "megatron",
+    framework: Software = "",
     as_json: Json = False,
 ) -> None:
     """Explain a plan: each degree made larger or smaller, priced again, and what would change.
 
-    The data degree takes up the cards; what else must change is said behind "then".
+    The data degree takes up the cards; what else must change is said behind "then". Pool, framework and wishes are the menu's.
 
-    forebay plan explain menu.json --on h100-sxm:64
+    forebay plan explain menu.json
 
-    forebay plan explain menu.json --on h100-sxm:64 --why tensor=8
+    forebay plan explain menu.json --why tensor=8
     """
     from forebay.plan.explain import even_stages, explain
-    from forebay.plan.pool_read import pool as given_pool
 
     found = opened(file)
     one = chosen(found, choice)
@@ -51,7 +50,8 @@ def explain_it(
         raise BadInput("A neighbour is a degree and its value.", asked=f"--why {why}", hint="tensor=8, or tensor")
     if value and degree == "micro_batch" and not value.isdigit():
         raise BadInput("A micro-batch is a number of sequences.", asked=f"--why {why}", hint="micro_batch=2")
-    told = explain(found.workload, given_pool(on), one.plan, degree or None, kept_calibrations(), other=value, software=framework)
+    pool, wishes = pool_of(found, on), wishes_of(found, framework)
+    told = explain(found.workload, pool, one.plan, degree or None, kept_calibrations(), other=value, wishes=wishes)
     if as_json:
         out.as_json(plain(told))
         return

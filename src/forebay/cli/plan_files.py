@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from forebay.codec import decode
 from forebay.errors import BadInput, Conflict
 from forebay.plan.model import Workload
 from forebay.plan.plan import Choice, Menu, Plan
+from forebay.plan.pool import Pool
+from forebay.plan.wishes import Wishes
 
 HINT = "forebay plan MODEL --on POOL --batch 1024 --write menu.json"
 
@@ -55,7 +57,29 @@ def chosen(found: Opened, number: int) -> Choice:
 
 
 def _one(menu: Menu, choice: Choice) -> Menu:
-    return Menu(choices=(choice,), workload=menu.workload, objective=menu.objective)
+    return Menu(choices=(choice,), workload=menu.workload, objective=menu.objective, pool=menu.pool, wishes=menu.wishes)
+
+
+def pool_of(found: Opened, on: str) -> Pool:
+    """The pool that was said, else the one that the menu was made for."""
+    from forebay.plan.pool_read import pool
+
+    if on:
+        return pool(on)
+    if found.menu.pool is None:
+        raise BadInput(
+            "The file doesn't say which pool its plans are for.",
+            asked=found.name,
+            found="a menu of an older Forebay" if found.priced else "a plan alone",
+            hint="--on h100-sxm:64, or the pool's TOML file",
+        )
+    return found.menu.pool
+
+
+def wishes_of(found: Opened, framework: str = "") -> Wishes:
+    """The wishes that the menu was made with; a framework that was said goes before theirs."""
+    wishes = found.menu.wishes or Wishes(objective=found.menu.objective)
+    return replace(wishes, framework=framework) if framework else wishes
 
 
 def _read(path: Path) -> Opened:

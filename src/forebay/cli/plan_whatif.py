@@ -10,18 +10,17 @@ import typer
 
 from forebay.cli import out
 from forebay.cli.figures import line, plain
-from forebay.cli.plan_choose import On, searched
-from forebay.cli.plan_files import HINT, chosen, opened
+from forebay.cli.plan_choose import Again, Software, searched
+from forebay.cli.plan_files import HINT, chosen, opened, pool_of, wishes_of
 from forebay.cli.plan_show import File, Json
 from forebay.cli.plan_words import row, rows
 from forebay.errors import BadInput
 from forebay.plan.pool import Cards, Pool
-from forebay.plan.wishes import Wishes
 
 
 def whatif(
     file: File,
-    on: On,
+    on: Again = "",
     network: Annotated[str, typer.Option(help="Links between and inside islands, as 2x or 0.5x.", show_default=False)] = "",
     memory: Annotated[str, typer.Option(help="Memory of a card, as 2x.", show_default=False)] = "",
     cards: Annotated[str, typer.Option(help="Cards of each kind, as 2x.", show_default=False)] = "",
@@ -29,23 +28,22 @@ def whatif(
     batch: Annotated[int | None, typer.Option(help="Sequences of a global batch.", show_default=False)] = None,
     tokens: Annotated[int | None, typer.Option(help="Tokens of a sequence.", show_default=False)] = None,
     number_format: Annotated[str, typer.Option("--format", help="Number format of the products.", show_default=False)] = "",
+    framework: Software = "",
     as_json: Json = False,
 ) -> None:
     """Ask a menu's question again with one thing changed: the best plan then, beside the best one now.
 
-    The pool is said again, since a menu doesn't hold it; the menu's wishes aren't, but for what is to be least.
+    Pool, framework and wishes are the menu's; another pool or framework that is said is a change, too.
 
-    forebay plan whatif menu.json --on h100-sxm:64 --network 2x
+    forebay plan whatif menu.json --network 2x
 
-    forebay plan whatif menu.json --on h100-sxm:64 --batch 2048 --memory 1.5x
+    forebay plan whatif menu.json --batch 2048 --memory 1.5x
     """
-    from forebay.plan.pool_read import pool as given_pool
-
     found = opened(file)
     if found.workload is None:
         raise BadInput("A menu is asked again, with its workload.", asked=file, found="a plan alone", hint=HINT)
     now = chosen(found, 1)
-    pool = given_pool(on)
+    pool, wishes = pool_of(found, on), wishes_of(found, framework)
     changed = scaled(pool, network=times(network), memory=times(memory), cards=times(cards), price=times(price))
     work = replace(
         found.workload,
@@ -53,9 +51,9 @@ def whatif(
         tokens=found.workload.tokens if tokens is None else tokens,
         number_format=number_format or found.workload.number_format,
     )
-    if changed == pool and work == found.workload:
+    if changed == (found.menu.pool or pool) and work == found.workload and wishes == wishes_of(found):
         raise BadInput("Something must differ.", asked=file, hint="--network 2x, --memory 2x, --cards 2x, --batch 2048")
-    then = searched(work, changed, Wishes(objective=found.menu.objective))
+    then = searched(work, changed, wishes)
     if as_json:
         out.as_json({"now": plain(now), "then": plain(then)})
         return

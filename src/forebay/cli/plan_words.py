@@ -125,6 +125,8 @@ def degrees(plan: Plan) -> list[tuple[str, str]]:
         ("recompute", ", ".join(dict.fromkeys(plan.recompute)) if len(set(plan.recompute)) == 1 else words(plan.recompute)),
         ("offload", plan.offload),
     ]
+    if plan.inner == "stages":
+        told.append(("order of ranks", "stages inside data"))
     if plan.shares:
         told.append(("micro-batches of the data ranks", words([str(n) for n in plan.shares])))
     return told

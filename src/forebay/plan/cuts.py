@@ -9,13 +9,13 @@ Limits: words (schedule, recompute, offload) are indices into the tuples of `pla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.plan.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Plan
+from forebay.plan.plan import INNER, OFFLOAD, RECOMPUTE, SCHEDULES, Plan
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -41,6 +41,8 @@ class Cuts:
     sequence_parallel: Bools
     ulysses: Bools
     ends: Bools
+    stages_inner: Bools  # ranks count stages before data
+    by_stage: Ints  # (plans, stages): how each stage recomputes where they differ, else -1; no columns where no plan's do
 
     def __len__(self) -> int:
         return len(self.tensor)
@@ -74,9 +76,19 @@ class Cuts:
             zero=int(self.zero[i]),
             sequence_parallel=bool(self.sequence_parallel[i]),
             context_kind="ulysses" if self.ulysses[i] else "ring",
-            recompute=(RECOMPUTE[self.recompute[i]],),
+            recompute=self._recompute(i),
             offload=OFFLOAD[self.offload[i]],
+            inner=INNER[int(self.stages_inner[i])],
         )
+
+    def _recompute(self, i: int) -> tuple[str, ...]:
+        levels = self.by_stage[i, : self.stages[i]]
+        return tuple(RECOMPUTE[one] for one in levels) if levels.size and levels[0] >= 0 else (RECOMPUTE[self.recompute[i]],)
+
+
+def alike(count: int) -> Ints:
+    """`by_stage` of so many plans whose stages all recompute alike."""
+    return np.zeros((count, 0), dtype=np.int64)
 
 
 def joined(parts: Sequence[Cuts]) -> Cuts:
@@ -84,11 +96,14 @@ def joined(parts: Sequence[Cuts]) -> Cuts:
     names = [one.name for one in fields(Cuts)]
     if not parts:
         return cuts([])
+    width = max(one.by_stage.shape[1] for one in parts)
+    parts = [replace(one, by_stage=np.pad(one.by_stage, ((0, 0), (0, width - one.by_stage.shape[1])), constant_values=-1))
+             for one in parts]  # fmt: skip
     return Cuts(**{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
 
 
 def cuts(plans: Sequence[Plan]) -> Cuts:
-    """Plans of one chip each, even stages, one way of recomputing, as arrays."""
+    """Plans of one chip each and even stages, as arrays."""
 
     def ints(values: list[int]) -> Ints:
         return np.array(values, dtype=np.int64)
@@ -105,9 +120,20 @@ def cuts(plans: Sequence[Plan]) -> Cuts:
         schedule=ints([SCHEDULES.index(p.schedule) for p in plans]),
         micro_batch=ints([p.micro_batch for p in plans]),
         zero=ints([p.zero for p in plans]),
-        recompute=ints([RECOMPUTE.index(p.recompute[0]) for p in plans]),
+        recompute=ints([max(RECOMPUTE.index(one) for one in p.recompute) for p in plans]),
         offload=ints([OFFLOAD.index(p.offload) for p in plans]),
         sequence_parallel=np.array([p.sequence_parallel for p in plans], dtype=np.bool_),
         ulysses=np.array([p.context_kind == "ulysses" for p in plans], dtype=np.bool_),
         ends=np.array([p.ends for p in plans], dtype=np.bool_),
+        stages_inner=np.array([p.inner == "stages" for p in plans], dtype=np.bool_),
+        by_stage=_by_stage(plans),
     )
+
+
+def _by_stage(plans: Sequence[Plan]) -> Ints:
+    uneven = [p for p in plans if len(set(p.recompute)) > 1]
+    found = np.full((len(plans), max((len(p.stages) for p in uneven), default=0)), -1, dtype=np.int64)
+    for i, p in enumerate(plans):
+        if len(set(p.recompute)) > 1:
+            found[i, : len(p.stages)] = [RECOMPUTE.index(one) for one in p.recompute]
+    return found

@@ -12,9 +12,10 @@ Limits: one degree at a time, on cards of one kind with even stages. Of other pl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from forebay.errors import BadInput, nearest
+from forebay.plan.abilities import Abilities, abilities
 from forebay.plan.calibration import Calibration
 from forebay.plan.cuts import Cuts, cuts
 from forebay.plan.detail import breakdown
@@ -24,9 +25,10 @@ from forebay.plan.knowledge import Known, known
 from forebay.plan.memory import even, fullest, memory
 from forebay.plan.model import Workload
 from forebay.plan.neighbour import DEGREES, changed, neighbour, neighbours
-from forebay.plan.plan import Plan
+from forebay.plan.plan import RECOMPUTE, Plan
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.search import fitted, room
+from forebay.plan.space import allowed, runs
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
 from forebay.units import show_bytes
@@ -73,24 +75,28 @@ def explain(
     calibrations: Iterable[Calibration] = (),
     *,
     other: str = "",
-    software: str = "megatron",
+    wishes: Wishes | None = None,
 ) -> tuple[Why, ...]:
     """The neighbours of every degree, or of one; or the one neighbour whose degree is `other`.
 
+    `wishes` are those that the plan was chosen with: its framework, its spare memory, and what they rule out.
     Raises BadInput for a degree that is none, a value that can't be, and a plan that the pool has no cards for.
     """
     if degree is not None and degree not in DEGREES:
         raise BadInput("No degree has that name.", asked=degree, hint=", ".join(nearest(degree, list(DEGREES)) or DEGREES))
-    if not even_stages(plan):
+    # Neighbours of stages that recompute differently are those of the plan in which all recompute the most.
+    alike = replace(plan, recompute=(max(plan.recompute, key=RECOMPUTE.index),))
+    if not even_stages(alike):
         return _by_stage(work, pool, plan)
     cards = held(pool, plan)
-    uses = framework(software)
-    knows = known(cards, work.number_format, uses, calibrations)
-    ask = _Ask(work, cards, uses, knows, plan)
+    wishes = wishes or Wishes()
+    uses = framework(wishes.framework)
+    knows = known(cards, work.number_format, uses, calibrations, wishes.imbalance)
+    ask = _Ask(work, cards, uses, knows, plan, wishes)
     if degree is not None and other:
-        return (ask.why(degree, other, neighbour(work, plan, degree, other)),)
+        return (ask.why(degree, other, neighbour(work, alike, degree, other)),)
     names = DEGREES if degree is None else (degree,)
-    return tuple(ask.why(name, value, found) for name in names for value, found in neighbours(work, plan, name))
+    return tuple(ask.why(name, value, found) for name in names for value, found in neighbours(work, alike, name))
 
 
 def even_stages(plan: Plan) -> bool:
@@ -119,9 +125,14 @@ class _Ask:
     software: Framework
     knows: Known
     plan: Plan
+    wishes: Wishes
 
     def why(self, degree: str, value: str, found: Plan) -> Why:
-        has = room(self.cards, self.knows, Wishes())
+        has = room(self.cards, self.knows, self.wishes)
+        can = abilities(self.software.name)
+        have = can.piped if len(found.stages) > 1 else can.zero
+        if degree != "zero" and found.zero not in have:
+            found = replace(found, zero=min((one for one in have if one > found.zero), default=max(have)))
         kept = cuts([found])
         asked = float(fullest(self.work, kept)[0])
         if degree not in ("recompute", "offload"):
@@ -135,8 +146,10 @@ class _Ask:
         if asked > has:
             lacks = f"needs {show_bytes(asked)} a card, {self.cards.chip} has {show_bytes(has)}"
             said = f"{lacks}; made to fit: {said}" if needs <= has else lacks
-        if degree == "schedule" and value not in self.software.schedules:
+        if not self._runs(degree, value, found, can):
             said += f"; {self.software.name} doesn't run it"
+        if not wished(self.wishes, degree, value):
+            said += "; the wishes rule it out"
         else_ = [one for one in changed(self.plan, other) if not one.startswith(f"{degree} ")]
         return Why(
             degree=degree,
@@ -151,18 +164,38 @@ class _Ask:
             + (f" (then {', '.join(else_)})" if else_ else ""),
         )
 
+    def _runs(self, degree: str, value: str, found: Plan, can: Abilities) -> bool:
+        """Does the framework run the neighbour?"""
+        lacking = {
+            "schedule": value not in self.software.schedules,
+            "recompute": value in can.lacks,
+            "offload": value != "none" and "offload" in can.lacks,
+            "inner": value != "data" and "inner" in can.lacks,
+        }
+        stages = len(found.stages)
+        degrees = runs(can, tensor=found.tensor, context=found.context, stages=stages)
+        return degrees and found.zero in (can.piped if stages > 1 else can.zero) and not lacking.get(degree, False)
+
     def _remembered(self, found: Cuts, has: float) -> Cuts:
         """What costs memory for speed: as in the plan where that is more than it must be and fits, or the least that fits."""
         own = cuts([self.plan])
-        least, _ = fitted(self.work, own, has, Wishes())
+        least, _ = fitted(self.work, own, has, self.wishes)
         spare = least.recompute[0] != own.recompute[0] or least.offload[0] != own.offload[0]
         if spare and fullest(self.work, found)[0] <= has:
             return found
-        best, needs = fitted(self.work, found, has, Wishes())
+        best, needs = fitted(self.work, found, has, self.wishes)
         return best if needs[0] <= has else found
 
     def _parts(self, plan: Plan) -> dict[str, float]:
         return breakdown(step(self.work, self.knows.site, cuts([plan])))
+
+
+def wished(wishes: Wishes, degree: str, value: str) -> bool:
+    """Do the wishes allow this value of a degree?"""
+    words = {"recompute": wishes.recompute, "schedule": wishes.schedules}.get(degree, ())
+    if degree == "offload":
+        return wishes.offload or value == "none"
+    return allowed(wishes, degree, int(value)) if value.isdigit() else not words or value in words
 
 
 def told(parts: Mapping[str, float], here_s: float, there_s: float) -> str:
@@ -182,7 +215,7 @@ def _value(plan: Plan, degree: str) -> str:
     found = getattr(plan, degree)
     if degree == "stages":
         return str(len(found))
-    return str(found[0]) if degree == "recompute" else str(found)
+    return " and ".join(dict.fromkeys(found)) if degree == "recompute" else str(found)
 
 
 def _by_stage(work: Workload, pool: Pool, plan: Plan) -> tuple[Why, ...]:

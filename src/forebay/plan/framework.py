@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from forebay.errors import Unknown, nearest
-from forebay.plan.plan import SCHEDULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +43,7 @@ class Framework:
     grouped: bool = False  # experts' products are one kernel, not one after the other
     passes: float = 6.0  # times that a routed token's vector goes through memory forward, read or written
     rotary: float = 3.0  # times that latent attention's heads go through memory to be rotated and put together
+    regathers: bool = False  # ZeRO 2 lets gathered weights go after a backward (FSDP2 with reshard_after_forward="never")
 
 
 # Megatron-Core with Transformer Engine as NVIDIA's recipes set it: userbuffers overlap, distributed optimizer with overlapped
@@ -80,8 +80,21 @@ FRAMEWORKS: Mapping[str, Framework] = {
         Framework(name="jax", hides_tensor=0.5, summed_bytes=0.0),
         # Megatron-LM of 2021: scores in memory, dropout, gradients summed in 16 bits and reduced after the last micro-batch.
         Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, summed_bytes=6.0, host_s=1.1e-3),
-        Framework(name="torchtitan", schedules=SCHEDULES, summed_bytes=0.0),
-        Framework(name="fsdp", gradient_bytes=2, summed_bytes=0.0, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
+        Framework(name="torchtitan", schedules=("1f1b", "interleaved", "zb-1p", "zb-v"), summed_bytes=0.0, regathers=True),
+        Framework(
+            name="fsdp",
+            gradient_bytes=2,
+            summed_bytes=0.0,
+            ampere=True,
+            traffic=1.5,
+            attention=1.7,
+            fixed_s=0.02,
+            regathers=True,
+        ),
+        # Megatron-LM underneath, with lists for each stage.
+        Framework(name="flagscale", hides_tensor=0.75),
+        # Its own ZeRO and pipeline engine (1F1B: runtime/pipe/schedule.py, TrainSchedule); gradients travel in 16 bits.
+        Framework(name="deepspeed", schedules=("1f1b",), gradient_bytes=2),
     )
 }
 

@@ -106,12 +106,14 @@ class Holding:
             copies -= w
         gradient = self.how.gradient_bytes
         states = 8.0 if w == 4 else float(self.how.optimizer_bytes)
+        # FSDP2 sums gradients whole until the last micro-batch of a pipeline; of ZeRO 3 `_gathered` has them.
+        cut_gradients = (p.zero == 3) | ((p.zero == 2) & (p.stages == 1))
         kinds = [(matrices, spread, copies), (self._ends(), spread, 0.0)]
         if self.mixed:
             kinds.append((self.expert * self._routed(), left, copies))
         for count, over, extra in kinds:
             weights = weights + count * np.where(self.zero3, 4 / over, w + extra)
-            gradients = gradients + count * np.where(p.zero >= 2, 4 / over, gradient)
+            gradients = gradients + count * np.where(cut_gradients, 4 / over, gradient)
             optimizer = optimizer + count * np.where(self.zero3, 8 / over, np.where(p.zero >= 1, states / over, states))
         optimizer = np.where(p.offload == OFFLOAD.index("optimizer"), 0.0, optimizer)
         return {"weights": weights, "gradients": gradients, "optimizer": optimizer}

@@ -74,7 +74,9 @@ class Site:
     device: Device
     links: Links
     framework: Framework
-    slower: float = 1.0  # the one calibrated scalar: how much longer kernels take in a long job than alone on a cool chip
+    # The one calibrated scalar: how much longer kernels take in a long job than alone on a cool chip. While it is fitted, an
+    # array with one for each plan.
+    slower: Any = 1.0
     imbalance: float = 1.0  # tokens on the busiest card of an expert group over the mean; all others wait for it
 
 
@@ -265,7 +267,7 @@ def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
     return 2 * (once + inside) * (1.0 - np.where(cuts.chunks > 1, at.framework.hides_expert, 0.0))
 
 
-def _fed(one: Pass, slower: float, least_s: float) -> Pass:
+def _fed(one: Pass, slower: Any, least_s: float) -> Pass:
     """The pass at the calibrated speed, and no shorter than the host takes to launch its kernels; transfers come on top."""
     # The power limit slows the matrix units most; what memory feeds is held back by half as much (in logarithms).
     spared = slower**0.5

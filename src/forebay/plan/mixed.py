@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.errors import DoesNotFit
+from forebay.plan.abilities import abilities
 from forebay.plan.balance import layers, shares
 from forebay.plan.cuts import joined
 from forebay.plan.framework import Framework
@@ -94,13 +95,15 @@ class _Staged:
         # A stage's cards divide each kind's: plans over that many cards with one stage are the ways to cut a stage.
         like = replace(min(pool.cards, key=lambda one: one.island), count=unit)
         parts = []
+        can = replace(abilities(software.name), zero=(0, 1), piped=(0, 1))
         for count in divisors(unit):
             few = replace(wishes, exactly={**wishes.exactly, "stages": 1, "zero": 1})
             stages = sum(one.count // count for one in pool.cards)
             if stages <= m.layers and allowed(wishes, "stages", stages):
-                cuts = space(work, like, few, software, count)
+                cuts = space(work, like, few, software, count, can)
                 parts.append(replace(cuts, stages=np.full(len(cuts), stages)))
         once_each = joined(parts)
+        once_each = replace(once_each, zero=np.where(once_each.zero == 1, _cut_states(software), once_each.zero))
         again = [i for i, name in enumerate(RECOMPUTE) if not wishes.recompute or name in wishes.recompute]
         self.cuts = joined([replace(once_each, recompute=np.full(len(once_each), i)) for i in again])
         self.stages = np.array([[one.count for one in pool.cards]]) // np.maximum(self.cuts.cards // self.cuts.stages, 1)[:, None]
@@ -214,13 +217,14 @@ class _Shared:
         unit = gcd(*(one.count for one in pool.cards))
         like = replace(min(pool.cards, key=lambda one: one.island), count=unit)
         alone = replace(wishes, exactly={**wishes.exactly, "replicas": 1, "shards": 1, "zero": 0})
-        ways = joined([space(work, like, alone, software, count) for count in divisors(unit)])
+        can = replace(abilities(software.name), zero=(0, 1), piped=(0, 1))
+        ways = joined([space(work, like, alone, software, count, can) for count in divisors(unit)])
         # So many data ranks of each kind; their states are cut over all of them.
         ranks = np.array([[one.count for one in pool.cards]]) // np.maximum(ways.cards, 1)[:, None]
         total = ranks.sum(axis=1)
         kept = (work.sequences // np.maximum(ways.micro_batch, 1) >= total) & (ways.schedule < 2)
         ways, ranks, total = ways[kept], ranks[kept], total[kept]
-        ways = replace(ways, shards=total, zero=np.minimum(total - 1, 1))
+        ways = replace(ways, shards=total, zero=np.minimum(total - 1, 1) * _cut_states(software))
         space_left = min(_room(one, knows, wishes) for one, knows in zip(pool.cards, kinds, strict=True))
         fits = np.zeros(len(ways), dtype=np.bool_)
         self.needs = np.full(len(ways), np.inf)
@@ -264,6 +268,11 @@ class _Shared:
         working = max(n * pace for n, pace in zip(got, paces, strict=True))
         parts = {"micro-batches": working, "fill, drain, data and optimizer": rest}
         return Choice(plan=plan, seconds_a_step=working + rest, memory_bytes=int(self.needs[i]), parts=parts)
+
+
+def _cut_states(software: Framework) -> int:
+    """The ZeRO stage that cuts the optimizer: 1, or 2 where the software has no other."""
+    return 1 if 1 in abilities(software.name).piped else 2
 
 
 def _joint(site: Site, pool: Pool) -> Site:

@@ -9,24 +9,30 @@ Limits: the rules of `space`; beyond them only tensor degrees wider than an isla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 
 from forebay.errors import BadInput
 from forebay.plan.model import Model, Workload
 from forebay.plan.orders import BLOCKS, group
-from forebay.plan.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Plan
+from forebay.plan.plan import INNER, OFFLOAD, RECOMPUTE, SCHEDULES, Plan
 from forebay.plan.space import MICRO, PIECE, divisors
 
-DEGREES = ("tensor", "stages", "context", "expert", "micro_batch", "chunks", "recompute", "zero", "schedule", "offload")
+DEGREES = ("tensor", "stages", "context", "expert", "micro_batch", "chunks", "recompute", "zero", "schedule", "offload", "inner")
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "recompute": RECOMPUTE,
+    "zero": ("0", "1", "2", "3"),
+    "schedule": SCHEDULES,
+    "offload": OFFLOAD,
+    "inner": INNER,
+}
 NUMBERS = ("tensor", "stages", "context", "expert", "micro_batch", "chunks")
 
 
 def neighbours(work: Workload, plan: Plan, degree: str) -> list[tuple[str, Plan]]:
     """The values beside this one, each with its plan."""
     if degree not in NUMBERS:
-        words = {"recompute": RECOMPUTE, "zero": ("0", "1", "3"), "schedule": SCHEDULES, "offload": OFFLOAD}[degree]
-        return [(one, found) for one in words if (found := _with(work, plan, degree, one)) is not None and found != plan]
+        return [(one, found) for one in WORDS[degree] if (found := _with(work, plan, degree, one)) is not None and found != plan]
     here = len(plan.stages) if degree == "stages" else int(getattr(plan, degree))
     could = {n: found for n in _values(work, plan, degree) if n != here and (found := _with(work, plan, degree, str(n)))}
     near = {here * 2, here // 2 if here % 2 == 0 else 0}
@@ -77,14 +83,17 @@ def _with(work: Workload, plan: Plan, degree: str, value: str) -> Plan | None:
         return replace(plan, recompute=(value,)) if value in RECOMPUTE else None
     if degree == "offload":
         return replace(plan, offload=value) if value in OFFLOAD else None
+    if degree == "inner":
+        dense = len(plan.stages) > 1 < plan.data and work.model.experts is None and plan.replicas == 1
+        return replace(plan, inner=value) if value in INNER and dense else None
     if degree == "schedule":
         return _scheduled(work, plan, value) if value in SCHEDULES and len(plan.stages) > 1 else None
     if not value.isdigit():
         return None
     number = int(value)
     if degree == "zero":
-        sharded = number < 3 or (len(plan.stages) == 1 and plan.data > 1)
-        return replace(plan, zero=number, replicas=1, shards=plan.data) if number in (0, 1, 3) and sharded else None
+        cut = number < 2 or plan.data * plan.context > 1
+        return replace(plan, zero=number, replicas=1, shards=plan.data) if number <= 3 and cut else None
     if number < 1:
         return None
     if degree == "chunks":
@@ -131,7 +140,7 @@ def _cut(work: Workload, plan: Plan, degree: str, number: int, tensor: int, stag
         micro_batch=micro,
         sequence_parallel=tensor > 1 and (plan.sequence_parallel or plan.tensor == 1),
         context_kind="ring" if m.heads % (tensor * context) else plan.context_kind,
-        zero=1 if plan.zero == 3 and stages > 1 else plan.zero,
+        zero=1 if plan.zero == 3 and stages > 1 == len(plan.stages) else plan.zero,
     )
     laid = _experts(m, found, plan, number if degree == "expert" else 0)
     if laid is None:

@@ -50,6 +50,14 @@ def split(on: Links, ranks: Any, stride: Any) -> tuple[Any, Any]:
     return inside, ranks / inside
 
 
+def nearer(on: Links, outer: Any, inner: Any, first: Any, stride: Any) -> Any:
+    """The stride at which a group of `first` x `outer` ranks would lie if it were one run, where `inner` other ranks lie between
+    two of the outer side: with as many ranks in an island.
+    """
+    together = np.clip(on.island // stride, 1, first) * np.clip(on.island // (stride * first * inner), 1, outer)
+    return np.maximum(stride, on.island // together)
+
+
 def gather(on: Links, ranks: Any, stride: Any, nbytes: Any) -> Floats:
     """All-gather to `nbytes`, or reduce-scatter of them; an all-reduce is both."""
     inside, islands = split(on, ranks, stride)

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from forebay.plan.model import Workload
+from forebay.plan.pool import Pool
+from forebay.plan.wishes import Wishes
 
 SCHEDULES = ("1f1b", "interleaved", "zb-1p", "zb-2p", "zb-v", "v-half", "v-min")
 RECOMPUTE = ("none", "selective", "full")
 OFFLOAD = ("none", "optimizer")
+INNER = ("data", "stages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,7 @@ class Plan:
     """How one workload is cut over chips.
 
     It says what, never where: no host, no rank, no torch. Ranks count tensor fastest, then context, then data, then stages, as
-    Megatron-LM does; experts lie inside tensor x context x data of one stage.
+    Megatron-LM does, or with `inner` stages before data; experts lie inside tensor x context x data of one stage.
     """
 
     replicas: int  # copies of the (sharded) model: the outer data degree of HSDP
@@ -38,6 +41,7 @@ class Plan:
     context_kind: str = "ring"  # or "ulysses"
     recompute: tuple[str, ...] = ("none",)  # of each stage, or one for all; each one of RECOMPUTE
     offload: str = "none"  # one of OFFLOAD: what lives in the host's memory
+    inner: str = "data"  # one of INNER: whose ranks are nearer to each other
     shares: tuple[int, ...] = ()  # micro-batches of each data rank where they differ; (): even
     data_chips: tuple[str, ...] = ()  # the chip under each data rank, where data ranks have different ones and `stages` don't
 
@@ -120,7 +124,7 @@ class Help:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Menu:
-    """At most five choices, best first. The scheduler takes one; it never asks for another."""
+    """At most five choices, best first, and the question that they answer. The scheduler takes one; it never asks for another."""
 
     choices: tuple[Choice, ...]
     workload: Workload | None = None
@@ -129,3 +133,5 @@ class Menu:
     dropped: tuple[Dropped, ...] = ()  # the next ten
     helps: tuple[Help, ...] = ()
     exact: str = ""  # what of the search is exact, and what was left out
+    pool: Pool | None = None  # the cards that were asked for; None: written by a Forebay that didn't keep it
+    wishes: Wishes | None = None  # what was wished, the framework among it; None: as `pool`

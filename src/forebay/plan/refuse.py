@@ -7,9 +7,14 @@ Limits: the nearest batch is one that some data degree divides; other degrees ma
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from forebay.errors import BadInput
+from forebay.plan.abilities import Abilities
 from forebay.plan.model import Workload
+from forebay.plan.plan import RECOMPUTE
 from forebay.plan.pool import Cards, Pool
+from forebay.plan.space import allowed
 from forebay.plan.wishes import DEGREES, Wishes
 
 
@@ -39,6 +44,29 @@ def agreed(work: Workload, pool: Pool, wishes: Wishes) -> None:
         )
     if wishes.objective == "cards" and wishes.deadline_s is None:
         raise BadInput("The fewest cards are those that keep a deadline.", asked="for cards", hint="say within which seconds")
+
+
+def runnable(wishes: Wishes, can: Abilities) -> Wishes:
+    """The wishes without what the software lacks. Raises BadInput where nothing of a wish is left."""
+    stages = wishes.exactly.get("stages", wishes.least.get("stages", 0))
+    have = can.piped if stages > 1 else can.zero if stages else tuple(sorted({*can.zero, *can.piped}))
+    if not any(allowed(wishes, "zero", one) for one in have):
+        raise BadInput(
+            "The framework runs no such stage of ZeRO" + (" with a pipeline." if stages > 1 else "."),
+            asked=f"zero {wishes.exactly.get('zero', wishes.least.get('zero'))} with {wishes.framework}",
+            found="zero " + ", ".join(str(one) for one in have),
+            hint="one of these, or --framework " + ("torchtitan" if stages > 1 else "megatron"),
+        )
+    for name in ("tensor", "stages", "context", "expert"):
+        degree = wishes.exactly.get(name, wishes.least.get(name, 1))
+        if degree > 1 and name in can.lacks:
+            raise BadInput(f"{wishes.framework} has no {name} degree.", asked=f"{name} {degree}", hint="--framework megatron")
+    recompute = tuple(one for one in wishes.recompute or RECOMPUTE if one not in can.lacks)
+    if not recompute:
+        raise BadInput(f"{wishes.framework} doesn't recompute so.", asked=", ".join(wishes.recompute),
+                       hint=", ".join(one for one in RECOMPUTE if one not in can.lacks))  # fmt: skip
+    whole = recompute == RECOMPUTE
+    return replace(wishes, recompute=() if whole else recompute, offload=wishes.offload and "offload" not in can.lacks)
 
 
 def nothing_divides(work: Workload, cards: Cards, wishes: Wishes) -> BadInput:

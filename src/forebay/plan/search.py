@@ -3,9 +3,10 @@
 Asked:  this model, this batch, these cards: how should it be cut?
 Answer: every plan of the space (`space`) is checked for memory and priced, as arrays; none is skipped, so the first is the best
         of the space by the model's own figures. Recomputing only ever adds time, so of a plan's variants only the first that fits
-        is priced: none, selective, full; and, if it recomputes, the first with the optimizer in the host's memory. Pools of
-        several kinds are searched by `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages,
-        context, expert, sharded or not): variants of one shape teach little.
+        is priced: none, selective, full; if it recomputes, the first with the optimizer in the host's memory; and where software
+        or wishes let stages recompute differently, the least of each stage (`by_stage`). Pools of several kinds are searched by
+        `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context, expert, sharded or not):
+        variants of one shape teach little.
 Units:  seconds, bytes, micro-units of money, joules.
 Limits: as good as its figures; the interval of a choice says how good that is. Ties go to the plan that needs less memory.
 """
@@ -19,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.errors import BadInput, DoesNotFit
+from forebay.plan.abilities import abilities
+from forebay.plan.by_stage import eased, ways
 from forebay.plan.calibration import Calibration
-from forebay.plan.cuts import Cuts, joined
+from forebay.plan.cuts import Cuts, alike, joined
 from forebay.plan.detail import detailed
 from forebay.plan.framework import Framework, framework
 from forebay.plan.helps import helps
@@ -30,7 +33,7 @@ from forebay.plan.mixed import mixed
 from forebay.plan.model import Workload
 from forebay.plan.plan import RECOMPUTE, Choice, Dropped, Menu, Plan
 from forebay.plan.pool import Cards, Pool
-from forebay.plan.refuse import agreed, nothing_divides
+from forebay.plan.refuse import agreed, nothing_divides, runnable
 from forebay.plan.space import LEFT_OUT, allowed, divisors, space
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
@@ -39,6 +42,7 @@ from forebay.units import GB
 Floats = NDArray[np.float64]
 MOST = 5
 NEXT = 10
+ALIKE = "All stages of a plan recompute alike"
 Told = Callable[[int, int], None]
 
 
@@ -51,10 +55,11 @@ def search(
     """
     agreed(work, pool, wishes)
     software = framework(wishes.framework)
+    narrow = runnable(wishes, abilities(software.name))
     rests = tuple(calibrations)
-    found, dropped, searched, exact = _found(work, pool, wishes, software, rests, told)
+    found, dropped, searched, exact = _found(work, pool, narrow, software, rests, told)
     if not found:
-        raise _nearest(work, pool, wishes, software, rests, nothing_fits(dropped))
+        raise _nearest(work, pool, narrow, software, rests, nothing_fits(dropped))
     score = _objective(wishes, pool)
     ranked = sorted(found, key=lambda one: (score(one), one.memory_bytes))
     choices = [detailed(work, pool, one, software, rests, wishes.imbalance) for one in _shapes(ranked)]
@@ -62,7 +67,7 @@ def search(
     top = {one.plan for one in choices}
 
     def again(other: Workload, elsewhere: Pool) -> float:
-        return _best_seconds(other, elsewhere, wishes, software, rests)
+        return _best_seconds(other, elsewhere, narrow, software, rests)
 
     others = [_passed(one, choices[0]) for one in ranked if one.plan not in top]
     return Menu(
@@ -73,6 +78,8 @@ def search(
         dropped=(*others[: NEXT - min(3, len(dropped))], *sorted(dropped, key=_soonest)[:3])[:NEXT],
         helps=helps(work, pool, again),
         exact=exact,
+        pool=pool,
+        wishes=wishes,
     )
 
 
@@ -84,7 +91,8 @@ def _found(
     found: list[Choice] = []
     dropped: list[Dropped] = []
     searched = 0
-    exact = f"All plans of the space were priced. {LEFT_OUT}"
+    stages = "" if ways(abilities(software.name), wishes) else f" {ALIKE} (--by-stage: not so)."
+    exact = f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages}"
     for cards, knows in zip(pool.cards, kinds, strict=True):
         if len(pool.cards) > 1 and wishes.use_all and wishes.objective != "cards":
             continue  # a part of a mixed pool leaves the rest idle
@@ -93,7 +101,7 @@ def _found(
     if len(pool.cards) > 1:
         best, less, count = mixed(work, pool, wishes, software, kinds, told)
         found, dropped, searched = found + best, dropped + less, searched + count
-        exact = f"Of {count:,} ways over several kinds all were bounded and the best ones split exactly. {LEFT_OUT}"
+        exact = f"Of {count:,} ways over several kinds all were bounded and the best ones split exactly. {LEFT_OUT} {ALIKE}."
     return found, dropped, searched, exact
 
 
@@ -125,6 +133,7 @@ def fitted(work: Workload, cuts: Cuts, room: float, wishes: Wishes) -> tuple[Cut
 
 
 def _least(work: Workload, cuts: Cuts, room: float, wishes: Wishes, offload: int) -> tuple[Cuts, Floats]:
+    cuts = replace(cuts, by_stage=alike(len(cuts)))
     needs = np.full(len(cuts), np.inf)
     recompute = cuts.recompute.copy()
     where = np.full(len(cuts), offload)
@@ -157,7 +166,10 @@ def _one_kind(
         cuts = space(work, cards, wishes, software, count)
         if not len(cuts):
             continue
+        less, lesser = eased(work, cuts, room(cards, knows, wishes), wishes, abilities(software.name))
         cuts, needs = fitted(work, cuts, room(cards, knows, wishes), wishes)
+        if len(less):
+            cuts, needs = joined([cuts, less]), np.concatenate([needs, lesser])
         fits = needs <= room(cards, knows, wishes)
         searched += len(cuts)
         if not fits.all():
@@ -240,7 +252,11 @@ def _soonest(one: Dropped) -> float:
 
 def nothing_fits(dropped: Sequence[Dropped]) -> DoesNotFit:
     """The error for a model that fits nowhere, with what the smallest plans need."""
-    tried = [f"tensor {d.plan.tensor}, {len(d.plan.stages)} stages, data {d.plan.data}: {d.why}" for d in dropped[:5]]
+    tried = [
+        f"tensor {d.plan.tensor}, {len(d.plan.stages)} stages, context {d.plan.context}, data {d.plan.data}, zero {d.plan.zero}: "
+        f"{d.why}"
+        for d in dropped[:5]
+    ]
     return DoesNotFit(
         "No plan fits the cards." if not any(d.seconds_a_step for d in dropped) else "No plan fits the cards and is in time.",
         found="; ".join(tried) or "no plan at all",
@@ -261,7 +277,8 @@ def _nearest(
         if found:
             best = min(found, key=lambda one: one.seconds_a_step)
             p = best.plan
-            cut = f"tensor {p.tensor}, {len(p.stages)} stages, data {p.data}, {p.recompute[0]} recomputed"
+            again = " and ".join(dict.fromkeys(p.recompute))
+            cut = f"tensor {p.tensor}, {len(p.stages)} stages, data {p.data}, {again} recomputed"
             hint = f"{larger.count} cards: {cut}, {best.memory_bytes / GB:,.0f} GB a card, {best.seconds_a_step:.3g} s a step"
             return DoesNotFit(error.text, asked=f"{work.model.name} on {pool.count} cards", found=error.found, hint=hint)
     return error

@@ -2,8 +2,14 @@
 
 Asked:  which plans are there at all?
 Answer: every product of degrees that divides what it must: tensor the heads, expert the experts, context the sequence, data the
-        batch, stages and chunks the layers (or layers and two, when the ends count as layers). `LEFT_OUT` says in words what is
-        not looked at, and is printed with each answer.
+        batch, stages and chunks the layers (or layers and two, when the ends count as layers); and of those what the software
+        runs (`abilities`). ZeRO 0 is there where ZeRO 1 isn't, which is as fast and small or better; ZeRO 3 also
+        with the states cut inside each island alone (HSDP). `LEFT_OUT` says in words what is not looked at, and is printed with
+        each answer.
+        Ranks lie tensor first, since its transfers are in each layer and mostly unhidden; then context, whose ring hides behind
+        attention alone; then data before stages. Stages before data are tried of dense models where an island holds a whole
+        pipeline and not all cards: else sends leave islands as before, data ranks share fewer links, and nothing is won.
+        Experts lie in what is inside stages.
 Units:  cards, sequences, tokens.
 Limits: what saves memory for time (recompute, offload) is not part of the space: `search` takes the least of it that fits.
 """
@@ -11,10 +17,12 @@ Limits: what saves memory for time (recompute, offload) is not part of the space
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from forebay.plan.cuts import Cuts
+from forebay.plan.abilities import Abilities, abilities
+from forebay.plan.cuts import Cuts, alike
 from forebay.plan.framework import Framework
 from forebay.plan.model import Model, Workload
 from forebay.plan.orders import BLOCKS, group
@@ -22,9 +30,10 @@ from forebay.plan.plan import SCHEDULES
 from forebay.plan.pool import Cards
 from forebay.plan.wishes import Wishes
 
+WORDS = ("ulysses", "ends", "stages_inner")  # columns that are true or false
 LEFT_OUT = (
-    "Left out: tensor degrees beyond an island, micro-batches above 16 sequences, context pieces below 2,048 tokens, ZeRO 2, "
-    "ZeRO 3 with a pipeline, tensor parallel without sequence parallel."
+    "Left out: tensor degrees beyond an island, micro-batches above 16 sequences, context pieces below 2,048 tokens, states cut "
+    "over neither an island nor all data ranks, tensor parallel without sequence parallel."
 )
 MICRO = 16
 PIECE = 2048
@@ -36,27 +45,30 @@ COLUMNS = (
     "context",
     "expert",
     "expert_tensor",
-    "chunks",
-    "schedule",
-    "micro_batch",
     "zero",
-    "ulysses",
+    "micro_batch",
+    "schedule",
+    "chunks",
     "ends",
+    "ulysses",
+    "stages_inner",
 )
 
 
-def space(work: Workload, cards: Cards, wishes: Wishes, software: Framework, count: int | None = None) -> Cuts:
-    """Every plan over `count` cards (all of them, where not said) that the wishes allow."""
-    rows = list(_rows(work, cards, wishes, software, count or cards.count))
+def space(
+    work: Workload, cards: Cards, wishes: Wishes, software: Framework, count: int | None = None, can: Abilities | None = None
+) -> Cuts:
+    """Every plan over `count` cards (all of them, where not said) that the wishes allow and the software runs."""
+    rows = list(_rows(work, cards, wishes, software, count or cards.count, can or abilities(software.name)))
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(COLUMNS))
-    columns = {name: table[:, i] for i, name in enumerate(COLUMNS)}
+    columns: dict[str, Any] = {name: table[:, i] for i, name in enumerate(COLUMNS)}
+    columns |= {name: columns[name].astype(np.bool_) for name in WORDS}
     nothing = np.zeros(len(rows), dtype=np.int64)
     return Cuts(
-        **{name: column for name, column in columns.items() if name not in ("ulysses", "ends")},
-        ulysses=columns["ulysses"].astype(np.bool_),
-        ends=columns["ends"].astype(np.bool_),
+        **columns,
         recompute=nothing,
         offload=nothing,
+        by_stage=alike(len(rows)),
         sequence_parallel=columns["tensor"] > 1,
     )
 
@@ -66,35 +78,38 @@ def divisors(number: int) -> list[int]:
     return sorted({*small, *(number // i for i in small)})
 
 
-def _rows(work: Workload, cards: Cards, wishes: Wishes, software: Framework, count: int) -> Iterator[tuple[int, ...]]:
+def _rows(
+    work: Workload, cards: Cards, wishes: Wishes, software: Framework, count: int, can: Abilities
+) -> Iterator[tuple[int, ...]]:
     m = work.model
-    for tensor, context, data, stages in _degrees(work, cards, wishes, count):
-        for expert, inner in _experts(m, wishes, tensor, tensor * context * data):
-            for micro in divisors(work.sequences // data):
-                if micro > MICRO or not allowed(wishes, "micro_batch", micro):
+    for tensor, context, data, stages in _degrees(work, cards, wishes, count, can):
+        pipes = {
+            micro: list(_pipelines(m, wishes, software, stages, work.sequences // (data * micro), can))
+            for micro in divisors(work.sequences // data)
+            if micro <= MICRO and allowed(wishes, "micro_batch", micro)
+        }
+        cuts = list(_zero(wishes, can, data, context, stages, cards.island // (tensor * context)))
+        rings = list(_rings(m, tensor, context, can))
+        other = stages > 1 and data > 1 and tensor * context * stages <= cards.island < count
+        other = other and m.experts is None and "inner" not in can.lacks
+        for expert, inner in _experts(m, wishes, tensor, tensor * context * data, can):
+            for zero, shards in cuts:
+                if shards < data and tensor * context * shards % (expert * inner):
+                    continue  # an expert's cards lie inside one copy
+                said = {"zero 3": zero == 3, "hybrid": shards < data, "copies": zero == 0 and data > 1,
+                        "expert_tensor": inner > 1, "experts at home": m.experts is not None and expert == 1}  # fmt: skip
+                if not runs(can, tensor=tensor, context=context, stages=stages, **said):
                     continue
-                rounds = work.sequences // (data * micro)
-                for schedule, chunks, ends in _pipelines(m, wishes, software, stages, rounds):
-                    for zero, shards in _zero(wishes, data, stages, cards.island // tensor):
-                        for ulysses in (0, 1) if context > 1 and m.heads % (tensor * context) == 0 and m.latent is None else (0,):
-                            yield (
-                                data // shards,
-                                shards,
-                                tensor,
-                                stages,
-                                context,
-                                expert,
-                                inner,
-                                chunks,
-                                schedule,
-                                micro,
-                                zero,
-                                ulysses,
-                                ends,
-                            )
+                degrees = (data // shards, shards, tensor, stages, context, expert, inner, zero)
+                orders = (0, 1) if other and shards == data else (0,)
+                for micro, ways in pipes.items():
+                    for schedule, chunks, ends in ways:
+                        for ulysses in rings:
+                            for nearer in orders:
+                                yield (*degrees, micro, schedule, chunks, ends, ulysses, nearer)
 
 
-def _degrees(work: Workload, cards: Cards, wishes: Wishes, count: int) -> Iterator[tuple[int, int, int, int]]:
+def _degrees(work: Workload, cards: Cards, wishes: Wishes, count: int, can: Abilities) -> Iterator[tuple[int, int, int, int]]:
     m = work.model
     for tensor in divisors(m.heads):
         if tensor > max(cards.island, wishes.exactly.get("tensor", 1)) or count % tensor or not allowed(wishes, "tensor", tensor):
@@ -110,23 +125,40 @@ def _degrees(work: Workload, cards: Cards, wishes: Wishes, count: int) -> Iterat
                 data = count // (tensor * context * stages)
                 if stages > m.layers + 2 or work.sequences % data or not allowed(wishes, "stages", stages):
                     continue
-                if not allowed(wishes, "data", data):
+                if not allowed(wishes, "data", data) or not runs(can, tensor=tensor, context=context, stages=stages):
                     continue
                 yield tensor, context, data, stages
 
 
-def _experts(m: Model, wishes: Wishes, tensor: int, ranks: int) -> Iterator[tuple[int, int]]:
+def runs(can: Abilities, tensor: int, context: int, stages: int, **said: bool) -> bool:
+    """Does the software have these degrees, and what else is said of the plan, and all of it together?"""
+    above = {name for name, degree in (("tensor", tensor), ("context", context), ("stages", stages)) if degree > 1}
+    above |= {name for name, holds in said.items() if holds}
+    return not (above & can.lacks) and not any(pair <= above for pair in can.apart)
+
+
+def _rings(m: Model, tensor: int, context: int, can: Abilities) -> Iterator[int]:
+    """Ways of the context degree: 0 is a ring, 1 is Ulysses, which cuts heads."""
+    if context == 1 or "ring" not in can.lacks:
+        yield 0
+    if context > 1 and m.heads % (tensor * context) == 0 and m.latent is None and "ulysses" not in can.lacks:
+        yield 1
+
+
+def _experts(m: Model, wishes: Wishes, tensor: int, ranks: int, can: Abilities) -> Iterator[tuple[int, int]]:
     if m.experts is None:
         yield 1, 1
         return
-    for expert in divisors(m.experts.count):
-        for inner in sorted({1, tensor}):
+    for expert in (1,) if "expert" in can.lacks else divisors(m.experts.count):
+        for inner in (1,) if "expert_tensor" in can.lacks else sorted({1, tensor}):
             fits = ranks % (expert * inner) == 0 and m.experts.width % inner == 0
             if fits and allowed(wishes, "expert", expert) and allowed(wishes, "expert_tensor", inner):
                 yield expert, inner
 
 
-def _pipelines(m: Model, wishes: Wishes, software: Framework, stages: int, rounds: int) -> Iterator[tuple[int, int, int]]:
+def _pipelines(
+    m: Model, wishes: Wishes, software: Framework, stages: int, rounds: int, can: Abilities
+) -> Iterator[tuple[int, int, int]]:
     """Schedule, chunks, and whether the ends count as layers."""
     layers = m.layers + m.predicted
     names = wishes.schedules or software.schedules
@@ -141,19 +173,29 @@ def _pipelines(m: Model, wishes: Wishes, software: Framework, stages: int, round
                 continue
             even, with_ends = layers % (stages * chunks) == 0, (layers + 2) % (stages * chunks) == 0
             # Layers that don't divide are shared out as evenly as can be where a stage has one piece.
-            if allowed(wishes, "chunks", chunks) and (even or with_ends or (chunks == 1 and stages <= layers)):
+            uneven = chunks == 1 and stages <= layers and "uneven" not in can.lacks
+            if allowed(wishes, "chunks", chunks) and (even or with_ends or uneven):
                 yield SCHEDULES.index(name), chunks, int(with_ends and not even)
 
 
-def _zero(wishes: Wishes, data: int, stages: int, near: int) -> Iterator[tuple[int, int]]:
+def _zero(wishes: Wishes, can: Abilities, data: int, context: int, stages: int, near: int) -> Iterator[tuple[int, int]]:
     """The ZeRO stage and how many data ranks share the states: all, or for ZeRO 3 those of an island (HSDP)."""
-    for zero in (0, 1) if data == 1 or wishes.exactly.get("zero") == 0 else (1,):
-        if allowed(wishes, "zero", zero) and allowed(wishes, "shards", data) and allowed(wishes, "replicas", 1):
-            yield zero, data
-    if stages == 1 and data > 1 and allowed(wishes, "zero", 3):
-        for shards in sorted({data, near} if 1 < near < data and data % near == 0 else {data}):
+    have, cut = can.piped if stages > 1 else can.zero, data * context > 1
+    for zero in have:
+        if not allowed(wishes, "zero", zero):
+            continue
+        if zero == 0:
+            # Software whose only ZeRO is FSDP cuts over the context degree whenever there is one.
+            fits = (context == 1 and 1 not in have) or wishes.exactly.get("zero") == 0
+            shared = [data] if fits else []
+        elif zero < 3:
+            shared = [data] if cut or zero == 1 else []
+        else:
+            hybrid = "hybrid" not in can.lacks and 1 <= near < data and data % near == 0 and near * context > 1
+            shared = sorted({data, near} if hybrid else {data}) if cut else []
+        for shards in shared:
             if allowed(wishes, "shards", shards) and allowed(wishes, "replicas", data // shards):
-                yield 3, shards
+                yield zero, shards
 
 
 def allowed(wishes: Wishes, degree: str, value: int) -> bool:

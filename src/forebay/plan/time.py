@@ -9,17 +9,19 @@ Limits: stages are equal but for the embedding and the loss; unequal ones are si
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forebay.plan.cuts import Cuts
+from forebay.plan.cuts import Cuts, alike
 from forebay.plan.layers import STREAM, Layer, Pass, Site, ends, layer
 from forebay.plan.model import Workload
-from forebay.plan.network import gather, send
+from forebay.plan.network import gather, nearer, send
+from forebay.plan.plan import RECOMPUTE
 from forebay.plan.schedule import seconds as pipeline_seconds
+from forebay.plan.sharded import each_micro_batch
 from forebay.units import GB
 
 Floats = NDArray[np.float64]
@@ -102,12 +104,17 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
     slowest = _longer(_longer(first, middle), last)
     # Fill and drain: each other stage's share of one micro-batch, a chunk at a time (Narayanan et al., arXiv 2104.04473, 2.2).
     others = first.total + last.total + (p - 2) * middle.total - slowest.total
+    if cuts.by_stage.shape[1]:
+        slowest, others = _uneven(work, at, cuts, slowest, others)
     bubble = np.where(p > 1, others / v, 0.0)
     split = (cuts.schedule > 1) & (p > 1)
     if split.any():
         bubble[split] = _split_bubble(m.layers + m.predicted, parts, cuts, micro, split, slowest.total)
     vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / cuts.tensor  # a part from each rank of the tensor group
-    hop = np.where(p > 1, send(at.links, cuts.tensor * c * cuts.data, vector), 0.0)
+    # Stages inside data are worth it only where all of a pipeline is in an island: it is as fast as its slowest hop. In the usual
+    # order data ranks lie between stages, and the hops of most are alike.
+    beside = np.where(cuts.tensor * c * p <= at.links.island, cuts.tensor * c, at.links.island)
+    hop = np.where(p > 1, send(at.links, np.where(cuts.stages_inner, beside, cuts.tensor * c * cuts.data), vector), 0.0)
     exposed = np.where(v > 1, INTERLEAVED_SENDS if at.framework.hides_sends else 1.0, 1.0)
     data, optimizer = once(work, at, cuts, slowest.total, micro)
     return Rhythm(
@@ -136,8 +143,15 @@ def pieces(work: Workload, at: Site, cuts: Cuts) -> Pieces:
     key = cuts.sequence_parallel.astype(np.int64)
     for word in words:
         key = key * (int(word.max(initial=0)) + 1) + word
+    if work.model.experts and at.framework.hides_expert:
+        key = key * 2 + (cuts.chunks > 1)  # the exchange hides behind other chunks
+    if np.ndim(at.slower):
+        steps = np.unique(at.slower, return_inverse=True)[1]
+        key = key * len(cuts) + steps
     _, which, back = np.unique(key, return_index=True, return_inverse=True)
     small = cuts[which]
+    if np.ndim(at.slower):
+        at = replace(at, slower=at.slower[which])
     m = work.model
     plain = layer(work, at, small, experts=False) if m.experts is None or m.experts.dense_layers else None
     mixed = layer(work, at, small, experts=True) if m.experts else plain
@@ -169,7 +183,31 @@ def _stages(work: Workload, parts: Pieces, cuts: Cuts) -> tuple[Pass, Pass, Pass
     last = mixed.times(np.where(cuts.ends, outer, np.maximum(layers - per * (p - 1), 0))) + closing
     alone = first + closing
     single = p == 1
-    return _where(single, alone, first), _where(single, alone, mixed.times(per)), _where(single, alone, last)
+    middle = _where(p == 2, first, mixed.times(per))  # of two stages none is in the middle
+    return _where(single, alone, first), _where(single, alone, middle), _where(single, alone, last)
+
+
+def _uneven(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> tuple[Pass, Any]:
+    """The slowest stage and the seconds of all others, where stages recompute differently; else as given."""
+    rows = np.flatnonzero(cuts.by_stage[:, 0] >= 0)
+    few = cuts[rows]
+    levels, place, last = few.by_stage, np.arange(few.by_stage.shape[1]), few.stages[:, None] - 1
+    site = replace(at, slower=at.slower[rows]) if np.ndim(at.slower) else at
+    longest, total = Pass(), np.zeros(len(rows))
+    for way in range(len(RECOMPUTE)):
+        same = replace(few, recompute=np.full(len(rows), way), by_stage=alike(len(rows)))
+        here = levels == way
+        inner = (place > 0) & (place < last)
+        counts = ((here & where).sum(axis=1) for where in (place == 0, inner, place == last))
+        for one, count in zip(_stages(work, pieces(work, site, same), same), counts, strict=True):
+            longest = _longer(longest, one.times(np.where(count > 0, 1.0, 0.0)))
+            total = total + count * one.total
+    spread = {one.name: np.broadcast_to(getattr(slowest, one.name), len(cuts)).copy() for one in fields(Pass)}
+    for name, column in spread.items():
+        column[rows] = getattr(longest, name)
+    others = np.array(others)
+    others[rows] = total - longest.total
+    return Pass(**spread), others
 
 
 def _split_bubble(layers: int, parts: Pieces, cuts: Cuts, micro: Any, at: Any, slowest: Any) -> Floats:
@@ -213,34 +251,46 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
     """What a step does once: gradients and weights that travel unhidden, and the optimizer."""
     m = work.model
     plain, routed = held(work, cuts)
-    group, stride = cuts.data * cuts.context, cuts.tensor
-    own = np.maximum(1.0, cuts.data * cuts.context * cuts.tensor / (cuts.expert * cuts.expert_tensor))
+    group, stride, copies = cuts.shards * cuts.context, cuts.tensor, cuts.replicas
+    apart = np.where(cuts.stages_inner, cuts.stages, 1)  # ranks of other stages between those of neighbouring data ranks
+    if cuts.stages_inner.any():
+        stride = np.where(apart > 1, nearer(at.links, cuts.shards, apart, cuts.context, stride), stride)
+    expert = np.maximum(1, cuts.expert * cuts.expert_tensor)
+    own = np.maximum(1.0, group * cuts.tensor / expert)  # cards of one copy that have the same part of the same experts
     layers = m.layers / cuts.stages
     bytes_each = at.framework.gradient_bytes
+    piped = cuts.stages > 1
 
     def travel(size: float) -> Any:
         a = gather(at.links, group, stride, plain * size)
-        return a + gather(at.links, own, np.maximum(1, cuts.expert * cuts.expert_tensor), routed * size)
+        return a + gather(at.links, own, expert, routed * size)
+
+    def summed(size: float) -> Any:
+        """Each rank's part, over the copies (HSDP)."""
+        a = gather(at.links, copies, cuts.tensor * group * apart, plain / group * size)
+        return 2 * (a + gather(at.links, copies, expert * own, routed / own * size))
 
     # ZeRO 0 sums the gradients whole: a scatter and a gather of them. ZeRO 1 and 2 scatter gradients and gather weights.
     scatter, collect = travel(bytes_each), np.where(cuts.zero == 0, travel(bytes_each), travel(2.0))
+    if (copies > 1).any():
+        scatter = scatter + summed(bytes_each)
     forward, backward = stage / 3, stage * 2 / 3
     if at.framework.hides_data:
         # Hidden behind the last micro-batch's backward and the first one's forward pass; interleaved, a chunk's gradients are
         # done while the other chunks of p micro-batches still compute. The last layer's have nothing to hide behind.
-        window = np.where(cuts.chunks > 1, cuts.stages * (1 - 1 / cuts.chunks), 1.0)
-        data = np.maximum(scatter / np.maximum(1.0, layers), scatter - window * backward)
-        data = data + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
+        window = np.where(cuts.chunks > 1, np.minimum(cuts.stages, micro) * (1 - 1 / cuts.chunks), 1.0)
+        # FSDP in a pipeline scatters when its stage has done its last backward (abilities.py): only other chunks hide it.
+        late = np.where(piped & (cuts.zero >= 2) & (cuts.chunks == 1), 0.0, window)
+        last = np.maximum(scatter / np.maximum(1.0, layers), scatter - late * backward)
+        data = last + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
+        last = np.maximum(last, scatter * at.framework.disturbs)
         data = np.maximum(data, (scatter + collect) * at.framework.disturbs)
     else:
-        data = scatter + collect
-    # ZeRO 3 gathers the weights for each pass of each micro-batch, a layer ahead.
-    gathers = 2 * micro * travel(2.0) + (micro - 1) * scatter
-    gone = np.maximum(gathers / np.maximum(1.0, layers), gathers - micro * stage)
-    unhidden = np.maximum(gone, gathers * at.framework.disturbs)
-    data = np.where(cuts.zero == 3, np.maximum(data, scatter / np.maximum(1.0, layers)) + unhidden, data)
-    shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, cuts.shards * cuts.context) + routed / own)
-    swept = np.where(cuts.zero == 3, shard, plain + routed)
+        last, late, data = scatter, np.zeros(len(cuts)), scatter + collect
+    if (cuts.zero >= 2).any():
+        data = each_micro_batch(at, cuts, data, last, scatter, travel(2.0), stage, micro, late, layers)
+    shard = np.where(cuts.zero == 0, plain + routed, plain / np.maximum(1, group) + routed / own)
+    swept = np.where((cuts.zero == 3) | ((cuts.zero == 2) & ~piped), shard, plain + routed)
     rate = STREAM * at.device.memory_bytes_per_s
     on_host = shard * (bytes_each + 2.0) / HOST_LINK_BYTES_PER_S + shard * ADAM_BYTES / HOST_MEMORY_BYTES_PER_S
     optimizer = swept * SWEEP_BYTES / rate + np.where(cuts.offload > 0, on_host, shard * ADAM_BYTES / rate)

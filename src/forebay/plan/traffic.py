@@ -21,6 +21,7 @@ from dataclasses import replace
 from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forebay.errors import BadInput
 from forebay.fabric.traffic import Exchange, Traffic, checked
@@ -46,7 +47,12 @@ def traffic(work: Workload, plan: Plan, at: Site) -> Traffic:
         raise BadInput("The batch isn't whole micro-batches on each data rank.", asked=f"{work.sequences} sequences",
                        found=f"{plan.data} data ranks, {plan.micro_batch} sequences a micro-batch")  # fmt: skip
     one = _Plan(work, plan, at)
-    grid = {"tensor": plan.tensor, "context": plan.context, "data": plan.data, "stages": len(plan.stages)}
+    outer = {"data": plan.data, "stages": len(plan.stages)}
+    grid = {"tensor": plan.tensor, "context": plan.context, **dict(reversed(outer.items()) if plan.inner == "stages" else outer)}
+    if plan.inner == "stages" and (plan.replicas > 1 or work.model.experts):
+        raise BadInput(
+            "Stages inside data are sent of dense plans of one copy only.", asked=f"inner {plan.inner}", hint="inner data"
+        )
     found = (*one.tensor(), *one.context(), *one.experts(), *one.pipeline(), *one.data())
     return checked(Traffic(
         name=f"{work.model.name} on {plan.cards} cards",
@@ -154,25 +160,51 @@ class _Plan:
 
     def data(self) -> Iterator[Exchange]:
         m, plan, soft = self.work.model, self.plan, self.at.framework
-        last = min(1.0, len(plan.stages) / m.layers)  # the last layer's gradients have nothing to hide behind
+        stages, micro = len(plan.stages), self.micro
+        last = min(1.0, stages / m.layers)  # the last layer's gradients have nothing to hide behind
         share = last if soft.hides_data else 1.0
-        plain, routed = (float(np.squeeze(size)) for size in held(self.work, self.cut))
-        kinds = [("", plain, Exchange(name="", collective="", nbytes=0.0, along=("context", "data")))]
-        if m.experts is not None:
-            kinds.append(("experts' ", routed, Exchange(name="", collective="", nbytes=0.0, groups=self.expert_groups()[2])))
+        slowed = max(last, soft.disturbs)  # gathered a layer ahead; it costs the layers that compute meanwhile
+        sharded, piped = plan.zero >= 2, stages > 1
+        late = 1.0 if sharded and piped and plan.chunks == 1 else share  # as `time.once`: after the last backward
         size = soft.gradient_bytes
-        for whose, count, to in kinds:
+        for whose, count, to, copies in self._states():
             gradients = replace(to, name=f"{whose}gradients", collective="reduce_scatter", nbytes=count * size)
             weights = replace(to, name=f"{whose}weights", collective="all_gather", nbytes=count * (2.0 if plan.zero else size))
-            yield from _by_bytes(gradients, share, BACKWARD)
-            yield from _by_bytes(weights, share, FORWARD)
+            again = replace(weights, name=f"{whose}weights of each pass")
+            more = replace(gradients, name=f"{whose}gradients before the last", times=micro - 1)
+            if copies is not None:
+                nbytes = count * size / (plan.shards * plan.context)
+                yield replace(copies, name=f"{whose}gradients of copies", collective="all_reduce", nbytes=nbytes)
+            if plan.zero == 3 and not piped:
+                yield from _by_bytes(replace(again, times=2 * micro), slowed, COMPUTING)
+                yield from _by_bytes(replace(gradients, times=micro), slowed, COMPUTING)
+                continue
+            yield from _by_bytes(gradients, late, BACKWARD)
             if plan.zero == 3:
-                # Gathered for each pass of each micro-batch, a layer ahead; it costs the layers that compute meanwhile.
-                slowed = max(last, soft.disturbs)
-                weights = replace(weights, name=f"{whose}weights of each pass", times=2 * self.micro)
-                gradients = replace(gradients, name=f"{whose}gradients before the last", times=self.micro - 1)
-                yield from _by_bytes(weights, slowed, COMPUTING)
-                yield from _by_bytes(gradients, slowed, COMPUTING)
+                yield from _by_bytes(replace(again, times=micro + min(micro, stages)), slowed, COMPUTING)
+                continue
+            yield from _by_bytes(weights, share, FORWARD)
+            if sharded and not piped:
+                yield from _by_bytes(more, slowed, COMPUTING)
+                if soft.regathers:
+                    yield from _by_bytes(replace(again, times=micro - 1), slowed, COMPUTING)
+
+    def _states(self) -> Iterator[tuple[str, float, Exchange, Exchange | None]]:
+        """Weights that are cut alike: whose, how many a card has, who share them, and who have copies of a share."""
+        plan = self.plan
+        plain, routed = (float(np.squeeze(size)) for size in held(self.work, self.cut))
+        alone = Exchange(name="", collective="", nbytes=0.0)
+        if plan.replicas == 1:
+            yield "", plain, replace(alone, along=("context", "data")), None
+        else:
+            ranks = np.arange(plan.cards).reshape(len(plan.stages), plan.replicas, plan.shards * plan.context, plan.tensor)
+            share, copies = (_rows(ranks.transpose(order)) for order in ((0, 1, 3, 2), (0, 2, 3, 1)))
+            yield "", plain, replace(alone, groups=share), replace(alone, groups=copies)
+        if self.work.model.experts is not None:
+            if plan.replicas > 1:
+                raise BadInput("Copies of a mixture of experts can't be sent over a drawn fabric yet.",
+                               asked=f"{plan.replicas} copies of {plan.shards} shards", hint="a plan of one copy")  # fmt: skip
+            yield "experts' ", routed, replace(alone, groups=self.expert_groups()[2]), None
 
     def expert_groups(self) -> tuple[Groups, Groups, Groups]:
         """Ranks that exchange tokens, that share an expert's matrices, and that hold the same part of the same experts."""
@@ -187,14 +219,14 @@ class _Plan:
         inner = 1 if folded else rest // t
         ranks = np.arange(plan.cards).reshape(len(plan.stages), -1, e, inner, t)
 
-        def rows(*order: int, size: int) -> Groups:
-            return tuple(tuple(int(rank) for rank in row) for row in ranks.transpose(order).reshape(-1, size))
+        among = _rows(ranks.transpose(0, 1, 3, 4, 2))
+        same = ranks.transpose(0, 2, 4, 1, 3).reshape(-1, a_stage // (e * t))
+        return among, _rows(ranks), _rows(same)
 
-        return (
-            rows(0, 1, 3, 4, 2, size=e),
-            rows(0, 1, 2, 3, 4, size=t),
-            rows(0, 2, 4, 1, 3, size=a_stage // (e * t)),
-        )
+
+def _rows(ranks: NDArray[np.int64]) -> Groups:
+    """Groups of ranks: those along the last side."""
+    return tuple(tuple(int(rank) for rank in row) for row in ranks.reshape(-1, ranks.shape[-1]))
 
 
 def _by_times(whole: Exchange, exposed: float, window: str) -> Iterator[Exchange]:

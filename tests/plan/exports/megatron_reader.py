@@ -25,7 +25,7 @@ WHOLE = {
     "mtp-num-layers": None, "recompute-num-layers": None, "rotary-base": 10000,
 }  # fmt: skip
 FLAGS = (
-    "sequence-parallel", "use-distributed-optimizer", "use-megatron-fsdp", "bf16", "fp16", "swiglu",
+    "sequence-parallel", "use-distributed-optimizer", "use-megatron-fsdp", "use-tp-pp-dp-mapping", "bf16", "fp16", "swiglu",
     "untie-embeddings-and-output-weights", "group-query-attention", "multi-latent-attention", "moe-grouped-gemm",
     "optimizer-cpu-offload", "use-precision-aware-optimizer", "account-for-embedding-in-pipeline-split",
     "account-for-loss-in-pipeline-split",
@@ -140,6 +140,7 @@ def read(argv: list[str], world: int) -> SimpleNamespace:
         context_kind={"p2p": "ring", "a2a": "ulysses"}[args.cp_comm_type[0]],
         recompute=(args.recompute_granularity or "none",),
         offload="optimizer" if args.optimizer_cpu_offload else "none",
+        inner="stages" if args.use_tp_pp_dp_mapping else "data",
     )
     precision = "fp16" if args.fp16 else "bf16" if args.bf16 else "fp32"
     if args.fp8_format or args.fp4_format:

@@ -65,6 +65,8 @@ def export(work: Workload, plan: Plan, *, hosts: Mapping[str, int], script: str 
 def _refuse(work: Workload, plan: Plan) -> None:
     stages = len(plan.stages)
     no_shares("deepspeed", plan)
+    if plan.inner == "stages" and len(plan.stages) > 1:
+        cannot("deepspeed", "stages inside data", "inner=data")
     if work.number_format not in FORMATS:
         cannot("deepspeed", f"number format {work.number_format}")
     if set(plan.recompute) - {"none", "full"} or len(set(plan.recompute)) > 1:

@@ -18,7 +18,7 @@ from forebay.errors import BadInput
 from forebay.plan.export.pieces import pieces
 from forebay.plan.model import Workload
 from forebay.plan.orders import check
-from forebay.plan.plan import OFFLOAD, RECOMPUTE, SCHEDULES, Plan
+from forebay.plan.plan import INNER, OFFLOAD, RECOMPUTE, SCHEDULES, Plan
 
 TARGETS = ("megatron", "torchtitan", "deepspeed", "flagscale", "torchrun")
 
@@ -43,6 +43,7 @@ def checked(work: Workload, plan: Plan) -> None:
         (plan.schedule, SCHEDULES, "schedule"),
         (plan.offload, OFFLOAD, "offload"),
         (plan.context_kind, ("ring", "ulysses"), "context_kind"),
+        (plan.inner, INNER, "inner"),
         *((one, RECOMPUTE, "recompute") for one in plan.recompute),
     ):
         if word not in known:
@@ -138,6 +139,7 @@ def in_words(plan: Plan) -> str:
     words.append(f"micro-batch {plan.micro_batch}")
     ways = [way for way in dict.fromkeys(plan.recompute) if way != "none"]
     words += [f"recompute {' and '.join(ways)}"] if ways else []
+    words += ["stages inside data"] if plan.inner == "stages" and len(plan.stages) > 1 else []
     words += ["optimizer on the host"] if plan.offload == "optimizer" else []
     return ", ".join(words)
 

@@ -71,6 +71,10 @@ def settings(work: Workload, plan: Plan, target: str) -> dict[str, Value]:
         told["cp_comm_type"] = "a2a" if plan.context_kind == "ulysses" else "p2p"
     if work.model.experts:
         told |= {"expert_model_parallel_size": plan.expert, "expert_tensor_parallel_size": plan.expert_tensor}
+    if plan.inner == "stages" and len(plan.stages) > 1:
+        if work.model.experts or mixed(plan):
+            cannot(target, "stages inside data with experts or several chips", "inner=data")
+        told["use_tp_pp_dp_mapping"] = True
     told |= _stages(work.model, plan, target) | _data(plan) | _recompute(plan, target)
     if plan.offload == "optimizer":
         told |= {"optimizer_cpu_offload": True, "use_precision_aware_optimizer": True}

@@ -73,6 +73,8 @@ def known(m: Model) -> tuple[str, str] | None:
 
 def _refuse(work: Workload, plan: Plan) -> None:
     no_shares("torchtitan", plan)
+    if plan.inner == "stages" and len(plan.stages) > 1:
+        cannot("torchtitan", "stages inside data", "inner=data")
     if plan.zero == 1 and plan.shards > 1:
         cannot(
             "torchtitan",
