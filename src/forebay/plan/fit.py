@@ -22,10 +22,12 @@ LOW, HIGH = 0.6, 4.0
 def factor(predicted: Callable[[float], Sequence[float]], measured: Sequence[float]) -> float:
     """The factor, by bisection: predicted(factor) rises with it. Both in seconds, one entry a run."""
     truth = np.asarray(measured, dtype=np.float64)
+    felt = np.log(np.asarray(predicted(UNCALIBRATED * 1.02)) / np.asarray(predicted(UNCALIBRATED)))
+    tell = felt >= felt.max() * 0.5
     low, high = LOW, HIGH
     for _ in range(24):
         middle = (low * high) ** 0.5
-        if float(np.median(truth / np.asarray(predicted(middle)))) > 1.0:
+        if float(np.median((truth / np.asarray(predicted(middle)))[tell])) > 1.0:
             low = middle
         else:
             high = middle

@@ -33,8 +33,11 @@ class Framework:
     hides_expert: float = 0.0  # share of the experts' exchange that runs while something computes
     hides_sends: bool = True  # sends between stages overlap where the schedule is interleaved
     gradient_bytes: int = 4  # of an element, as it travels
-    host_s: float = 0.3e-3  # what the host takes to launch a layer's forward pass; its backward takes as long
+    host_s: float = 0.2e-3  # what the host takes to launch a layer's forward pass
     expert_host_s: float = 2e-3  # the same for a layer of experts
+    meeting_s: float = 0.0  # of a tensor collective, what it takes beside itself: streams hand over, ranks arrive one after another
+    accumulates: float = 0.0  # bytes through memory for each weight on the card and each micro-batch: gradients are added up
+    between_s: float = 0.0  # of a micro-batch, while the card waits: the next batch is fetched, embedding and loss are launched
     fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
     loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
     grouped: float = 1.0  # how much longer the experts' products take than plain ones of their size
@@ -54,7 +57,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
         Framework(name="jax", hides_tensor=0.5),
         # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
-        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
+        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=2, host_s=0.85e-3, meeting_s=0.2e-3, between_s=2e-3, accumulates=6.0),
         Framework(name="torchtitan", schedules=SCHEDULES),
         Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
     )

