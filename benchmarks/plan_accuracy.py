@@ -84,7 +84,7 @@ class Table:
             if hidden:
                 same = next((one for one in SILICON if run.chip in one), (run.chip,))
                 dev = replace(dev, ignored=frozenset(same))
-            site = Site(device=dev, links=links(run.cards), framework=framework(run.framework))
+            site = Site(device=dev, links=links(run.cards, measured=not hidden), framework=framework(run.framework))
             plans = cuts([runs[i].plan for i in members])
             for at, slower in enumerate(factors):
                 try:

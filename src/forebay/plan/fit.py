@@ -2,7 +2,8 @@
 
 Asked:  a few runs were measured. By which factor must the kernels' seconds be stretched so that steps come out right?
 Answer: the factor at which the median of measured over predicted is 1. One factor a chip, number format and release; what is not
-        a kernel (transfers, waiting, launches) isn't stretched. The spread of what is left gives the interval.
+        a kernel (transfers, waiting, launches) isn't stretched. The spread of what is left gives the interval. Runs that mostly
+        wait for their host feel the factor little, and one that fits them would be anything: they aren't asked.
 Units:  none; seconds.
 Limits: a factor says nothing of why. It holds for its release (notes on releases: 2 to 7 % from one to the next).
 """
@@ -17,13 +18,14 @@ import numpy as np
 # gaps between kernels and what no table times come on top.
 UNCALIBRATED = 1.2
 LOW, HIGH = 0.6, 4.0
+TELLING = 0.5  # a run tells of kernels if it feels the factor at least this share as much as the run that feels it most
 
 
 def factor(predicted: Callable[[float], Sequence[float]], measured: Sequence[float]) -> float:
     """The factor, by bisection: predicted(factor) rises with it. Both in seconds, one entry a run."""
     truth = np.asarray(measured, dtype=np.float64)
-    felt = np.log(np.asarray(predicted(UNCALIBRATED * 1.02)) / np.asarray(predicted(UNCALIBRATED)))
-    tell = felt >= felt.max() * 0.5
+    felt = np.asarray(predicted(UNCALIBRATED * 1.02)) / np.asarray(predicted(UNCALIBRATED)) - 1.0
+    tell = felt >= felt.max() * TELLING
     low, high = LOW, HIGH
     for _ in range(24):
         middle = (low * high) ** 0.5

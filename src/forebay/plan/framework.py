@@ -9,7 +9,7 @@ Limits: facts of a software's usual settings. What is left over is the release's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forebay.errors import Unknown, nearest
 from forebay.plan.plan import SCHEDULES
@@ -33,11 +33,12 @@ class Framework:
     hides_expert: float = 0.0  # share of the experts' exchange that runs while something computes
     hides_sends: bool = True  # sends between stages overlap where the schedule is interleaved
     gradient_bytes: int = 4  # of an element, as it travels
-    host_s: float = 0.2e-3  # what the host takes to launch a layer's forward pass
-    expert_host_s: float = 2e-3  # the same for a layer of experts
-    meeting_s: float = 0.0  # of a tensor collective, what it takes beside itself: streams hand over, ranks arrive one after another
-    accumulates: float = 0.0  # bytes through memory for each weight on the card and each micro-batch: gradients are added up
-    between_s: float = 0.0  # of a micro-batch, while the card waits: the next batch is fetched, embedding and loss are launched
+    host_s: float = 0.2e-3  # what the host takes to launch a pass through a layer: forward, input gradients, weight gradients
+    expert_host_s: float = 1.33e-3  # the same for a layer of experts
+    between_s: float = 0.0  # of a micro-batch, the card idle: the next one is fetched, embedding and loss are launched
+    meeting_s: float = 0.0  # of a tensor collective beside its own time: streams hand over, and ranks don't arrive together
+    accumulates: float = 0.0  # bytes moved a weight and micro-batch, where own kernels add gradients up
+    pads: bool = True  # the vocabulary to whole vectors of the matrix units, whatever the tensor degree
     fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
     loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
     grouped: float = 1.0  # how much longer the experts' products take than plain ones of their size
@@ -45,6 +46,20 @@ class Framework:
     passes: float = 6.0  # times that a routed token's vector goes through memory forward, read or written
 
 
+# Megatron-LM of 2021 and Megatron-DeepSpeed of 2022: scores in memory, dropout, 16-bit gradients that are added up by kernels of
+# bytes moved a weight and micro-batch, where kernels of their own add
+# vTrain's layers on one node (VIA-Research/vTrain, data/ground_truth_single.csv), the same for all its models.
+MEGATRON_2021 = Framework(
+    name="megatron-2021",
+    flash=False,
+    dropout=True,
+    hides_data=False,
+    gradient_bytes=2,
+    host_s=0.85e-3,
+    between_s=2e-3,
+    meeting_s=0.2e-3,
+    accumulates=6.0,
+)
 FRAMEWORKS: Mapping[str, Framework] = {
     one.name: one
     for one in (
@@ -55,11 +70,11 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # NeMo of 2024, Megatron-Core to 0.9: experts inside the tensor degree, tokens permuted by separate kernels.
         Framework(name="megatron-2024", hides_tensor=0.75, folded=False, passes=16.0, deduplicated=False),
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
-        Framework(name="jax", hides_tensor=0.5),
-        # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
-        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=2, host_s=0.85e-3, meeting_s=0.2e-3, between_s=2e-3, accumulates=6.0),
-        Framework(name="torchtitan", schedules=SCHEDULES),
-        Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
+        Framework(name="jax", hides_tensor=0.5, pads=False),
+        MEGATRON_2021,
+        replace(MEGATRON_2021, name="megatron-deepspeed", pads=False),  # as vTrain ran it on one node
+        Framework(name="torchtitan", schedules=SCHEDULES, pads=False),
+        Framework(name="fsdp", pads=False, gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
     )
 }
 

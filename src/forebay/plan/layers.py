@@ -20,17 +20,23 @@ from numpy.typing import NDArray
 
 from forebay.plan.cuts import Cuts
 from forebay.plan.framework import Framework
+from forebay.plan.kernels import known
 from forebay.plan.kernels.known import NARROW, Device, attention
-from forebay.plan.kernels.known import matmul as known_matmul
 from forebay.plan.model import Workload
 from forebay.plan.network import Links, exchange, gather, split, total
 
 Floats = NDArray[np.float64]
-matmul = partial(known_matmul, long_job=True)
+matmul = partial(known.matmul, long_job=True)
 
 STREAM = 0.8  # share of the memory's rate that elementwise kernels reach (BabelStream on A100 and H100: 0.85 to 0.93, less at
 # the sizes of a layer)
-HOST_DRIFT = 0.1  # of the host's launching, for each doubling of the tensor degree: collectives wait for the latest of the hosts
+HOST_DRIFT = (
+    0.15  # of the host's launching, for each doubling of the tensor degree: a collective waits for the latest of its hosts
+)
+UNALIGNED = (
+    3.0  # times as long takes a product whose rows aren't whole 8 bytes: NVIDIA's guide to matrix multiplication wants 16;
+)
+# vTrain's vocabulary of 50,257 runs at 77 TFLOP/s on an A100, half of it at 240
 BACKWARD_ATTENTION = 3.1  # of the forward's seconds: 2.5 times the flop at 0.8 of the rate (FlashAttention-3, arXiv 2407.08608,
 # figures 5 and 6)
 
@@ -140,7 +146,7 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     inputs = replace(inputs, context=core.inputs.context, expert=swap)
     weights = Pass(products=wide.weights)
     soft, late = at.framework, 1 + HOST_DRIFT * np.log2(np.maximum(1, t))
-    host = soft.expert_host_s / 1.5 if experts else soft.host_s * late
+    host = soft.expert_host_s if experts else soft.host_s * late
     forward, inputs, weights = (_fed(one, at.slower, host) for one in (forward, inputs, weights))
     full, selective = cuts.recompute == 2, cuts.recompute == 1
     again = forward.times(np.where(full, 1.0, 0.0))
@@ -156,13 +162,13 @@ def ends(work: Workload, at: Site, cuts: Cuts) -> tuple[Layer, Layer]:
     words = tokens * m.width * 2.0 * 2.0 / rate
     first = Layer(forward=Pass(traffic=words), inputs=Pass(), weights=Pass(traffic=2 * words))
     wide = _Products(at.device, "bf16" if NARROW.get(work.number_format, 2.0) < 2 else work.number_format, 1)
-    odd = np.where(np.floor(m.vocabulary / t) % 4 > 0, 3.0, 1.0)
-    wide.add(tokens, m.vocabulary / t, m.width)
-    wide.forward, wide.inputs, wide.weights = wide.forward * odd, wide.inputs * odd, wide.weights * odd
+    unaligned = (not at.framework.pads) & (np.floor(m.vocabulary / t) % 4 > 0)
+    wide.add(tokens, m.vocabulary / t, m.width, np.where(unaligned, UNALIGNED, 1.0))
     loss = tokens * m.vocabulary / t * at.framework.loss_bytes / rate
     wire = gather(at.links, t, 1, tokens * m.width * 2.0)
+    forward = _fed(Pass(products=wide.forward, traffic=loss / 2, tensor=wire), at.slower, 0.0)
     last = Layer(
-        forward=replace(_fed(Pass(products=wide.forward, traffic=loss / 2, tensor=wire), at.slower, 0.0), launch=at.framework.between_s),
+        forward=replace(forward, launch=at.framework.between_s),
         inputs=_fed(Pass(products=wide.inputs, traffic=loss / 2, tensor=wire), at.slower, 0.0),
         weights=_fed(Pass(products=wide.weights), at.slower, 0.0),
     )
@@ -182,12 +188,12 @@ class _Products:
         self.inputs: Any = 0.0
         self.weights: Any = 0.0
 
-    def add(self, m: Any, n: Any, k: Any) -> None:
+    def add(self, m: Any, n: Any, k: Any, scale: Any = 1.0) -> None:
         """out[m, n] = a[m, k] x w[n, k], by all ranks of the tensor group."""
         dev, form, cut = self.device, self.format, self.pieces
-        self.forward = self.forward + cut * matmul(dev, form, m / cut, n, k)
-        self.inputs = self.inputs + (cut * matmul(dev, form, m / cut, k, n) + matmul(dev, form, m, k, n)) / 2
-        self.weights = self.weights + matmul(dev, form, n, k, m)
+        self.forward = self.forward + scale * cut * matmul(dev, form, m / cut, n, k)
+        self.inputs = self.inputs + scale * (cut * matmul(dev, form, m / cut, k, n) + matmul(dev, form, m, k, n)) / 2
+        self.weights = self.weights + scale * matmul(dev, form, n, k, m)
 
     def add_experts(self, m: Any, n: Any, k: Any, scale: float, count: Any) -> None:
         """The same for `count` matrices of that size, each on its own part of the rows, in one launch."""
@@ -227,10 +233,10 @@ def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
 
 def _tensor(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
     """Two gathers and two scatters a pass (or two all-reduces, which are the same), as far as they aren't hidden."""
-    size = tokens * work.model.width * 2.0
-    once = np.where(cuts.sequence_parallel, 4 * gather(at.links, cuts.tensor, 1, size), 2 * total(at.links, cuts.tensor, 1, size))
-    met = 2 * at.framework.meeting_s * (cuts.tensor > 1)
-    return once * (1.0 - at.framework.hides_tensor) + met
+    nbytes, soft = tokens * work.model.width * 2.0, at.framework
+    parts = 4 * gather(at.links, cuts.tensor, 1, nbytes)
+    exposed = np.where(cuts.sequence_parallel, parts, 2 * total(at.links, cuts.tensor, 1, nbytes)) * (1.0 - soft.hides_tensor)
+    return exposed + 2 * soft.meeting_s * (cuts.tensor > 1)
 
 
 def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
@@ -252,8 +258,12 @@ def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
     return 2 * (once + inside) * (1.0 - at.framework.hides_expert)
 
 
-def _fed(one: Pass, slower: float, least_s: float) -> Pass:
-    """The pass at the calibrated speed, and no shorter than the host takes to launch its kernels; transfers come on top."""
+def _fed(one: Pass, slower: float, least_s: Any) -> Pass:
+    """The pass at the calibrated speed, with what the card waits for the host that launches its kernels.
+
+    If the host were always far ahead, a pass would take the longer of both; if never, their sum. Of a layer's kernels short ones
+    are waited for while long ones let the host get ahead: between the two, the cube root of the sum of cubes.
+    """
     # The power limit slows the matrix units most; what memory feeds is held back by half as much (in logarithms).
     spared = slower**0.5
     one = replace(one, products=one.products * slower, attention=one.attention * spared, traffic=one.traffic * spared)

@@ -4,7 +4,9 @@ Asked:  a group of ranks shares a vector. Its ranks stand `stride` apart, so som
 Answer: the closed forms of the fabric room (`fabric.physics`: latency of the rounds, then bytes over what a flow gets), with
         each link's own efficiency: `nvlink` inside islands, `infiniband` between them. A ring that crosses hosts leaves and
         enters each by as many NICs as it has ranks there, so it runs at the lower of the two rates (NCCL's rings over several
-        NICs). An all-to-all sends to each island what its ranks need, over the sender's own NIC.
+        NICs). An all-to-all sends to each island what its ranks need, over the sender's own NIC. An all-reduce inside an island
+        (`total`) is NCCL's measured one where there is a table of the chip (`data/kernels`): small groups and vectors of some
+        megabytes take up to twice the closed form.
 Units:  seconds, bytes, bytes a second.
 Limits: rails without contention; the core carries its share (oversubscription). A drawn fabric is checked by `fabric.step`.
 """
@@ -39,9 +41,7 @@ class Links:
     table: str = ""  # the chip whose measured collectives speak for those inside an island; "": the closed form does
 
 
-def links(
-    cards: Cards, up: Physics = DEFAULTS["nvlink"], out: Physics = DEFAULTS["infiniband"], measured: bool = True
-) -> Links:
+def links(cards: Cards, up: Physics = DEFAULTS["nvlink"], out: Physics = DEFAULTS["infiniband"], measured: bool = True) -> Links:
     name = SAME.get(cards.chip, cards.chip)
     known = measured and f"{name}/all_reduce/nccl" in members("collectives")
     return Links(
@@ -71,7 +71,7 @@ def gather(on: Links, ranks: Any, stride: Any, nbytes: Any) -> Floats:
 
 
 def total(on: Links, ranks: Any, stride: Any, nbytes: Any) -> Floats:
-    """All-reduce of them."""
+    """All-reduce of them. Gathers and scatters keep the closed form: who hides them (userbuffers) doesn't use NCCL's."""
     twice = 2 * gather(on, ranks, stride, nbytes)
     if not on.table:
         return twice

@@ -109,9 +109,9 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
     vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / cuts.tensor  # a part from each rank of the tensor group
     hop = np.where(p > 1, send(at.links, cuts.tensor * c * cuts.data, vector), 0.0)
     exposed = np.where(v > 1, INTERLEAVED_SENDS if at.framework.hides_sends else 1.0, 1.0)
-    plain_, routed_ = held(work, cuts)
-    adding = (plain_ + routed_) * at.framework.accumulates / (STREAM * at.device.memory_bytes_per_s)
-    slowest = replace(slowest, traffic=slowest.traffic + adding)
+    if at.framework.accumulates:  # the first micro-batch's gradients stay where they are
+        added = sum(held(work, cuts)) * at.framework.accumulates * (1 - 1 / np.maximum(micro, 1.0))
+        slowest = replace(slowest, traffic=slowest.traffic + added / (STREAM * at.device.memory_bytes_per_s))
     data, optimizer = once(work, at, cuts, slowest.total, micro)
     return Rhythm(
         slowest=slowest,

@@ -90,7 +90,7 @@ def device(name: str) -> Device:
 
 
 def matmul(dev: Device, number_format: str, m: Any, n: Any, k: Any, long_job: bool = False) -> Floats:
-    """Seconds of out[m, n] = a[m, k] x b[k, n], sides as arrays; in a long job no product runs at a lower rate than a smaller one."""
+    """Seconds of out[m, n] = a[m, k] x b[k, n], sides as arrays. In a long job none runs at a lower rate than a smaller one."""
     table = LIKE.get(number_format, number_format)
     if dev.tables and dev.tables not in dev.ignored and f"{dev.tables}/{table}/burst" in members("matmul"):
         return _products(dev.tables, table, long_job).seconds(m, n, k)
