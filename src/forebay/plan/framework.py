@@ -37,7 +37,7 @@ class Framework:
     expert_host_s: float = 1.33e-3  # the same for a layer of experts
     between_s: float = 0.0  # of a micro-batch, the card idle: the next one is fetched, embedding and loss are launched
     meeting_s: float = 0.0  # of a tensor collective beside its own time: streams hand over, and ranks don't arrive together
-    accumulates: float = 0.0  # bytes moved a weight and micro-batch, where own kernels add gradients up
+    accumulates: float = 0.0  # bytes moved a weight and micro-batch, where kernels of their own add gradients up
     pads: bool = True  # the vocabulary to whole vectors of the matrix units, whatever the tensor degree
     fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
     loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
@@ -47,8 +47,8 @@ class Framework:
 
 
 # Megatron-LM of 2021 and Megatron-DeepSpeed of 2022: scores in memory, dropout, 16-bit gradients that are added up by kernels of
-# bytes moved a weight and micro-batch, where kernels of their own add
-# vTrain's layers on one node (VIA-Research/vTrain, data/ground_truth_single.csv), the same for all its models.
+# their own and summed after the last micro-batch (deepspeed/runtime/engine.py, buffered_allreduce_fallback). Times of the host:
+# of vTrain's layers on one node (VIA-Research/vTrain, data/ground_truth_single.csv), the same for all its models.
 MEGATRON_2021 = Framework(
     name="megatron-2021",
     flash=False,

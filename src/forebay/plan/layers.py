@@ -30,9 +30,7 @@ matmul = partial(known.matmul, long_job=True)
 
 STREAM = 0.8  # share of the memory's rate that elementwise kernels reach (BabelStream on A100 and H100: 0.85 to 0.93, less at
 # the sizes of a layer)
-HOST_DRIFT = (
-    0.15  # of the host's launching, for each doubling of the tensor degree: a collective waits for the latest of its hosts
-)
+HOST_DRIFT = 0.1  # of the host's launching, for each doubling of the tensor degree: a collective waits for the latest host
 UNALIGNED = (
     3.0  # times as long takes a product whose rows aren't whole 8 bytes: NVIDIA's guide to matrix multiplication wants 16;
 )
