@@ -32,9 +32,9 @@ STREAM = 0.8  # share of the memory's rate that elementwise kernels reach (Babel
 # the sizes of a layer)
 HOST_DRIFT = 0.1  # of the host's launching, for each doubling of the tensor degree: a collective waits for the latest host
 UNALIGNED = (
-    3.0  # times as long takes a product whose rows aren't whole 8 bytes: NVIDIA's guide to matrix multiplication wants 16;
+    3.0  # times as long takes a product whose rows aren't whole 8 bytes (NVIDIA's guide to matrix products wants 16): at a
 )
-# vTrain's vocabulary of 50,257 runs at 77 TFLOP/s on an A100, half of it at 240
+# vocabulary of 50,257 vTrain's A100 reach 77 TFLOP/s, at half of it 240
 BACKWARD_ATTENTION = 3.1  # of the forward's seconds: 2.5 times the flop at 0.8 of the rate (FlashAttention-3, arXiv 2407.08608,
 # figures 5 and 6)
 

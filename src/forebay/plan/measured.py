@@ -58,7 +58,7 @@ NETWORKS: Mapping[str, float] = {
 
 # vTrain's rows on one node. Their field "recompute" comes from its simulator's configuration, which doesn't recompute on the last
 # stage (src/predictor.py). The times say that no stage did: of width 2,048, 1,024 more tokens take a layer 1.9 ms longer (from 4
-# to 8 sequences); 0.9 ms of that moves memory, and the 446 GFLOP of four passes in the rest would be 1.4 times the A100's peak.
+# to 8 sequences); 0.7 ms of that moves memory, and the 446 GFLOP of four passes in the rest would be 1.2 times the A100's peak.
 NOT_RECOMPUTED = frozenset({"vtrain-single"})
 # Its code's own (src/config.py), split over the tensor degree without padding; the table's is the collector's guess.
 VOCABULARIES: Mapping[str, int] = {"vtrain-single": 50257}
