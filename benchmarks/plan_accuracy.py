@@ -84,7 +84,7 @@ class Table:
             if hidden:
                 same = next((one for one in SILICON if run.chip in one), (run.chip,))
                 dev = replace(dev, ignored=frozenset(same))
-            site = Site(device=dev, links=links(run.cards), framework=framework(run.framework))
+            site = Site(device=dev, links=links(run.cards, measured=not hidden), framework=framework(run.framework))
             plans = cuts([runs[i].plan for i in members])
             for at, slower in enumerate(factors):
                 try:
@@ -204,8 +204,8 @@ def regret(rows: list[Judged]) -> tuple[float, int]:
     return (float(np.mean(lost)), len(lost)) if lost else (0.0, 0)
 
 
-# The cluster's network is not described. The rows' own gradient all-reduces say what a card gets between machines: 700 MB in
-# 59 s, 260 MB in 22 s. Inside a machine cards without NVLink share the host's PCIe.
+# The cluster's network is not described. The rows' own gradient all-reduces say what a card gets between machines, if gradients
+# have 32 bits (the precision isn't stated): 700 MB in 59 s, 260 MB in 22 s. Inside a machine cards without NVLink share PCIe.
 SAILOR_OUT = parse_bytes_per_s("12 MB/s")
 SAILOR_UP = parse_bytes_per_s("4 GB/s")
 
@@ -233,7 +233,8 @@ def order_of_mixed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for name in chips:
                 links_ = {"island": row["tp"], "up_bytes_per_s": SAILOR_UP, "out_bytes_per_s": SAILOR_OUT}
                 cards = Cards(chip=name, count=row["n_chips"], **links_)
-                site = Site(device=device(name), links=links(cards), framework=framework("megatron-2021"), slower=UNCALIBRATED)
+                software = replace(framework("megatron-2021"), gradient_bytes=4)
+                site = Site(device=device(name), links=links(cards), framework=software, slower=UNCALIBRATED)
                 parts = pieces(work, site, cuts([plan]))
                 stage = whole(parts.plain).times(count)
                 stage = stage + whole(parts.opening) if s == 0 else stage

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.plan.kernels.grid import Grid, filled, grid, members
+from forebay.plan.kernels.grid import Grid, filled, grid, members, risen
 
 SIZES = np.array([16.0, 64.0, 1024.0])
 OTHERS = np.array([8.0, 32.0, 512.0, 4096.0])
@@ -65,3 +65,17 @@ def test_every_packed_table_is_whole_and_its_axes_rise():
         assert np.isfinite(found.log_s).all(), name
         assert all((np.diff(axis) > 0).all() for axis in found.axes), name
         assert found.log_s.shape == tuple(len(axis) for axis in found.axes), name
+
+
+@given(st.lists(st.floats(-2, 2), min_size=12, max_size=12), st.integers(0, 2), st.integers(0, 3))
+def test_a_risen_grid_runs_nothing_slower_than_measured_and_nothing_slower_than_something_smaller(noise, i, j):
+    noisy = Grid(AXES, (RISING.log_s + np.array(noise).reshape(3, 4)).astype(np.float32))
+    rate = AXES[0][:, None] + AXES[1][None, :] - risen(noisy).log_s
+    assert np.all(risen(noisy).log_s <= noisy.log_s + 1e-5)
+    assert np.all(rate[i:, j:] >= rate[i, j] - 1e-5)
+
+
+def test_a_grid_whose_rates_rise_stays_as_it_is():
+    rates = np.array([1.0, 2.0, 3.0])[:, None] * np.array([1.0, 1.5, 2.0, 2.5])[None, :]
+    rising = Grid(AXES, np.log(SIZES[:, None] * OTHERS[None, :] / rates).astype(np.float32))
+    assert np.allclose(risen(rising).log_s, rising.log_s, atol=1e-5)

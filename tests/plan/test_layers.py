@@ -106,3 +106,45 @@ def test_a_window_shortens_attention():
     one = cuts([plan()])
     assert layer(cut, H100, one, False).forward.attention < layer(unbounded, H100, one, False).forward.attention
     assert layer(long, H100, one, False).forward.attention > 0
+
+
+def whole(work, site, **more):
+    one = layer(work, site, cuts([plan(**more)]), experts=False)
+    return one.forward + one.inputs + one.weights
+
+
+@pytest.mark.parametrize("host_s", [0.0, 1e-5, 1e-3, 1e-1])
+def test_a_pass_takes_between_the_longer_of_host_and_card_and_their_sum(host_s):
+    work = Workload(model=preset("llama-3-8b"), sequences=1, tokens=4096)
+    alone = layer(work, replace(H100, framework=replace(H100.framework, host_s=0.0)), cuts([plan()]), experts=False).forward
+    fed = layer(work, replace(H100, framework=replace(H100.framework, host_s=host_s)), cuts([plan()]), experts=False).forward
+    busy, took = float(np.squeeze(alone.total)), float(np.squeeze(fed.total))
+    assert max(busy, host_s) * (1 - 1e-9) <= took <= busy + host_s
+    assert float(np.squeeze(fed.products)) == float(np.squeeze(alone.products))
+
+
+def test_hosts_of_a_tensor_group_are_waited_for():
+    work = Workload(model=preset("llama-3-8b"), sequences=1, tokens=1)
+    slow = replace(H100, framework=replace(H100.framework, host_s=1.0))
+    took = [float(np.squeeze(whole(work, slow, tensor=t).total)) for t in (1, 2, 4, 8)]
+    assert took == pytest.approx([3.0, 3.3, 3.6, 3.9], rel=1e-3)
+
+
+def test_a_meeting_of_the_tensor_group_costs_the_same_whatever_is_sent():
+    eager = replace(H100, framework=replace(H100.framework, meeting_s=1e-3, host_s=0.0))
+    bare = replace(H100, framework=replace(H100.framework, host_s=0.0))
+    for tokens in (128, 8192):
+        work = Workload(model=preset("llama-3-8b"), sequences=1, tokens=tokens)
+        more = whole(work, eager, tensor=4).total - whole(work, bare, tensor=4).total
+        assert float(np.squeeze(more)) == pytest.approx(4e-3)  # two collectives forward, two backward
+        assert whole(work, eager).total == whole(work, bare).total
+
+
+@pytest.mark.parametrize("words, tensor, slow", [(50257, 1, True), (50257, 2, False), (50257, 8, True), (50304, 1, False)])
+def test_a_vocabulary_that_isnt_whole_vectors_is_multiplied_slowly_unless_it_is_padded(words, tensor, slow):
+    work = Workload(model=replace(preset("gpt-3-175b"), vocabulary=words), sequences=1, tokens=2048)
+    padded, bare = (
+        both(ends(work, replace(H100, framework=replace(H100.framework, pads=pads)), cuts([plan(tensor=tensor)]))[1])
+        for pads in (True, False)
+    )
+    assert bare == pytest.approx(padded * (rooms.UNALIGNED if slow else 1.0))

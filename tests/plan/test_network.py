@@ -9,7 +9,9 @@ from forebay.fabric.build import build, propose
 from forebay.fabric.design import ScaleUp
 from forebay.fabric.physics import DEFAULTS, Physics, seconds
 from forebay.fabric.timing import place, timed
-from forebay.plan.network import Links, exchange, gather, links, nearer, send, split
+from forebay.plan.kernels.collectives import collective
+from forebay.plan.kernels.known import device
+from forebay.plan.network import Links, exchange, gather, links, nearer, send, split, total
 from forebay.plan.pool import Cards
 
 CARDS = Cards(chip="h100-sxm", count=64, island=8, up_bytes_per_s=450e9, out_bytes_per_s=50e9)
@@ -97,7 +99,7 @@ def test_faster_links_are_never_slower(n, stride, size, faster):
             **{
                 name: getattr(ON, name) * (faster if name == field else 1)
                 for name in Links.__dataclass_fields__
-                if name != "island"
+                if name not in ("island", "table")
             },
             island=8,
         )
@@ -133,3 +135,25 @@ def test_data_ranks_outside_stages_share_an_island_with_as_many_as_are_counted_o
     most = max(np.bincount(places[:, 0, :, 0].reshape(-1) // 8))
     inside, islands = split(ON, data * context, int(nearer(ON, data, stages, context, tensor)))
     assert (inside, islands) == (most, data * context / most)
+
+
+@pytest.mark.parametrize("n", [2, 4, 8])
+@pytest.mark.parametrize("size", [1e6, 16e6, 256e6])
+def test_an_all_reduce_inside_an_island_is_the_measured_one(n, size):
+    measured = float(collective(device("h100-sxm"), CARDS, "all_reduce", n, size, library="nccl"))
+    assert float(total(ON, n, 1, size)) == pytest.approx(measured)
+
+
+@given(ranks, strides, nbytes)
+def test_an_all_reduce_without_a_table_or_across_islands_is_a_scatter_and_a_gather(n, stride, size):
+    assert float(total(BARE, n, stride, size)) == 2 * float(gather(BARE, n, stride, size))
+    if float(split(ON, n, stride)[1]) > 1 or n == 1:
+        assert float(total(ON, n, stride, size)) == 2 * float(gather(ON, n, stride, size))
+
+
+def test_the_same_silicon_reads_the_same_table_and_links_of_another_speed_none():
+    assert (
+        links(Cards(chip="a100-sxm-40gb", count=8, island=8, up_bytes_per_s=300e9, out_bytes_per_s=25e9)).table == "a100-sxm-80gb"
+    )
+    assert links(Cards(chip="h100-sxm", count=8, island=8, up_bytes_per_s=25e9, out_bytes_per_s=25e9)).table == ""
+    assert links(CARDS, measured=False).table == ""

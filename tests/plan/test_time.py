@@ -15,7 +15,7 @@ from forebay.plan.plan import SCHEDULES, Plan
 from forebay.plan.pool_read import pool
 from forebay.plan.presets import preset
 from forebay.plan.schedule import seconds
-from forebay.plan.time import Step, pieces, rhythm, step, whole
+from forebay.plan.time import Step, held, pieces, rhythm, step, whole
 
 CARDS = pool("h100-sxm:1024").cards[0]
 KNOWN = known(CARDS, "bf16", framework("megatron"))
@@ -186,3 +186,15 @@ def test_a_mixture_cut_into_chunks_costs_the_same_alone_and_among_others():
     both = [plan(4, expert=8, shards=8, chunks=chunks, schedule=name) for chunks, name in ((1, "1f1b"), (2, "interleaved"))]
     together = seconds_of(SITE, *both, work=work)
     assert together == pytest.approx([seconds_of(SITE, one, work=work)[0] for one in both], rel=1e-12)
+
+
+def test_gradients_are_added_up_in_each_micro_batch():
+    """Bytes for each of the card's weights but the embedding, at the memory's rate; none of it waits for the host here."""
+    fast = replace(SITE, framework=replace(SITE.framework, host_s=0.0))
+    adds = replace(fast, framework=replace(fast.framework, summed_bytes=fast.framework.summed_bytes + 6.0))
+    for count in (1, 4):
+        work, cut = replace(WORK, sequences=count), cuts([plan()])
+        more = float(step(work, adds, cut).traffic[0] - step(work, fast, cut).traffic[0])
+        weights = float(np.squeeze(held(work, cut)[0])) - WORK.model.vocabulary * WORK.model.width
+        felt = fast.slower**0.5
+        assert more == pytest.approx(weights * 6.0 * count * felt / (0.8 * SITE.device.memory_bytes_per_s), rel=1e-3)

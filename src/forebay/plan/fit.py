@@ -1,7 +1,8 @@
 """The one scalar of a calibration: how much longer a chip's kernels take in a long job than alone.
 
 Asked:  a few runs were measured. By which factor must the kernels' seconds be stretched so that steps come out right?
-Answer: of one's own runs, the factor at which the median of measured over predicted is 1 (`factor`). Of others' runs, whose
+Answer: of one's own runs, the factor at which the median of measured over predicted is 1 (`factor`); runs that mostly wait for
+        their host feel the factor little, and one that fits them would be anything: they aren't asked. Of others' runs, whose
         recipes are known in part, the likeliest one (`likeliest`): a run says as much as it feels of the factor, what lies far
         off counts no more than what lies SPREAD off, and few runs move it less far from what holds for most chips than many.
         One factor a chip, number format and release; what is not a kernel (transfers, waiting, launches) isn't stretched.
@@ -22,6 +23,7 @@ UNCALIBRATED = 1.2
 LOW, HIGH = 0.6, 4.0
 APART = 0.15  # how far, in logarithms, the factors of chips and releases lie from UNCALIBRATED: two of three within
 SPREAD = 0.10  # the same of a model's run from what the others' factor says
+TELLING = 0.5  # a run tells of kernels if it feels the factor at least this share as much as the run that feels it most
 
 Predicted = Callable[[float], Sequence[float]]
 """Seconds of each run at a factor; they rise with it."""
@@ -30,7 +32,9 @@ Predicted = Callable[[float], Sequence[float]]
 def factor(predicted: Predicted, measured: Sequence[float]) -> float:
     """The factor at which the median run comes out right."""
     truth = np.asarray(measured, dtype=np.float64)
-    return _found(lambda slower: float(np.median(truth / np.asarray(predicted(slower)))) - 1.0)
+    felt = _felt(predicted, UNCALIBRATED)
+    tell = felt >= felt.max() * TELLING
+    return _found(lambda slower: float(np.median((truth / np.asarray(predicted(slower)))[tell])) - 1.0)
 
 
 def likeliest(predicted: Predicted, measured: Sequence[float]) -> float:
@@ -38,12 +42,18 @@ def likeliest(predicted: Predicted, measured: Sequence[float]) -> float:
     truth = np.asarray(measured, dtype=np.float64)
 
     def pull(slower: float) -> float:
-        here, beyond = np.asarray(predicted(slower)), np.asarray(predicted(slower * 1.02))
-        felt: NDArray[np.float64] = np.log(beyond / here) / np.log(1.02)  # 0: nothing of the run is stretched
-        runs = felt * np.clip(np.log(truth / here) / SPREAD, -1.0, 1.0) / SPREAD
+        off = np.log(truth / np.asarray(predicted(slower)))
+        runs = _felt(predicted, slower) * np.clip(off / SPREAD, -1.0, 1.0) / SPREAD
         return float(np.sum(runs)) - float(np.log(slower / UNCALIBRATED)) / APART**2
 
     return _found(pull)
+
+
+def _felt(predicted: Predicted, slower: float) -> NDArray[np.float64]:
+    """How much of the factor each run feels: 1, if all of it is stretched; 0, if nothing is."""
+    here, beyond = np.asarray(predicted(slower)), np.asarray(predicted(slower * 1.02))
+    felt: NDArray[np.float64] = np.log(beyond / here) / np.log(1.02)
+    return felt
 
 
 def _found(pull: Callable[[float], float]) -> float:

@@ -35,8 +35,11 @@ class Framework:
     # Through memory for each weight and micro-batch, where gradients are added up: the sum is read and written. On B200 weight
     # gradients into 4-byte sums take longer than their products by about that (SimuMax, configs/system/b200_bf16_ceperm.json).
     summed_bytes: float = 8.0
-    host_s: float = 0.3e-3  # what the host takes to launch a layer's forward pass; its backward takes as long
-    expert_host_s: float = 2e-3  # the same for a layer of experts
+    host_s: float = 0.2e-3  # what the host takes to launch a pass through a layer: forward, input gradients, weight gradients
+    expert_host_s: float = 1.33e-3  # the same for a layer of experts
+    between_s: float = 0.0  # of a micro-batch, the card idle: the next one is fetched, embedding and loss are launched
+    meeting_s: float = 0.0  # of a tensor collective beside its own time: streams hand over, and ranks don't arrive together
+    pads: bool = True  # the vocabulary to whole vectors of the matrix units, whatever the tensor degree
     fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
     loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
     folded: bool = True  # experts take neighbouring cards, whatever the tensor and context degrees of attention are
@@ -49,6 +52,20 @@ class Framework:
 # Megatron-Core with Transformer Engine as NVIDIA's recipes set it: userbuffers overlap, distributed optimizer with overlapped
 # reduce and gather, gradients summed and sent in bf16 (grad_reduce_in_fp32 is False there).
 _NVIDIA = Framework(name="megatron-2025", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0)
+# Megatron-LM of 2021 and Megatron-DeepSpeed of 2022: scores in memory, dropout, 16-bit gradients that are added up by kernels of
+# their own and summed after the last micro-batch (deepspeed/runtime/engine.py, buffered_allreduce_fallback). Times of the host:
+# of vTrain's layers on one node (VIA-Research/vTrain, data/ground_truth_single.csv), the same for all its models.
+_OLD = Framework(
+    name="megatron-2021",
+    flash=False,
+    dropout=True,
+    hides_data=False,
+    gradient_bytes=2,
+    summed_bytes=6.0,
+    host_s=0.85e-3,
+    between_s=2e-3,
+    meeting_s=0.2e-3,
+)
 
 FRAMEWORKS: Mapping[str, Framework] = {
     one.name: one
@@ -56,10 +73,10 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # Today's, as Megatron-Bridge's recipes for x86 hosts set it (v0.2.0 to v0.6.0, scripts/performance/configs): experts'
         # exchange hidden, latent attention's rotary fused, no CUDA graphs. What a layer of experts costs the host is from runs
         # of Qwen3 235B on B200 with one sequence a micro-batch and with two.
-        replace(_NVIDIA, name="megatron", hides_expert=0.75, expert_host_s=5e-3, rotary=0.7),
+        replace(_NVIDIA, name="megatron", hides_expert=0.75, expert_host_s=2.8e-3, rotary=0.7),
         # The same with CUDA graphs over attention and router, as its recipes for GB200 and GB300 have them; there experts are
         # exchanged inside a rack, unhidden.
-        replace(_NVIDIA, name="megatron-graphs", expert_host_s=1e-3, rotary=0.7),
+        replace(_NVIDIA, name="megatron-graphs", expert_host_s=0.67e-3, rotary=0.7),
         # Its MXFP8 recipes for those from v0.5.0 on: one graph of the whole iteration, the exchange hidden, fused grouped MLP.
         replace(
             _NVIDIA,
@@ -77,14 +94,21 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # Megatron-LM with its default arguments: no overlap of tensor collectives.
         Framework(name="megatron-lm"),
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
-        Framework(name="jax", hides_tensor=0.5, summed_bytes=0.0),
-        # Megatron-LM of 2021: scores in memory, dropout, gradients summed in 16 bits and reduced after the last micro-batch.
-        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, summed_bytes=6.0, host_s=1.1e-3),
-        Framework(name="torchtitan", schedules=("1f1b", "interleaved", "zb-1p", "zb-v"), summed_bytes=0.0, regathers=True),
+        Framework(name="jax", hides_tensor=0.5, summed_bytes=0.0, pads=False),
+        _OLD,
+        replace(_OLD, name="megatron-deepspeed", pads=False),  # as vTrain ran it on one node
+        Framework(
+            name="torchtitan",
+            schedules=("1f1b", "interleaved", "zb-1p", "zb-v"),
+            summed_bytes=0.0,
+            pads=False,
+            regathers=True,
+        ),
         Framework(
             name="fsdp",
             gradient_bytes=2,
             summed_bytes=0.0,
+            pads=False,
             ampere=True,
             traffic=1.5,
             attention=1.7,

@@ -12,6 +12,7 @@ Limits: one layer alone; what overlaps between layers is for `time`. Tile steps 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,21 @@ from numpy.typing import NDArray
 
 from forebay.plan.cuts import Cuts
 from forebay.plan.framework import Framework
-from forebay.plan.kernels.known import NARROW, Device, attention, matmul
+from forebay.plan.kernels import known
+from forebay.plan.kernels.known import NARROW, Device, attention
 from forebay.plan.model import Workload
-from forebay.plan.network import Links, exchange, gather, split
+from forebay.plan.network import Links, exchange, gather, split, total
 
 Floats = NDArray[np.float64]
+matmul = partial(known.matmul, long_job=True)
 
 STREAM = 0.8  # share of the memory's rate that elementwise kernels reach (BabelStream on A100 and H100: 0.85 to 0.93, less at
 # the sizes of a layer)
+HOST_DRIFT = 0.1  # of the host's launching, for each doubling of the tensor degree: a collective waits for the latest host
+UNALIGNED = (
+    3.0  # times as long takes a product whose rows aren't whole 8 bytes (NVIDIA's guide to matrix products wants 16): at a
+)
+# vocabulary of 50,257 vTrain's A100 reach 77 TFLOP/s, at half of it 240
 BACKWARD_ATTENTION = 3.1  # of the forward's seconds: 2.5 times the flop at 0.8 of the rate (FlashAttention-3, arXiv 2407.08608,
 # figures 5 and 6)
 
@@ -140,10 +148,9 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     inputs = replace(inputs, context=core.inputs.context, expert=swap)
     summed = wide.held * at.framework.summed_bytes / (STREAM * at.device.memory_bytes_per_s)
     weights = Pass(products=wide.weights, traffic=summed)
-    host = at.framework.expert_host_s if experts else at.framework.host_s
-    forward, inputs, weights = (
-        _fed(one, at.slower, host * share) for one, share in ((forward, 1.0), (inputs, 0.6), (weights, 0.4))
-    )
+    soft, late = at.framework, 1 + HOST_DRIFT * np.log2(np.maximum(1, t))
+    host = soft.expert_host_s if experts else soft.host_s * late
+    forward, inputs, weights = (_fed(one, at.slower, host) for one in (forward, inputs, weights))
     full, selective = cuts.recompute == 2, cuts.recompute == 1
     again = forward.times(np.where(full, 1.0, 0.0))
     scores = Pass(attention=core.forward.attention, traffic=core.forward.traffic).times(np.where(selective, 1.0, 0.0))
@@ -158,11 +165,13 @@ def ends(work: Workload, at: Site, cuts: Cuts) -> tuple[Layer, Layer]:
     words = tokens * m.width * 2.0 * 2.0 / rate
     first = Layer(forward=Pass(traffic=words), inputs=Pass(), weights=Pass(traffic=2 * words))
     wide = _Products(at.device, "bf16" if NARROW.get(work.number_format, 2.0) < 2 else work.number_format, 1)
-    wide.add(tokens, m.vocabulary / t, m.width)
+    unaligned = (not at.framework.pads) & (np.floor(m.vocabulary / t) % 4 > 0)
+    wide.add(tokens, m.vocabulary / t, m.width, np.where(unaligned, UNALIGNED, 1.0))
     loss = tokens * m.vocabulary / t * at.framework.loss_bytes / rate
     wire = gather(at.links, t, 1, tokens * m.width * 2.0)
+    forward = _fed(Pass(products=wide.forward, traffic=loss / 2, tensor=wire), at.slower, 0.0)
     last = Layer(
-        forward=_fed(Pass(products=wide.forward, traffic=loss / 2, tensor=wire), at.slower, 0.0),
+        forward=replace(forward, launch=at.framework.between_s),
         inputs=_fed(Pass(products=wide.inputs, traffic=loss / 2, tensor=wire), at.slower, 0.0),
         weights=_fed(Pass(products=wide.weights, traffic=wide.held * at.framework.summed_bytes / rate), at.slower, 0.0),
     )
@@ -183,12 +192,12 @@ class _Products:
         self.weights: Any = 0.0
         self.held: Any = 0.0  # weights on the card
 
-    def add(self, m: Any, n: Any, k: Any) -> None:
+    def add(self, m: Any, n: Any, k: Any, scale: Any = 1.0) -> None:
         """out[m, n] = a[m, k] x w[n, k], by all ranks of the tensor group."""
         dev, form, cut = self.device, self.format, self.pieces
-        self.forward = self.forward + cut * matmul(dev, form, m / cut, n, k)
-        self.inputs = self.inputs + (cut * matmul(dev, form, m / cut, k, n) + matmul(dev, form, m, k, n)) / 2
-        self.weights = self.weights + matmul(dev, form, n, k, m)
+        self.forward = self.forward + scale * cut * matmul(dev, form, m / cut, n, k)
+        self.inputs = self.inputs + scale * (cut * matmul(dev, form, m / cut, k, n) + matmul(dev, form, m, k, n)) / 2
+        self.weights = self.weights + scale * matmul(dev, form, n, k, m)
         self.held = self.held + n * k
 
     def add_experts(self, m: Any, n: Any, k: Any, kernels: Any, count: Any) -> None:
@@ -243,8 +252,10 @@ def _unfused(work: Workload, at: Site, lanes: Any) -> tuple[Pass, Pass]:
 
 def _tensor(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
     """Two gathers and two scatters a pass (or two all-reduces, which are the same), as far as they aren't hidden."""
-    once = gather(at.links, cuts.tensor, 1, tokens * work.model.width * 2.0)
-    return 4 * once * (1.0 - at.framework.hides_tensor)
+    nbytes, soft = tokens * work.model.width * 2.0, at.framework
+    parts = 4 * gather(at.links, cuts.tensor, 1, nbytes)
+    exposed = np.where(cuts.sequence_parallel, parts, 2 * total(at.links, cuts.tensor, 1, nbytes)) * (1.0 - soft.hides_tensor)
+    return exposed + 2 * soft.meeting_s * (cuts.tensor > 1)
 
 
 def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
@@ -267,9 +278,14 @@ def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
     return 2 * (once + inside) * (1.0 - np.where(cuts.chunks > 1, at.framework.hides_expert, 0.0))
 
 
-def _fed(one: Pass, slower: Any, least_s: float) -> Pass:
-    """The pass at the calibrated speed, and no shorter than the host takes to launch its kernels; transfers come on top."""
+def _fed(one: Pass, slower: Any, least_s: Any) -> Pass:
+    """The pass at the calibrated speed, with what the card waits for the host that launches its kernels.
+
+    If the host were always far ahead, a pass would take the longer of both; if never, their sum. Of a layer's kernels short ones
+    are waited for while long ones let the host get ahead: between the two, the cube root of the sum of cubes.
+    """
     # The power limit slows the matrix units most; what memory feeds is held back by half as much (in logarithms).
     spared = slower**0.5
     one = replace(one, products=one.products * slower, attention=one.attention * spared, traffic=one.traffic * spared)
-    return replace(one, launch=np.maximum(0.0, least_s - one.products - one.attention - one.traffic))
+    busy = one.products + one.attention + one.traffic + one.tensor
+    return replace(one, launch=(busy**3 + least_s**3) ** (1 / 3) - busy)

@@ -4,7 +4,9 @@ Asked:  a group of ranks shares a vector. Its ranks stand `stride` apart, so som
 Answer: the closed forms of the fabric room (`fabric.physics`: latency of the rounds, then bytes over what a flow gets), with
         each link's own efficiency: `nvlink` inside islands, `infiniband` between them. A ring that crosses hosts leaves and
         enters each by as many NICs as it has ranks there, so it runs at the lower of the two rates (NCCL's rings over several
-        NICs). An all-to-all sends to each island what its ranks need, over the sender's own NIC.
+        NICs). An all-to-all sends to each island what its ranks need, over the sender's own NIC. An all-reduce inside an island
+        (`total`) is NCCL's measured one where there is a table of the chip (`data/kernels`): small groups and vectors of some
+        megabytes take up to twice the closed form.
 Units:  seconds, bytes, bytes a second.
 Limits: rails without contention; the core carries its share (oversubscription). A drawn fabric is checked by `fabric.step`.
 """
@@ -12,12 +14,16 @@ Limits: rails without contention; the core carries its share (oversubscription).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forebay.chips import catalogue
 from forebay.fabric.physics import DEFAULTS, Physics
+from forebay.plan.kernels.grid import grid, members
+from forebay.plan.kernels.known import SAME
 from forebay.plan.pool import Cards
 
 Floats = NDArray[np.float64]
@@ -32,10 +38,14 @@ class Links:
     out_bytes_per_s: float  # between islands
     up_latency_s: float  # of a round inside an island
     out_latency_s: float
+    table: str = ""  # the chip whose measured collectives speak for those inside an island; "": the closed form does
 
 
-def links(cards: Cards, up: Physics = DEFAULTS["nvlink"], out: Physics = DEFAULTS["infiniband"]) -> Links:
+def links(cards: Cards, up: Physics = DEFAULTS["nvlink"], out: Physics = DEFAULTS["infiniband"], measured: bool = True) -> Links:
+    name = SAME.get(cards.chip, cards.chip)
+    known = measured and f"{name}/all_reduce/nccl" in members("collectives")
     return Links(
+        table=name if known and cards.up_bytes_per_s == _up(name) else "",
         island=cards.island,
         up_bytes_per_s=cards.up_bytes_per_s * up.efficiency,
         out_bytes_per_s=cards.out_bytes_per_s * out.efficiency / cards.oversubscription,
@@ -66,6 +76,30 @@ def gather(on: Links, ranks: Any, stride: Any, nbytes: Any) -> Floats:
     wire = nbytes * (ranks - 1) / np.maximum(ranks, 1) / rate
     out: Floats = np.where(np.asarray(ranks) > 1, wire + _latency(on, inside, islands), 0.0)
     return out
+
+
+def total(on: Links, ranks: Any, stride: Any, nbytes: Any) -> Floats:
+    """All-reduce of them. Gathers and scatters keep the closed form: who hides them (userbuffers) doesn't use NCCL's."""
+    twice = 2 * gather(on, ranks, stride, nbytes)
+    if not on.table:
+        return twice
+    near = (split(on, ranks, stride)[1] <= 1) & (np.asarray(ranks) > 1)
+    out: Floats = np.where(near, _measured(on, "all_reduce", ranks, nbytes), twice)
+    return out
+
+
+def _measured(on: Links, op: str, ranks: Any, nbytes: Any) -> Floats:
+    """Of NCCL, by itself; more cards than were timed have the bus bandwidth of the most that were."""
+    table = grid("collectives", f"{on.table}/{op}/nccl", 2)
+    among = np.clip(ranks, 2, float(np.exp(table.axes[0][-1])))
+    took: Floats = table.seconds(among, np.maximum(nbytes, 1.0)) * (1 - 1 / np.maximum(ranks, 2)) / (1 - 1 / among)
+    return took
+
+
+@cache
+def _up(chip: str) -> float | None:
+    both = catalogue.find(chip).scale_up_bytes_per_s if chip in catalogue.load() else None
+    return None if both is None else both / 2
 
 
 def exchange(on: Links, ranks: Any, stride: Any, nbytes: Any, out_bytes: Any = None) -> Floats:

@@ -66,6 +66,20 @@ def members(name: str) -> frozenset[str]:
     return frozenset(stored(name).files)
 
 
+def risen(one: Grid) -> Grid:
+    """The grid of products as a long job meets them: none runs at a lower rate than a smaller one.
+
+    Timed in a loop by itself, a large product runs into the card's power limit where a small one doesn't (A100: 265 TFLOP/s at
+    8,192 rows, 245 at 16,384), and a size that suits no kernel of the library falls below its neighbours. In a job the limit
+    follows the mean power and slows all sizes: that is the scalar's (`plan/fit.py`), and would be counted twice.
+    """
+    work = sum(axis.reshape([-1 if i == at else 1 for i in range(len(one.axes))]) for at, axis in enumerate(one.axes))
+    rate = np.asarray(work) - one.log_s
+    for at in range(len(one.axes)):
+        rate = np.maximum.accumulate(rate, axis=at)
+    return Grid(one.axes, (work - rate).astype(np.float32), one.powers)
+
+
 @cache
 def grid(name: str, member: str, axes: int, powers: tuple[float, ...] = ()) -> Grid:
     """A grid of the packed tables: MEMBER holds log-seconds, MEMBER/0, MEMBER/1 ... the sizes of its axes."""
