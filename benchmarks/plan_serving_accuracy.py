@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from serving_rows import Row
 
 from forebay.plan.kernels.known import Device, device
-from forebay.plan.serving_load import HABITS, WAVES, Habits, aggregated, decoding, first_apart, prompt_s
+from forebay.plan.serving_load import aggregated, decoding, first_apart, prompt_s
 from forebay.plan.serving_memory import room
 from forebay.plan.serving_time import Engine, serving_cuts
 
@@ -70,7 +70,7 @@ def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> di
     token, first = predict(rows, blind=blind)
     true_token, true_first = np.array([r.token_s for r in rows]), np.array([r.first_s for r in rows])
     if refit:
-        first = serving_habits.refitted(rows, lambda habits: predict(rows, habits, blind)[1], true_first)
+        first = serving_habits.refitted(rows, lambda door, launch: predict(rows, blind, (door, launch))[1], true_first)
     off_token, off_first = np.abs(token / true_token - 1), np.abs(first / true_first - 1)
     scaled_token, scaled_first = (scaled(rows, said, true) for said, true in ((token, true_token), (first, true_first)))
     low_t, high_t = intervals(rows, np.log(true_token / token))
@@ -111,18 +111,20 @@ def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> di
     }  # fmt: skip
 
 
-def predict(rows: Sequence[Row], habits_for_all: Habits | None = None, blind: bool = False) -> tuple[Array, Array]:
-    """Seconds per token and to first token of each row, without any scalar."""
+def predict(rows: Sequence[Row], blind: bool = False, chosen: tuple[float, float] | None = None) -> tuple[Array, Array]:
+    """Seconds per token and to first token of each row, without any scalar. `chosen`: a door and a launch for all."""
     token, first = np.zeros(len(rows)), np.zeros(len(rows))
     groups: dict[Any, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        groups[row.chip, row.engine, row.model, row.formats, row.mode, row.harness].append(i)
-    for (chip, library, model, formats, mode, harness), places in groups.items():
+        habits = serving_habits.of(row)
+        if chosen is not None:
+            habits = replace(habits, door_s=chosen[0], launch_s=chosen[1])
+        groups[row.chip, row.engine, row.model, row.formats, row.mode, habits].append(i)
+    for (chip, library, model, formats, mode, habits), places in groups.items():
         engine = Engine(device=seen(chip, blind), cards=serving_rows.cards(chip), model=model, formats=formats, library=library)
         here = [rows[i] for i in places]
         inputs, outputs = np.array([r.inputs for r in here]), np.array([r.outputs for r in here])
         cuts = serving_cuts([r.plan for r in here])
-        habits = habits_for_all or habits_of(library, mode, harness)
         # The runs did run: where hardly a sequence would fit, what is known of the memory isn't trusted.
         fits = room(engine, cuts, inputs + outputs / 2, LOOSE)  # requests at work are half way, in the mean
         fits = np.where(fits < FEW, cuts.batch, fits)
@@ -132,10 +134,11 @@ def predict(rows: Sequence[Row], habits_for_all: Habits | None = None, blind: bo
             continue
         served = decoding(engine, cuts, inputs, outputs, fits)
         prompts = serving_cuts([r.prefill for r in here if r.prefill is not None])
-        prompt = prompt_s(engine, prompts, inputs)
+        prompt = prompt_s(engine, prompts, inputs, habits.launch_s)
         workers = np.array([r.prefill.workers for r in here if r.prefill is not None])
         at_work = np.array([float(r.at_work) for r in here])
-        apart = first_apart(habits, prompt, at_work, prompts.data, workers, served.token_s * outputs, served.token_s)
+        rest = served.token_s * outputs
+        apart = first_apart(habits, prompt, inputs, at_work, prompts.data, workers, rest, served.token_s)
         token[places], first[places] = served.token_s, apart + served.first_s
     return token, first
 
@@ -143,11 +146,6 @@ def predict(rows: Sequence[Row], habits_for_all: Habits | None = None, blind: bo
 def seen(chip: str, blind: bool) -> Device:
     found = device(chip)
     return replace(found, ignored=frozenset({found.tables})) if blind else found
-
-
-def habits_of(library: str, mode: str, harness: str) -> Habits:
-    """Requests of one length come and go in waves where an engine reads all prompts before it goes on."""
-    return WAVES if harness == "one length" and mode == "agg" and library == "sglang" else HABITS.get(library, HABITS[""])
 
 
 def scaled(rows: Sequence[Row], said: Array, true: Array) -> Array:

@@ -42,7 +42,8 @@ class Pairs:
 def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards, habits: Habits) -> Pairs:
     """All decode engines, each with as many workers as go best with the one prefill engine."""
     inputs, outputs = np.full(len(cuts), float(target.input_tokens)), np.full(len(cuts), float(target.output_tokens))
-    alone, many = prompt_s(engine, cuts, inputs)
+    prompt = prompt_s(engine, cuts, inputs, habits.launch_s)
+    alone, many = np.maximum(prompt.alone, prompt.host), np.maximum(prompt.many, prompt.host * inputs / habits.pass_tokens)
     reader = _reader(cuts, alone, many, target)
     own, prompts, size = float(alone[reader]), float(cuts.data[reader] / many[reader]), int(cuts.cards[reader])
     prefill = replace(cuts.plan(reader), batch=int(cuts.data[reader]))
@@ -60,7 +61,7 @@ def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards
     workers, readers, rate = matched(cuts.cards, served.requests_per_s, prompts, size, cards.count)
     busy = rate / (readers * prompts)
     waits = busy / (2 * (1 - busy)) / prompts
-    first = habits.door_s + habits.passes * own + waits + moved + habits.held * served.token_s + served.first_s
+    first = habits.door_s + own + waits + moved + np.maximum(habits.stream_steps / 2, 1.0) * served.token_s + served.first_s
     return Pairs(
         cuts=cuts,
         served=replace(served, first_s=first, requests_per_s=rate),

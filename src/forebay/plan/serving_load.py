@@ -3,14 +3,15 @@
 Asked:  so many requests are always at work; how long does each wait for its first token, and for each one after?
 Answer: passes are priced by `serving_time`; here they share an engine. Continuous batching (Orca, OSDI 2022): in the time that a
         request makes its tokens, every other request of its rank has its prompt read once, and that time is taken from all:
-            token = step + steals x (batch - 1) x prompt / tokens
-            first = door + passes x prompt + together x (batch - 1) x prompt + held x step
-        Data ranks step together, so a prompt on one holds up the others: with r of them that counts sqrt(r) times (as if half of
-        the waits were shared).
-        Requests that don't fit the cache wait for a place (Little's law). Disaggregated (DistServe, OSDI 2024): decode engines
-        only step; prompts queue at the prefill engines, whose pace bounds the rate.
+            token = step + (batch - 1) x prompt / tokens
+            first = door + looks x step + queue + own pass + step
+        The queue is a closed loop's (`queued`): so many places, each of which makes tokens, comes back and is served in turn.
+        Added to it is the start of a run, when all places ask at once, a share 1 / ROUNDS of all requests. A pass that reads a
+        prompt takes at least what its host needs to launch its kernels (`serving_time.launches`): prompts aren't in CUDA graphs.
+        Requests of exactly one length never leave each other: `_alike`. Requests that don't fit the cache wait for a place
+        (Little's law). Disaggregated (DistServe, OSDI 2024): decode engines only step; the queue is at the prefill engines.
 Units:  seconds, requests a second. Arrays of one length, an entry a plan.
-Limits: means, not tails. Habits of engines are published defaults and what public measurements agree on (docs/plan-serving.md).
+Limits: means, not tails. Nothing here is fitted: what engines do is taken from their published defaults.
 """
 
 from __future__ import annotations
@@ -22,30 +23,34 @@ import numpy as np
 
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.serving_memory import memory, room
-from forebay.plan.serving_time import Engine, Ints, ServingCuts, decode_parts, prefill_parts, total
+from forebay.plan.serving_time import Engine, Ints, ServingCuts, decode_parts, launches, prefill_parts, total
 
-CHUNK = 8192  # prompt tokens that a pass reads at most
+ROUNDS = 10  # requests of a place in a measured run, which starts with all places at once (InferenceX: ten times the concurrency)
+CHUNK = 8192  # prompt tokens of a filled pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """What an engine and its clients do besides kernels."""
+    """How an engine is set: options that its documentation names, not what was fitted to runs."""
 
-    door_s: float = 20e-3  # HTTP, tokenising, scheduling, until the first pass starts
-    passes: float = 1.35  # a prompt's way: its own pass, and part of one that is under way when it comes
-    together: float = 0.08  # share of the batch's prompts that stand before a new one (bursts at the start of a run)
-    held: float = 1.0  # steps until the client sees a token: half of the step under way, and the stream interval
-    steals: float = 1.0  # share of the reading of prompts that falls between a request's own tokens
+    pass_tokens: float = 8192.0  # prompt tokens that a pass reads at most
+    aside: bool = False  # prompts are read in passes of their own while tokens wait, else both share a pass
+    poll_steps: float = 1.0  # steps between looks for new requests
+    gather_steps: float = 0.0  # with data ranks: steps that prompts wait at most until every rank has one
+    stream_steps: float = 1.0  # steps between sendings of tokens, where prompts are read apart
+    alike: bool = False  # all requests have exactly one length
+    door_s: float = 10e-3  # HTTP, tokenising, and the answer's way back
+    launch_s: float = 15e-6  # of the host, to launch a kernel outside of a CUDA graph
 
 
+# Tokens of a pass are the defaults on cards of 80 GB and more: vLLM's max_num_batched_tokens, SGLang's chunked_prefill_size,
+# TensorRT-LLM's max_num_tokens. vLLM compiles its layers (torch.compile), the others launch them one by one from Python.
 HABITS: Mapping[str, Habits] = {
     "": Habits(),
     "vllm": Habits(),
-    "trtllm": Habits(door_s=60e-3, passes=1.2, together=0.07, held=6.0),  # its recipes send tokens ten at a time
-    "sglang": Habits(passes=1.2, together=0.14, held=15.0),  # its recipes ten to thirty
+    "trtllm": Habits(launch_s=60e-6),
+    "sglang": Habits(launch_s=60e-6, aside=True),
 }
-# SGLang reads all waiting prompts before it goes on: requests of one length then come and go together.
-WAVES = Habits(door_s=40e-3, passes=1.5, together=0.5, steals=0.5, held=15.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,13 +76,15 @@ def aggregated(
     here = np.maximum(held / cuts.data / cuts.stages, 1.0)  # a pass of a rank; stages work on a batch of their own each
     parts = decode_parts(engine, cuts, here, inputs + outputs / 2)
     step = total(parts)
-    alone, many = prompt_s(engine, cuts, inputs)
-    others = np.maximum(held / cuts.data - 1.0, 0.0)
-    parts["prompts of others"] = habits.steals * others * many / outputs
+    prompt = prompt_s(engine, cuts, inputs, habits.launch_s)
+    places = np.maximum(held / cuts.data, 1.0)  # of a rank
+    first, stolen = _alike(habits, prompt, places, inputs, step) if habits.alike else _flow(
+        habits, prompt, places, inputs, outputs, step, cuts.data
+    )
+    parts["prompts of others"] = stolen / outputs
     token = step + parts["prompts of others"]
     waits = (cuts.batch - held) / held * token * outputs
-    ahead = habits.together * others * many * np.sqrt(cuts.data)
-    first = habits.door_s + habits.passes * alone + ahead + habits.held * step + waits
+    first = first + waits
     return Served(
         first_s=first,
         token_s=token,
@@ -104,28 +111,117 @@ def decoding(engine: Engine, cuts: ServingCuts, inputs: Floats, outputs: Floats,
     )
 
 
-def prompt_s(engine: Engine, cuts: ServingCuts, inputs: Floats) -> tuple[Floats, Floats]:
-    """Seconds to read one prompt alone, and the seconds a prompt when passes are filled to CHUNK tokens."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prompt:
+    """Seconds to read prompts."""
+
+    lone: Floats  # one, on one rank, while the other ranks read none
+    alone: Floats  # one on every rank
+    many: Floats  # a prompt of a rank, when passes are filled to CHUNK tokens on all ranks
+    host: Floats  # at least, of any pass
+
+
+def prompt_s(engine: Engine, cuts: ServingCuts, inputs: Floats, launch_s: float) -> Prompt:
     inputs = np.broadcast_to(np.asarray(inputs, dtype=np.float64), cuts.tensor.shape)
     alone = total(prefill_parts(engine, cuts, np.ones_like(inputs), inputs))
+    lone = total(prefill_parts(engine, cuts, np.ones_like(inputs), inputs, 1.0 / cuts.data))
     filled = np.maximum(CHUNK / inputs, 1.0)
     many = np.minimum(total(prefill_parts(engine, cuts, filled, inputs)) / filled, alone)
-    return alone, many
+    return Prompt(lone=lone, alone=alone, many=many, host=np.full(len(cuts), launches(engine.model) * launch_s))
+
+
+def queued(places: Floats, served: Floats, rest: Floats) -> Floats:
+    """Seconds that a request waits before a server of even work, in a closed loop of so many places.
+
+    A place comes back `rest` seconds after it was served in `served`. The mean-value argument (Reiser and Lavenberg, JACM 27(2),
+    1980) with Schweitzer's share (n - 1) / n of the others and half of the work under way left (even work):
+        wait = busy x (served / 2 + wait),  busy = (n - 1) x served / (rest + served + wait)
+    is a quadratic; its root goes to (n - 1) x served - rest where the server is the bottleneck.
+    """
+    others = (places - 1.0) * served
+    slack = rest + served - others
+    out: Floats = (np.sqrt(slack * slack + 2.0 * others * served) - slack) / 2.0
+    return out
 
 
 def first_apart(
-    habits: Habits, prompt: tuple[Floats, Floats], at_work: Floats, data: Ints, workers: Ints, rest_s: Floats, step_s: Floats
+    habits: Habits, prompt: Prompt, inputs: Floats, at_work: Floats, data: Ints, workers: Ints, rest_s: Floats, step_s: Floats
 ) -> Floats:
-    """Time to first token where prompts are read apart, by workers of `data` ranks each, for `at_work` requests in all.
-
-    Where reading is the bottleneck the requests pile up before it: the time of all prompts less what is spent on tokens.
-    """
-    alone, many = prompt
-    mine = at_work / (data * workers)
-    ahead = habits.together * np.maximum(mine - 1.0, 0.0) * many
-    flows = habits.door_s + habits.passes * alone + ahead + habits.held * step_s
-    out: Floats = np.maximum(flows, mine * many - rest_s)
+    """Time to first token where prompts are read apart, by workers of `data` ranks each, for `at_work` requests in all."""
+    places = np.maximum(at_work / (data * workers), 1.0)
+    own, share, together = _pass(habits, prompt, places, inputs, rest_s, data)
+    out: Floats = (
+        habits.door_s
+        + queued(places, share, rest_s)
+        + own
+        + _start(places, share, together)
+        + np.maximum(habits.stream_steps / 2.0, 1.0) * step_s
+    )
     return out
+
+
+def _flow(
+    habits: Habits, prompt: Prompt, places: Floats, inputs: Floats, outputs: Floats, step: Floats, data: Ints
+) -> tuple[Floats, Floats]:
+    """Of requests of differing length, which come one by one: seconds to first token, and those that others' prompts take."""
+    rest = outputs * step
+    own, share, together = _pass(habits, prompt, places, inputs, rest, data)
+    stolen = (places - 1.0) * prompt.many
+    rate = (places - 1.0) / (outputs + stolen / step)  # prompts of others, a step
+    shut, shutters = _gathered(habits, rate, data)
+    looks = np.where(habits.poll_steps > 1, habits.poll_steps / 2.0, 0.5)
+    # The engine itself reads: the longer it does, the longer the others' tokens take, and it never is a bottleneck.
+    queue = queued(places, own, rest + (places - 1.0) * own)
+    mixed = 0.0 if habits.aside else 1.0
+    first = habits.door_s + (looks + shut + 1.0 + mixed) * step + queue + own + shutters * prompt.many
+    return first + _start(places, share + mixed * step / 2.0 / together, together), stolen
+
+
+def _alike(habits: Habits, prompt: Prompt, places: Floats, inputs: Floats, step: Floats) -> tuple[Floats, Floats]:
+    """Of requests of exactly one length: those that start together end together, and ask again together.
+
+    Where prompts are read aside, all places do so as one wave. Else a convoy goes round: as many passes' prompts stand before a
+    request as ended while the first of them came through the door.
+    """
+    together = np.clip(habits.pass_tokens / inputs, 1.0, places)
+    if habits.aside:
+        first = habits.door_s + prompt.many * (places + together) / 2.0 + np.maximum(prompt.alone - prompt.many, 0.0) + step
+        return first, prompt.many * (places - together) / 2.0
+    each = step + np.maximum(together * prompt.many, np.maximum(prompt.host, prompt.alone))
+    convoy = np.minimum(1.0 + habits.door_s / step, places / together) * each
+    start = _start(places, np.maximum(prompt.many, prompt.host / together) + step / 2.0 / together, together)
+    return habits.door_s + convoy + step + start, (places - 1.0) * prompt.many
+
+
+def _pass(
+    habits: Habits, prompt: Prompt, places: Floats, inputs: Floats, rest: Floats, data: Ints
+) -> tuple[Floats, Floats, Floats]:
+    """Seconds of a prompt's own pass, a prompt's share of a filled pass, and prompts of a filled pass of a rank."""
+    together = np.clip(habits.pass_tokens / inputs, 1.0, places)
+    busy = np.minimum(places * data * prompt.lone / (rest + prompt.lone), 1.0)  # how surely other ranks read at the same time
+    own = np.maximum(prompt.lone + (prompt.alone - prompt.lone) * busy, prompt.host)
+    return own, np.maximum(prompt.many, prompt.host / together), together
+
+
+def _start(places: Floats, share: Floats, together: Floats) -> Floats:
+    """What the start of a run adds to the mean: all prompts stand before the engine at once, and leave it pass by pass."""
+    out: Floats = ((places + together) / 2.0 - 1.0) * share / ROUNDS
+    return out
+
+
+def _gathered(habits: Habits, rate: Floats, data: Ints) -> tuple[Floats, Floats]:
+    """Steps that a prompt waits until every data rank has one, and how many of its own rank gather in the meantime.
+
+    At most `gather_steps`. Each rank gets `rate` prompts a step, by chance: all have one after k steps with the probability
+    (1 - exp(-rate k)) ^ (ranks - 1), counted from the first. Those that come later wait for half as long.
+    """
+    if habits.gather_steps <= 0:
+        polled = np.where(habits.poll_steps > 1, habits.poll_steps, 0.0)
+        return np.zeros_like(rate), rate * polled
+    at = habits.gather_steps * (np.arange(32)[:, None] + 0.5) / 32
+    wait = np.mean(1.0 - (1.0 - np.exp(-rate * at)) ** (data - 1), axis=0) * habits.gather_steps
+    later = rate * data * wait
+    return wait * (1.0 + later / 2.0) / (1.0 + later), rate * wait
 
 
 def _held(engine: Engine, cuts: ServingCuts, inputs: Floats, outputs: Floats, fits: Floats | None) -> Floats:

@@ -40,6 +40,14 @@ PASS_S: Mapping[str, float] = {"": 1.0e-3, "vllm": 1.0e-3, "sglang": 1.0e-3, "tr
 SORTED_S: Mapping[str, float] = {"trtllm": 25e-6}
 SEQUENCE_S: Mapping[str, float] = {"sglang": 10e-6}  # more for each sequence of the pass, on the host
 
+# Kernels that a layer launches: two norms, query-key-value, rotary, cache, attention, out, gate and up, activation, down, two
+# all-reduces; routing, sorting, quantising, a second product, the shared expert and their sum; for latent attention two downs,
+# their norms, three ups, copies and joins of plain and rotary parts, quantised one by one.
+PLAIN_LAUNCHES, EXPERT_LAUNCHES, LATENT_LAUNCHES = 12, 8, 20
+# Four-bit weights that are widened to bf16: vLLM takes Marlin, which for many tokens is so much slower than the table's fastest
+# (median over kernels to fastest: 1.61 on H100, 1.84 on H200; data/kernels/README.md). For few tokens memory decides.
+WIDENED: Mapping[str, float] = {"vllm": 1.6}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServingCuts:
@@ -102,8 +110,8 @@ def decode_parts(engine: Engine, cuts: ServingCuts, batch: Any, cached: Any) -> 
     return _pass(engine, cuts, batch, batch, seconds, absorbed=True)
 
 
-def prefill_parts(engine: Engine, cuts: ServingCuts, prompts: Any, tokens: Any) -> dict[str, Floats]:
-    """Seconds to read so many `prompts` a data rank, each of `tokens`, by part."""
+def prefill_parts(engine: Engine, cuts: ServingCuts, prompts: Any, tokens: Any, reading: Any = 1.0) -> dict[str, Floats]:
+    """Seconds to read so many `prompts` a data rank, each of `tokens`, by part. `reading` is the share of ranks that do."""
     m = engine.model
     prompts, tokens = (np.asarray(x, dtype=np.float64) for x in np.broadcast_arrays(prompts, tokens))
     heads, _ = _heads(m, cuts)
@@ -113,7 +121,8 @@ def prefill_parts(engine: Engine, cuts: ServingCuts, prompts: Any, tokens: Any) 
     if m.window is not None and cut:
         near = np.minimum(tokens, 2.0 * m.window.tokens)  # as much work as causal blocks of twice the window
         seconds = seconds + cut * known.attention(engine.device, near, prompts * heads * tokens / near, head, kind)
-    cool = _pass(engine, cuts, prompts * tokens, prompts, seconds, absorbed=False)
+    cool = _pass(engine, cuts, prompts * tokens, prompts, seconds, absorbed=False, reading=reading)
+    cool["experts"] = cool["experts"] * _widened(engine)
     return {name: part * SUSTAINED for name, part in cool.items()}
 
 
@@ -128,7 +137,13 @@ def _heads(m: Model, cuts: ServingCuts) -> tuple[Floats, Floats]:
 
 
 def _pass(
-    engine: Engine, cuts: ServingCuts, tokens: Floats, sampled: Floats, attention: Floats, absorbed: bool
+    engine: Engine,
+    cuts: ServingCuts,
+    tokens: Floats,
+    sampled: Floats,
+    attention: Floats,
+    absorbed: bool,
+    reading: Any = 1.0,
 ) -> dict[str, Floats]:
     m, dev, tp = engine.model, engine.device, cuts.tensor.astype(np.float64)
     dense = _multiplied(dev, engine.formats.dense)
@@ -167,7 +182,7 @@ def _pass(
     if (e := m.experts) is not None:
         shape = Layer(width=m.width, expert_width=e.width, count=e.count, chosen=e.chosen, matrices=m.matrices)
         one = experts.experts(
-            dev, engine.formats.experts, shape, tokens * cuts.data, cuts.expert_tensor, cuts.expert, engine.spread
+            dev, engine.formats.experts, shape, tokens * cuts.data * reading, cuts.expert_tensor, cuts.expert, engine.spread
         )
         if e.shared_width:
             one = one + mlp(e.shared_width / tp)
@@ -182,6 +197,17 @@ def _pass(
     parts["communication"] = parts["communication"] + hops
     parts["pass"] = PASS_S.get(engine.library, PASS_S[""]) + SEQUENCE_S.get(engine.library, 0.0) * sampled
     return parts
+
+
+def launches(model: Model) -> int:
+    """Kernels of a pass outside of a CUDA graph, in which decode steps are: prompts differ in length, so theirs isn't."""
+    latent = 0 if model.latent is None else LATENT_LAUNCHES
+    return model.layers * (PLAIN_LAUNCHES + latent) + model.expert_layers * EXPERT_LAUNCHES
+
+
+def _widened(engine: Engine) -> float:
+    narrow = experts.reads(engine.device, engine.formats.experts) == "w4a16_mxfp4" if engine.model.experts else False
+    return WIDENED.get(engine.library, 1.0) if narrow else 1.0
 
 
 def _sorted_s(engine: Engine) -> float:
