@@ -70,7 +70,7 @@ def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> di
     token, first = predict(rows, blind=blind)
     true_token, true_first = np.array([r.token_s for r in rows]), np.array([r.first_s for r in rows])
     if refit:
-        first = serving_habits.refitted(rows, lambda door, launch: predict(rows, blind, (door, launch))[1], true_first)
+        first = serving_habits.refitted(rows, lambda door, call: predict(rows, blind, (door, call))[1], true_first)
     off_token, off_first = np.abs(token / true_token - 1), np.abs(first / true_first - 1)
     scaled_token, scaled_first = (scaled(rows, said, true) for said, true in ((token, true_token), (first, true_first)))
     low_t, high_t = intervals(rows, np.log(true_token / token))
@@ -112,13 +112,13 @@ def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> di
 
 
 def predict(rows: Sequence[Row], blind: bool = False, chosen: tuple[float, float] | None = None) -> tuple[Array, Array]:
-    """Seconds per token and to first token of each row, without any scalar. `chosen`: a door and a launch for all."""
+    """Seconds per token and to first token of each row, without any scalar. `chosen`: a door and a call for all."""
     token, first = np.zeros(len(rows)), np.zeros(len(rows))
     groups: dict[Any, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         habits = serving_habits.of(row)
         if chosen is not None:
-            habits = replace(habits, door_s=chosen[0], launch_s=chosen[1])
+            habits = replace(habits, door_s=chosen[0], call_s=chosen[1])
         groups[row.chip, row.engine, row.model, row.formats, row.mode, habits].append(i)
     for (chip, library, model, formats, mode, habits), places in groups.items():
         engine = Engine(device=seen(chip, blind), cards=serving_rows.cards(chip), model=model, formats=formats, library=library)
@@ -134,7 +134,7 @@ def predict(rows: Sequence[Row], blind: bool = False, chosen: tuple[float, float
             continue
         served = decoding(engine, cuts, inputs, outputs, fits)
         prompts = serving_cuts([r.prefill for r in here if r.prefill is not None])
-        prompt = prompt_s(engine, prompts, inputs, habits.launch_s)
+        prompt = prompt_s(engine, prompts, inputs, habits.call_s)
         workers = np.array([r.prefill.workers for r in here if r.prefill is not None])
         at_work = np.array([float(r.at_work) for r in here])
         rest = served.token_s * outputs

@@ -1,13 +1,14 @@
 """How measured runs were set, and the two figures of serving that were chosen rather than looked up.
 
 `of` says the options of a run, as the scripts of its source are public:
-- "drawn": SemiAnalysisAI/InferenceX, benchmarks/single_node: TensorRT-LLM's max_num_tokens grows with the prompt, its attention-DP
-  waits up to 60 steps until all ranks have a prompt (enable_balance, timeout_iters); SGLang on Blackwell looks for new requests
-  each 10 steps, or 30 for 16 requests and more (scheduler-recv-interval), with 16,384 prompt tokens a pass; where prompts are read
-  apart, tokens are sent 30 at a time (benchmarks/multi_node/srt-slurm-recipes/sglang, stream-interval).
-- else: ai-dynamo/aiconfigurator, generator/rule_plugin/benchmark: passes hold the batch, a prompt and 1,500 tokens.
+- "drawn": SemiAnalysisAI/InferenceX, benchmarks/single_node: TensorRT-LLM's max_num_tokens grows with the prompt, and its
+  attention-DP waits up to 60 steps until all ranks have a prompt (enable_balance, timeout_iters); SGLang reads 16,384 prompt
+  tokens a pass, and on Blackwell looks for new requests each 10 steps, or 30 for 16 requests and more (scheduler-recv-interval;
+  GLM-5's scripts don't). Where prompts are read apart SGLang sends 30 tokens at a time (srt-slurm-recipes/sglang, stream-interval).
+- else: ai-dynamo/aiconfigurator, generator/rule_plugin/benchmark: passes hold the batch, a prompt and 1,500 tokens. "one length"
+  has SGLang's own order, prompts aside; "thousands" is of later releases, whose rule is enable_mixed_chunk.
 
-`refitted` chooses the door and the host's time a launch anew for each engine and model, by the *other* models' runs of that engine
+`refitted` chooses the door and the host's time a call anew for each engine and model, by the *other* models' runs of that engine
 (all other models' where they are fewer than 20): how much does it flatter to have chosen them with all runs in sight?
 """
 
@@ -23,32 +24,32 @@ from serving_rows import Row
 
 from forebay.plan.serving_load import HABITS, Habits
 
-DOORS_S = (2e-3, 5e-3, 10e-3, 20e-3, 30e-3)
-LAUNCHES_S = (0.0, 15e-6, 30e-6, 60e-6, 90e-6)
+DOORS_S = (5e-3, 10e-3, 15e-3, 20e-3, 30e-3)
+CALLS_S = (0.0, 10e-6, 20e-6, 35e-6, 50e-6)
 ENOUGH = 20
 Array = NDArray[np.float64]
 
 
 def of(row: Row) -> Habits:
     habits = HABITS[row.engine]
-    drawn = row.harness == "drawn"
-    if not drawn:
-        own = 16384.0 if habits.aside else row.inputs + 1500 + row.at_work / row.plan.data
-        return replace(habits, pass_tokens=own, alike=True)
+    if row.harness != "drawn":
+        aside = habits.aside and row.harness == "one length"
+        tokens = 16384.0 if aside else row.inputs + 1500 + row.at_work / row.plan.data
+        return replace(habits, pass_tokens=tokens, aside=aside, alike=True)
     if row.engine == "trtllm":
-        own = max(8192.0, row.inputs / 0.9 + row.at_work + 64)
-        return replace(habits, pass_tokens=own, gather_steps=60.0 if row.plan.data > 1 else 0.0)
+        tokens = max(8192.0, row.inputs / 0.9 + row.at_work + 64)
+        return replace(habits, pass_tokens=tokens, gather_steps=60.0 if row.plan.data > 1 else 0.0)
     if row.engine == "sglang":
         slow = 30.0 if row.at_work >= 16 else 10.0
-        blackwell = row.chip.startswith(("b", "gb"))
-        return replace(habits, pass_tokens=16384.0, poll_steps=slow if blackwell else 1.0, stream_steps=30.0)
+        looked = row.chip.startswith(("b", "gb")) and not row.model.name.startswith("glm")
+        return replace(habits, pass_tokens=16384.0, poll_steps=slow if looked else 1.0, stream_steps=30.0)
     return habits
 
 
 def refitted(rows: Sequence[Row], first: Callable[[float, float], Array], true: Array) -> Array:
-    """Seconds to first token of each row, with figures that its model had no part in. `first` prices all rows with a door and a
-    launch."""
-    every = np.array([first(door, launch) for door, launch in product(DOORS_S, LAUNCHES_S)])
+    """Seconds to first token of each row, with figures that its model had no part in. `first` prices all rows with a door and
+    a call."""
+    every = np.array([first(door, call) for door, call in product(DOORS_S, CALLS_S)])
     off = np.abs(every / true - 1)
     engines, models = np.array([row.engine for row in rows]), np.array([row.model.name for row in rows])
     out = np.zeros(len(rows))

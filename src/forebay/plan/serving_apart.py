@@ -42,7 +42,7 @@ class Pairs:
 def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards, habits: Habits) -> Pairs:
     """All decode engines, each with as many workers as go best with the one prefill engine."""
     inputs, outputs = np.full(len(cuts), float(target.input_tokens)), np.full(len(cuts), float(target.output_tokens))
-    prompt = prompt_s(engine, cuts, inputs, habits.launch_s)
+    prompt = prompt_s(engine, cuts, inputs, habits.call_s)
     alone, many = np.maximum(prompt.alone, prompt.host), np.maximum(prompt.many, prompt.host * inputs / habits.pass_tokens)
     reader = _reader(cuts, alone, many, target)
     own, prompts, size = float(alone[reader]), float(cuts.data[reader] / many[reader]), int(cuts.cards[reader])

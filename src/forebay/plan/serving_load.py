@@ -7,7 +7,7 @@ Answer: passes are priced by `serving_time`; here they share an engine. Continuo
             first = door + looks x step + queue + own pass + step
         The queue is a closed loop's (`queued`): so many places, each of which makes tokens, comes back and is served in turn.
         Added to it is the start of a run, when all places ask at once, a share 1 / ROUNDS of all requests. A pass that reads a
-        prompt takes at least what its host needs to launch its kernels (`serving_time.launches`): prompts aren't in CUDA graphs.
+        prompt takes at least what its host needs for its calls (`serving_time.calls`): prompts aren't in CUDA graphs.
         Requests of exactly one length never leave each other: `_alike`. Requests that don't fit the cache wait for a place
         (Little's law). Disaggregated (DistServe, OSDI 2024): decode engines only step; the queue is at the prefill engines.
 Units:  seconds, requests a second. Arrays of one length, an entry a plan.
@@ -18,14 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.serving_memory import memory, room
-from forebay.plan.serving_time import Engine, Ints, ServingCuts, decode_parts, launches, prefill_parts, total
+from forebay.plan.serving_time import Engine, Ints, ServingCuts, calls, decode_parts, prefill_parts, total
 
 ROUNDS = 10  # requests of a place in a measured run, which starts with all places at once (InferenceX: ten times the concurrency)
+ITERATIONS = 4
 CHUNK = 8192  # prompt tokens of a filled pass
 
 
@@ -39,17 +41,18 @@ class Habits:
     gather_steps: float = 0.0  # with data ranks: steps that prompts wait at most until every rank has one
     stream_steps: float = 1.0  # steps between sendings of tokens, where prompts are read apart
     alike: bool = False  # all requests have exactly one length
-    door_s: float = 10e-3  # HTTP, tokenising, and the answer's way back
-    launch_s: float = 15e-6  # of the host, to launch a kernel outside of a CUDA graph
+    door_s: float = 15e-3  # HTTP and tokenising, and the answer's way back
+    call_s: float = 10e-6  # of the host, for a call outside of a CUDA graph
 
 
 # Tokens of a pass are the defaults on cards of 80 GB and more: vLLM's max_num_batched_tokens, SGLang's chunked_prefill_size,
-# TensorRT-LLM's max_num_tokens. vLLM compiles its layers (torch.compile), the others launch them one by one from Python.
+# TensorRT-LLM's max_num_tokens. vLLM compiles its layers (torch.compile), the others run them
+# call by call from Python.
 HABITS: Mapping[str, Habits] = {
     "": Habits(),
     "vllm": Habits(),
-    "trtllm": Habits(launch_s=60e-6),
-    "sglang": Habits(launch_s=60e-6, aside=True),
+    "trtllm": Habits(call_s=35e-6),
+    "sglang": Habits(call_s=35e-6, aside=True),
 }
 
 
@@ -76,10 +79,10 @@ def aggregated(
     here = np.maximum(held / cuts.data / cuts.stages, 1.0)  # a pass of a rank; stages work on a batch of their own each
     parts = decode_parts(engine, cuts, here, inputs + outputs / 2)
     step = total(parts)
-    prompt = prompt_s(engine, cuts, inputs, habits.launch_s)
+    prompt = prompt_s(engine, cuts, inputs, habits.call_s)
     places = np.maximum(held / cuts.data, 1.0)  # of a rank
     first, stolen = _alike(habits, prompt, places, inputs, step) if habits.alike else _flow(
-        habits, prompt, places, inputs, outputs, step, cuts.data
+        habits, prompt, places, inputs, outputs, step, step - parts["attention"] - parts["pass"], cuts.data
     )
     parts["prompts of others"] = stolen / outputs
     token = step + parts["prompts of others"]
@@ -121,13 +124,13 @@ class Prompt:
     host: Floats  # at least, of any pass
 
 
-def prompt_s(engine: Engine, cuts: ServingCuts, inputs: Floats, launch_s: float) -> Prompt:
+def prompt_s(engine: Engine, cuts: ServingCuts, inputs: Floats, call_s: float) -> Prompt:
     inputs = np.broadcast_to(np.asarray(inputs, dtype=np.float64), cuts.tensor.shape)
     alone = total(prefill_parts(engine, cuts, np.ones_like(inputs), inputs))
     lone = total(prefill_parts(engine, cuts, np.ones_like(inputs), inputs, 1.0 / cuts.data))
     filled = np.maximum(CHUNK / inputs, 1.0)
     many = np.minimum(total(prefill_parts(engine, cuts, filled, inputs)) / filled, alone)
-    return Prompt(lone=lone, alone=alone, many=many, host=np.full(len(cuts), launches(engine.model) * launch_s))
+    return Prompt(lone=lone, alone=alone, many=many, host=np.full(len(cuts), calls(engine) * call_s))
 
 
 def queued(places: Floats, served: Floats, rest: Floats) -> Floats:
@@ -149,32 +152,60 @@ def first_apart(
 ) -> Floats:
     """Time to first token where prompts are read apart, by workers of `data` ranks each, for `at_work` requests in all."""
     places = np.maximum(at_work / (data * workers), 1.0)
-    own, share, together = _pass(habits, prompt, places, inputs, rest_s, data)
-    out: Floats = (
-        habits.door_s
-        + queued(places, share, rest_s)
-        + own
-        + _start(places, share, together)
-        + np.maximum(habits.stream_steps / 2.0, 1.0) * step_s
-    )
+    together = np.clip(habits.pass_tokens / inputs, 1.0, places)
+    share = np.maximum(prompt.many, prompt.host / together)
+    own, _ = _pass(prompt, places, data, together, rest_s, np.zeros_like(rest_s), 1.0)
+    sent = np.maximum(habits.stream_steps / 2.0, 1.0) * step_s
+    out: Floats = habits.door_s + queued(places, share, rest_s) + own + _start(places, share, together) + sent
     return out
 
 
 def _flow(
-    habits: Habits, prompt: Prompt, places: Floats, inputs: Floats, outputs: Floats, step: Floats, data: Ints
+    habits: Habits,
+    prompt: Prompt,
+    places: Floats,
+    inputs: Floats,
+    outputs: Floats,
+    step: Floats,
+    both: Floats,
+    data: Ints,
 ) -> tuple[Floats, Floats]:
-    """Of requests of differing length, which come one by one: seconds to first token, and those that others' prompts take."""
-    rest = outputs * step
-    own, share, together = _pass(habits, prompt, places, inputs, rest, data)
-    stolen = (places - 1.0) * prompt.many
+    """Of requests of differing length, which come one by one: seconds to first token, and those that others' prompts take.
+
+    `both` is what of a step a pass saves that reads prompts too: weights are read once, all-reduces are one.
+    """
+    together = np.clip(habits.pass_tokens / inputs, 1.0, places)
+    saved = np.zeros_like(step) if habits.aside else both
+    least = data if habits.gather_steps > 0 else 1.0
+    own, read = _pass(prompt, places, data, together, outputs * step, saved, least)
+    stolen = np.maximum(places * data - 1.0, 0.0) / read * np.maximum(own - saved, 0.0)
     rate = (places - 1.0) / (outputs + stolen / step)  # prompts of others, a step
     shut, shutters = _gathered(habits, rate, data)
     looks = np.where(habits.poll_steps > 1, habits.poll_steps / 2.0, 0.5)
     # The engine itself reads: the longer it does, the longer the others' tokens take, and it never is a bottleneck.
-    queue = queued(places, own, rest + (places - 1.0) * own)
+    queue = queued(places, own, outputs * step + (places - 1.0) * own)
     mixed = 0.0 if habits.aside else 1.0
-    first = habits.door_s + (looks + shut + 1.0 + mixed) * step + queue + own + shutters * prompt.many
-    return first + _start(places, share + mixed * step / 2.0 / together, together), stolen
+    first = habits.door_s + (looks + shut + 1.0) * step + queue + own + mixed * (step - saved) + shutters * prompt.many
+    share = np.maximum(prompt.many, prompt.host / together) + mixed * (step - saved) / 2.0 / together
+    return first + _start(places, share, together), stolen
+
+
+def _pass(
+    prompt: Prompt, places: Floats, data: Ints, together: Floats, rest: Floats, saved: Floats, least: Any
+) -> tuple[Floats, Floats]:
+    """Seconds of a pass that reads prompts, and how many it reads over all ranks: one, and those that came in the last such pass.
+
+    Found in a few rounds: a longer pass gathers more. With `least` > 1 all ranks wait for each other.
+    """
+    ranks = data.astype(np.float64)
+    own, read = np.maximum(prompt.lone, prompt.host), np.ones_like(places) * least
+    for _ in range(ITERATIONS):
+        cycle = rest + (places * ranks - 1.0) / read * np.maximum(own - saved, 0.0) + own
+        read = np.clip(1.0 + (places * ranks - 1.0) * own / cycle, least, together * ranks)
+        others = np.where(ranks > 1, np.minimum((read - 1.0) / np.maximum(ranks - 1.0, 1.0), 1.0), 0.0)
+        more = np.maximum(read / ranks - 1.0, 0.0) * prompt.many
+        own = np.maximum(prompt.lone + (prompt.alone - prompt.lone) * others + more, prompt.host)
+    return own, read
 
 
 def _alike(habits: Habits, prompt: Prompt, places: Floats, inputs: Floats, step: Floats) -> tuple[Floats, Floats]:
@@ -188,19 +219,9 @@ def _alike(habits: Habits, prompt: Prompt, places: Floats, inputs: Floats, step:
         first = habits.door_s + prompt.many * (places + together) / 2.0 + np.maximum(prompt.alone - prompt.many, 0.0) + step
         return first, prompt.many * (places - together) / 2.0
     each = step + np.maximum(together * prompt.many, np.maximum(prompt.host, prompt.alone))
-    convoy = np.minimum(1.0 + habits.door_s / step, places / together) * each
+    convoy = np.minimum(1.0 + habits.door_s / 2.0 / step, places / together) * each  # in, not out again
     start = _start(places, np.maximum(prompt.many, prompt.host / together) + step / 2.0 / together, together)
     return habits.door_s + convoy + step + start, (places - 1.0) * prompt.many
-
-
-def _pass(
-    habits: Habits, prompt: Prompt, places: Floats, inputs: Floats, rest: Floats, data: Ints
-) -> tuple[Floats, Floats, Floats]:
-    """Seconds of a prompt's own pass, a prompt's share of a filled pass, and prompts of a filled pass of a rank."""
-    together = np.clip(habits.pass_tokens / inputs, 1.0, places)
-    busy = np.minimum(places * data * prompt.lone / (rest + prompt.lone), 1.0)  # how surely other ranks read at the same time
-    own = np.maximum(prompt.lone + (prompt.alone - prompt.lone) * busy, prompt.host)
-    return own, np.maximum(prompt.many, prompt.host / together), together
 
 
 def _start(places: Floats, share: Floats, together: Floats) -> Floats:

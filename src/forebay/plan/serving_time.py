@@ -40,10 +40,11 @@ PASS_S: Mapping[str, float] = {"": 1.0e-3, "vllm": 1.0e-3, "sglang": 1.0e-3, "tr
 SORTED_S: Mapping[str, float] = {"trtllm": 25e-6}
 SEQUENCE_S: Mapping[str, float] = {"sglang": 10e-6}  # more for each sequence of the pass, on the host
 
-# Kernels that a layer launches: two norms, query-key-value, rotary, cache, attention, out, gate and up, activation, down, two
-# all-reduces; routing, sorting, quantising, a second product, the shared expert and their sum; for latent attention two downs,
-# their norms, three ups, copies and joins of plain and rotary parts, quantised one by one.
-PLAIN_LAUNCHES, EXPERT_LAUNCHES, LATENT_LAUNCHES = 12, 8, 20
+# What the host does one by one for a layer outside of a CUDA graph, as the engines' PyTorch layers are written: two norms,
+# query-key-value, rotary, cache, attention, out, two all-reduces, gate and up, activation, down. Routed experts: one fused call
+# where the chip has four-bit units, else routing, sorting, quantising, two grouped products, activation, unsorting, the shared
+# expert and sum. Latent attention: downs, their norms, ups, the splits, copies and joins of plain and rotary parts, each quantised.
+PLAIN_CALLS, FUSED_CALLS, SORTED_CALLS, LATENT_CALLS = 12, 3, 20, 55
 # Four-bit weights that are widened to bf16: vLLM takes Marlin, which for many tokens is so much slower than the table's fastest
 # (median over kernels to fastest: 1.61 on H100, 1.84 on H200; data/kernels/README.md). For few tokens memory decides.
 WIDENED: Mapping[str, float] = {"vllm": 1.6}
@@ -199,10 +200,12 @@ def _pass(
     return parts
 
 
-def launches(model: Model) -> int:
-    """Kernels of a pass outside of a CUDA graph, in which decode steps are: prompts differ in length, so theirs isn't."""
-    latent = 0 if model.latent is None else LATENT_LAUNCHES
-    return model.layers * (PLAIN_LAUNCHES + latent) + model.expert_layers * EXPERT_LAUNCHES
+def calls(engine: Engine) -> int:
+    """What the host does one by one for a pass that reads prompts. Their lengths differ, so it is in no CUDA graph."""
+    m = engine.model
+    latent = 0 if m.latent is None else LATENT_CALLS
+    routed = FUSED_CALLS if _four_bit(engine.device) else SORTED_CALLS
+    return m.layers * (PLAIN_CALLS + latent) + m.expert_layers * routed
 
 
 def _widened(engine: Engine) -> float:
@@ -211,7 +214,11 @@ def _widened(engine: Engine) -> float:
 
 
 def _sorted_s(engine: Engine) -> float:
-    return 0.0 if "fp4" in engine.device.flop_per_s else SORTED_S.get(engine.library, 0.0)
+    return 0.0 if _four_bit(engine.device) else SORTED_S.get(engine.library, 0.0)
+
+
+def _four_bit(dev: Device) -> bool:
+    return "fp4" in dev.flop_per_s
 
 
 def _multiplied(dev: Device, number_format: str) -> str:
