@@ -70,7 +70,7 @@ def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> di
     token, first = predict(rows, blind=blind)
     true_token, true_first = np.array([r.token_s for r in rows]), np.array([r.first_s for r in rows])
     if refit:
-        first = serving_habits.refitted(rows, lambda door, call: predict(rows, blind, (door, call))[1], true_first)
+        first = serving_habits.refitted(rows, lambda *chosen: predict(rows, blind, chosen)[1], true_first)
     off_token, off_first = np.abs(token / true_token - 1), np.abs(first / true_first - 1)
     scaled_token, scaled_first = (scaled(rows, said, true) for said, true in ((token, true_token), (first, true_first)))
     low_t, high_t = intervals(rows, np.log(true_token / token))
@@ -112,13 +112,13 @@ def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> di
 
 
 def predict(rows: Sequence[Row], blind: bool = False, chosen: tuple[float, float] | None = None) -> tuple[Array, Array]:
-    """Seconds per token and to first token of each row, without any scalar. `chosen`: a door and a call for all."""
+    """Seconds per token and to first token of each row, without any scalar. `chosen`: the door, and a share of the call."""
     token, first = np.zeros(len(rows)), np.zeros(len(rows))
     groups: dict[Any, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         habits = serving_habits.of(row)
         if chosen is not None:
-            habits = replace(habits, door_s=chosen[0], call_s=chosen[1])
+            habits = replace(habits, door_s=chosen[0], call_s=habits.call_s * chosen[1])
         groups[row.chip, row.engine, row.model, row.formats, row.mode, habits].append(i)
     for (chip, library, model, formats, mode, habits), places in groups.items():
         engine = Engine(device=seen(chip, blind), cards=serving_rows.cards(chip), model=model, formats=formats, library=library)

@@ -8,8 +8,8 @@
 - else: ai-dynamo/aiconfigurator, generator/rule_plugin/benchmark: passes hold the batch, a prompt and 1,500 tokens. "one length"
   has SGLang's own order, prompts aside; "thousands" is of later releases, whose rule is enable_mixed_chunk.
 
-`refitted` chooses the door and the host's time a call anew for each engine and model, by the *other* models' runs of that engine
-(all other models' where they are fewer than 20): how much does it flatter to have chosen them with all runs in sight?
+`refitted` chooses the door and the host's time a call anew for each model, by the *other* models' runs: how much does it flatter to
+have chosen them with all runs in sight? Both are shared by all engines; vLLM's compiled layers keep their share of the call.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from serving_rows import Row
 from forebay.plan.serving_load import HABITS, Habits
 
 DOORS_S = (5e-3, 10e-3, 15e-3, 20e-3, 30e-3)
-CALLS_S = (0.0, 10e-6, 20e-6, 35e-6, 50e-6)
-ENOUGH = 20
+SHARES = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5)
 Array = NDArray[np.float64]
 
 
@@ -47,17 +46,15 @@ def of(row: Row) -> Habits:
 
 
 def refitted(rows: Sequence[Row], first: Callable[[float, float], Array], true: Array) -> Array:
-    """Seconds to first token of each row, with figures that its model had no part in. `first` prices all rows with a door and
-    a call."""
-    every = np.array([first(door, call) for door, call in product(DOORS_S, CALLS_S)])
+    """Seconds to first token of each row, with figures that its model had no part in. `first` prices all rows with a door and the
+    call's time as a share of what it is."""
+    every = np.array([first(door, share) for door, share in product(DOORS_S, SHARES)])
     off = np.abs(every / true - 1)
-    engines, models = np.array([row.engine for row in rows]), np.array([row.model.name for row in rows])
+    models = np.array([row.model.name for row in rows])
+    known = np.array([row.described for row in rows])
     out = np.zeros(len(rows))
-    for engine, model in sorted(set(zip(engines, models, strict=True))):
-        mine = (engines == engine) & (models == model)
-        others = (engines == engine) & (models != model)
-        if others.sum() < ENOUGH:
-            others = models != model
-        best = int(np.argmin(np.median(off[:, others], axis=1)))
+    for model in sorted(set(models)):
+        mine = models == model
+        best = int(np.argmin(np.median(off[:, ~mine & known], axis=1)))
         out[mine] = every[best, mine]
     return out
