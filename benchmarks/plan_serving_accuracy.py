@@ -32,9 +32,10 @@ from numpy.typing import NDArray
 from serving_rows import Row
 
 from forebay.plan.kernels.known import Device, device
-from forebay.plan.serving_load import aggregated, decoding, first_apart, prompt_s
+from forebay.plan.serving_load import aggregated, decoding, prompt_s
 from forebay.plan.serving_memory import room
 from forebay.plan.serving_time import Engine, serving_cuts
+from forebay.plan.serving_wait import apart
 
 BAR_TOKEN, BAR_FIRST = 0.10, 0.20
 LOOSE = 0.95  # of a card's memory, which some of these runs took
@@ -138,8 +139,8 @@ def predict(rows: Sequence[Row], blind: bool = False, chosen: tuple[float, float
         workers = np.array([r.prefill.workers for r in here if r.prefill is not None])
         at_work = np.array([float(r.at_work) for r in here])
         rest = served.token_s * outputs
-        apart = first_apart(habits, prompt, inputs, at_work, prompts.data, workers, rest, served.token_s)
-        token[places], first[places] = served.token_s, apart + served.first_s
+        waited = apart(habits, prompt, inputs, at_work, prompts.data, workers, rest, served.token_s)
+        token[places], first[places] = served.token_s, waited + served.first_s
     return token, first
 
 

@@ -1,15 +1,15 @@
 """How measured runs were set, and the two figures of serving that were chosen rather than looked up.
 
-`of` says the options of a run, as the scripts of its source are public:
+`of` says the options of a run, whose scripts are public:
 - "drawn": SemiAnalysisAI/InferenceX, benchmarks/single_node: TensorRT-LLM's max_num_tokens grows with the prompt, and its
   attention-DP waits up to 60 steps until all ranks have a prompt (enable_balance, timeout_iters); SGLang reads 16,384 prompt
   tokens a pass, and on Blackwell looks for new requests each 10 steps, or 30 for 16 requests and more (scheduler-recv-interval;
-  GLM-5's scripts don't). Where prompts are read apart SGLang sends 30 tokens at a time (srt-slurm-recipes/sglang, stream-interval).
+  GLM-5's scripts don't). Where prompts are read apart SGLang sends 30 tokens at a time (srt-slurm-recipes, stream-interval).
 - else: ai-dynamo/aiconfigurator, generator/rule_plugin/benchmark: passes hold the batch, a prompt and 1,500 tokens. "one length"
   has SGLang's own order, prompts aside; "thousands" is of later releases, whose rule is enable_mixed_chunk.
 
-`refitted` chooses the door and the host's time a call anew for each model, by the *other* models' runs: how much does it flatter to
-have chosen them with all runs in sight? Both are shared by all engines; vLLM's compiled layers keep their share of the call.
+`refitted` chooses the door and the host's time a call anew for each model, by the *other* models' runs: how much does it flatter
+to have chosen them with all runs in sight? Engines share both; vLLM's compiled layers keep their share of the call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from serving_rows import Row
 
-from forebay.plan.serving_load import HABITS, Habits
+from forebay.plan.serving_wait import HABITS, Habits
 
 DOORS_S = (5e-3, 10e-3, 15e-3, 20e-3, 30e-3)
 SHARES = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5)

@@ -19,9 +19,10 @@ from forebay.errors import DoesNotFit
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.pool import Cards
 from forebay.plan.serving import ServingPlan, ServingTarget
-from forebay.plan.serving_load import Habits, Served, decoding, prompt_s
+from forebay.plan.serving_load import Served, decoding, prompt_s
 from forebay.plan.serving_memory import cache
 from forebay.plan.serving_time import Engine, Ints, ServingCuts
+from forebay.plan.serving_wait import Habits
 
 BUSY = 0.85
 OWN = 0.6  # of the time to first token, for a prompt's own pass

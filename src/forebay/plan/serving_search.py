@@ -24,9 +24,10 @@ from forebay.plan.kernels.grid import Floats
 from forebay.plan.pool import Cards
 from forebay.plan.serving import ServingChoice, ServingMenu, ServingPlan, ServingTarget
 from forebay.plan.serving_apart import Pairs
-from forebay.plan.serving_load import HABITS, Served, aggregated
+from forebay.plan.serving_load import Served, aggregated
 from forebay.plan.serving_memory import SHARE, WORKING, cache, memory, weights
 from forebay.plan.serving_time import Engine, Ints, ServingCuts, serving_cuts
+from forebay.plan.serving_wait import HABITS
 from forebay.units import show_bytes
 
 MOST = 5  # on a menu
