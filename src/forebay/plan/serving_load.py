@@ -88,7 +88,9 @@ def prompt_s(engine: Engine, cuts: ServingCuts, inputs: Floats, call_s: float) -
     """What reading a prompt of so many tokens takes; `call_s` is of the host, for a call."""
     inputs = np.broadcast_to(np.asarray(inputs, dtype=np.float64), cuts.tensor.shape)
     alone = total(prefill_parts(engine, cuts, np.ones_like(inputs), inputs))
-    lone = total(prefill_parts(engine, cuts, np.ones_like(inputs), inputs, 1.0 / cuts.data))
+    lone, some = alone.copy(), np.flatnonzero(cuts.data > 1)
+    if len(some):
+        lone[some] = total(prefill_parts(engine, cuts[some], np.ones(len(some)), inputs[some], 1.0 / cuts.data[some]))
     filled = np.maximum(CHUNK / inputs, 1.0)
     many = np.minimum(total(prefill_parts(engine, cuts, filled, inputs)) / filled, alone)
     return Prompt(lone=lone, alone=alone, many=many, host=np.full(len(cuts), calls(engine) * call_s))
