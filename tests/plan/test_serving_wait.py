@@ -87,7 +87,7 @@ def test_more_places_wait_longer_and_never_longer_than_all_others_take(places, s
 
 def test_where_the_server_is_the_bottleneck_the_loop_turns_at_its_pace():
     wait = queued(one(1000), one(0.1), one(5.0))[0]
-    assert 1000 * 0.1 == pytest.approx(wait + 0.1 + 5.0, rel=0.001)  # a turn of the loop: all are served once
+    assert wait + 0.1 + 5.0 == pytest.approx(1000 * 0.1, rel=0.001)  # a turn of the loop: all are served once
 
 
 @pytest.mark.parametrize("aside", [False, True])

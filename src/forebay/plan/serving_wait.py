@@ -84,10 +84,11 @@ def apart(
     """Time to first token where prompts are read apart, by workers of `data` ranks each, for `at_work` requests in all."""
     places = np.maximum(at_work / (data * workers), 1.0)
     together = np.clip(habits.pass_tokens / inputs, 1.0, places)
-    share = np.maximum(prompt.many, prompt.host / together)
-    own, _ = _pass(prompt, places, data, together, rest_s, np.zeros_like(rest_s), 1.0)
+    own, read = _pass(prompt, places, data, together, rest_s, np.inf, 1.0)
+    queue = queued(np.maximum(places * data / read, 1.0), own, rest_s)
     sent = np.maximum(habits.stream_steps / 2.0, 1.0) * step_s
-    out: Floats = habits.door_s + queued(places, share, rest_s) + own + _start(places, share, together) + sent
+    share = np.maximum(prompt.many, prompt.host / together)
+    out: Floats = habits.door_s + queue + own + _start(places, share, together) + sent
     return out
 
 
@@ -114,7 +115,7 @@ def flow(
     shut, shutters = _gathered(habits, rate, data)
     looks = np.where(habits.poll_steps > 1, habits.poll_steps / 2.0, 0.5)
     # The engine itself reads: the longer it does, the longer the others' tokens take, and it never is a bottleneck.
-    queue = queued(places, own, outputs * step + (places - 1.0) * own)
+    queue = queued(np.maximum(places * data / read, 1.0), own, outputs * step + stolen)
     mixed, pieces = 0.0 if habits.aside else 1.0, np.maximum(inputs / habits.pass_tokens, 1.0)
     first = habits.door_s + (looks + shut + 1.0) * step + queue + own + mixed * (step - saved) * pieces + shutters * prompt.many
     share = np.maximum(prompt.many, prompt.host / together) + mixed * (step - saved) / 2.0 / together
@@ -122,11 +123,12 @@ def flow(
 
 
 def _pass(
-    prompt: Prompt, places: Floats, data: Ints, together: Floats, rest: Floats, saved: Floats, least: Any
+    prompt: Prompt, places: Floats, data: Ints, together: Floats, rest: Floats, saved: Any, least: Any
 ) -> tuple[Floats, Floats]:
     """Seconds of a pass that reads prompts, and how many it reads over all ranks: one, and those that came in the last such pass.
 
-    Found in a few rounds: a longer pass gathers more. With `least` > 1 all ranks wait for each other.
+    Found in a few rounds: a longer pass gathers more. A turn of the loop is `rest`, the own pass, and those of others, less what
+    of each is `saved`: all of it where others make their tokens elsewhere. With `least` > 1 all ranks wait for each other.
     """
     ranks = data.astype(np.float64)
     own, read = np.maximum(prompt.lone, prompt.host), np.ones_like(places) * least
