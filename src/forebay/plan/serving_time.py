@@ -43,7 +43,7 @@ SEQUENCE_S: Mapping[str, float] = {"sglang": 10e-6}  # more for each sequence of
 # What the host does one by one for a layer outside of a CUDA graph, as the engines' PyTorch layers are written: two norms,
 # query-key-value, rotary, cache, attention, out, two all-reduces, gate and up, activation, down. Routed experts: a fused call or
 # two where the chip has four-bit units, else routing, sorting, quantising, two grouped products, activation, unsorting, the
-# shared expert, sum. Latent attention: downs, norms, ups, splits, copies and joins of plain and rotary parts, all quantised apart.
+# shared expert, sum. Latent attention: downs, norms, ups, splits, copies and joins of plain and rotary parts, quantised apart.
 PLAIN_CALLS, FUSED_CALLS, SORTED_CALLS, LATENT_CALLS = 12, 3, 20, 55
 # Four-bit weights that are widened to bf16: vLLM takes Marlin, the table the fastest kernel. For many tokens the median kernel
 # takes 1.3 to 1.9 times as long as the fastest, by chip; the middle of the chips is taken. For few tokens memory decides.
