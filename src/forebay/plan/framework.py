@@ -9,7 +9,7 @@ Limits: facts of a software's usual settings. What is left over is the release's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forebay.errors import Unknown, nearest
 from forebay.plan.plan import SCHEDULES
@@ -25,40 +25,72 @@ class Framework:
     dropout: bool = False  # attention and residuals
     hides_tensor: float = 0.0  # share of the tensor collectives that run while products do
     hides_data: bool = True  # gradients and weights travel while layers compute
-    disturbs: float = 0.3  # of the seconds of ZeRO 3's gathers, what they cost the layers that compute meanwhile
+    disturbs: float = 0.3  # of the seconds of hidden gathers and scatters, what they cost the layers that compute meanwhile
     attention: float = 1.0  # times the seconds of the best attention kernel that is known for the chip
     traffic: float = 1.0  # times the bytes that fused kernels move through memory
     ampere: bool = False  # its attention is written for Ampere's units; on newer chips 1.5 to 2 times slower (arXiv 2407.08608)
     deduplicated: bool = True  # a token goes to each card once, however many of its experts are there (DeepEP)
-    hides_expert: float = 0.0  # share of the experts' exchange that runs while something computes
+    hides_expert: float = 0.0  # share of the experts' exchange that runs while others compute; interleaved stages only
     hides_sends: bool = True  # sends between stages overlap where the schedule is interleaved
     gradient_bytes: int = 4  # of an element, as it travels
+    # Through memory for each weight and micro-batch, where gradients are added up: the sum is read and written. On B200 weight
+    # gradients into 4-byte sums take longer than their products by about that (SimuMax, configs/system/b200_bf16_ceperm.json).
+    summed_bytes: float = 8.0
     host_s: float = 0.3e-3  # what the host takes to launch a layer's forward pass; its backward takes as long
     expert_host_s: float = 2e-3  # the same for a layer of experts
     fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
     loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
-    grouped: float = 1.0  # how much longer the experts' products take than plain ones of their size
     folded: bool = True  # experts take neighbouring cards, whatever the tensor and context degrees of attention are
+    grouped: bool = False  # experts' products are one kernel, not one after the other
     passes: float = 6.0  # times that a routed token's vector goes through memory forward, read or written
+    rotary: float = 3.0  # times that latent attention's heads go through memory to be rotated and put together
 
+
+# Megatron-Core with Transformer Engine as NVIDIA's recipes set it: userbuffers overlap, distributed optimizer with overlapped
+# reduce and gather, gradients summed and sent in bf16 (grad_reduce_in_fp32 is False there).
+_NVIDIA = Framework(name="megatron-2025", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0)
 
 FRAMEWORKS: Mapping[str, Framework] = {
     one.name: one
     for one in (
-        # Megatron-Core with Transformer Engine: userbuffers overlap, distributed optimizer with overlapped reduce and gather.
-        Framework(name="megatron", hides_tensor=0.75),
-        # Megatron-LM with its default arguments: no overlap of tensor collectives.
-        Framework(name="megatron-lm", hides_tensor=0.0),
+        # Today's, as Megatron-Bridge's recipes for x86 hosts set it (v0.2.0 to v0.6.0, scripts/performance/configs): experts'
+        # exchange hidden, latent attention's rotary fused, no CUDA graphs. What a layer of experts costs the host is from runs
+        # of Qwen3 235B on B200 with one sequence a micro-batch and with two.
+        replace(_NVIDIA, name="megatron", hides_expert=0.75, expert_host_s=5e-3, rotary=0.7),
+        # The same with CUDA graphs over attention and router, as its recipes for GB200 and GB300 have them; there experts are
+        # exchanged inside a rack, unhidden.
+        replace(_NVIDIA, name="megatron-graphs", expert_host_s=1e-3, rotary=0.7),
+        # Its MXFP8 recipes for those from v0.5.0 on: one graph of the whole iteration, the exchange hidden, fused grouped MLP.
+        replace(
+            _NVIDIA,
+            name="megatron-fused",
+            hides_expert=0.75,
+            expert_host_s=0.0,
+            grouped=True,
+            passes=4.0,
+            rotary=0.7,
+        ),
+        # NeMo of 2025, Megatron-Core to 0.12: experts folded, their exchange not hidden yet.
+        _NVIDIA,
         # NeMo of 2024, Megatron-Core to 0.9: experts inside the tensor degree, tokens permuted by separate kernels.
-        Framework(name="megatron-2024", hides_tensor=0.75, folded=False, passes=16.0, deduplicated=False),
+        replace(_NVIDIA, name="megatron-2024", folded=False, passes=16.0, deduplicated=False),
+        # Megatron-LM with its default arguments: no overlap of tensor collectives.
+        Framework(name="megatron-lm"),
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
-        Framework(name="jax", hides_tensor=0.5),
-        # Megatron-LM of 2021: scores in memory, dropout, gradients reduced after the last micro-batch.
-        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, gradient_bytes=4, host_s=1.1e-3),
-        Framework(name="torchtitan", schedules=SCHEDULES),
-        Framework(name="fsdp", gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
+        Framework(name="jax", hides_tensor=0.5, summed_bytes=0.0),
+        # Megatron-LM of 2021: scores in memory, dropout, gradients summed in 16 bits and reduced after the last micro-batch.
+        Framework(name="megatron-2021", flash=False, dropout=True, hides_data=False, summed_bytes=6.0, host_s=1.1e-3),
+        Framework(name="torchtitan", schedules=SCHEDULES, summed_bytes=0.0),
+        Framework(name="fsdp", gradient_bytes=2, summed_bytes=0.0, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
     )
 }
+
+
+def usual(software: Framework, chip: str, number_format: str) -> Framework:
+    """The same software as its vendor's recipes set it on this chip. Megatron's for racks of Grace hosts use CUDA graphs."""
+    if software.name != "megatron" or chip not in ("gb200", "gb300"):
+        return software
+    return FRAMEWORKS["megatron-graphs" if number_format in ("bf16", "fp16") else "megatron-fused"]
 
 
 def framework(name: str) -> Framework:

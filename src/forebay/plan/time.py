@@ -231,6 +231,7 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
         window = np.where(cuts.chunks > 1, cuts.stages * (1 - 1 / cuts.chunks), 1.0)
         data = np.maximum(scatter / np.maximum(1.0, layers), scatter - window * backward)
         data = data + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
+        data = np.maximum(data, (scatter + collect) * at.framework.disturbs)
     else:
         data = scatter + collect
     # ZeRO 3 gathers the weights for each pass of each micro-batch, a layer ahead.
