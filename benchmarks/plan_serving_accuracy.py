@@ -3,10 +3,11 @@
     python benchmarks/plan_serving_accuracy.py --runs FILE [--refit] [--blind] [--json] [--rows]
 
 FILE is a CSV (also gzip) in the format of AIConfigurator's silicon_sample.csv. A run is predicted from kernel tables, data sheets
-and the engine's habits, without any scalar. Beside it stands what a scalar a class (chip, precision, mode, engine, release) would
+and the engine's options, without any scalar. Beside it stands what a scalar a class (chip, precision, mode, engine, release) would
 do, made of the *other* models' runs and counting the less the fewer they are (the mean of their medians times n / (n + 3)).
-Intervals are made of the other models' errors; models of one shape under two names (DeepSeek-V3 and R1) are one model. The habits
-were chosen with all runs in sight; --refit chooses them anew, for each model on the other models' runs (serving_habits.py).
+Intervals are made of the other models' errors; models of one shape under two names (DeepSeek-V3 and R1) are one model. Runs are
+set as their sources' scripts say (serving_habits.py). What the door and a call of the host take was chosen with all runs in
+sight; --refit chooses both anew, for each model on the other models' runs.
 --blind looks at no kernel table of the run's own chip: what is carried over from the most alike of the others.
 
 Bars: median absolute error of the time per token 10 %, to first token 20 %, over runs whose batch is published. Beside them: by
