@@ -2,8 +2,8 @@
 
     python benchmarks/plan_serving_accuracy.py --runs FILE [--refit] [--blind] [--json] [--rows]
 
-FILE is a CSV (also gzip) in the format of AIConfigurator's silicon_sample.csv. A run is predicted from kernel tables, data sheets and
-the engine's options, without any scalar. Beside it stands what a scalar a class (chip, precision, mode, engine, release) would
+FILE is a CSV (also gzip) in the format of AIConfigurator's silicon_sample.csv. A run is predicted from kernel tables, data sheets
+and the engine's options, without a scalar. Beside it stands what a scalar a class (chip, precision, mode, engine, release) would
 do, made of the *other* models' runs and counting the less the fewer they are (the mean of their medians times n / (n + 3)).
 Intervals are made of the other models' errors; models of one shape under two names (DeepSeek-V3 and R1) are one model. Runs are
 set as their sources' scripts say (serving_habits.py). What the door and a call of the host take was chosen with all runs in
