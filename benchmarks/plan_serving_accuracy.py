@@ -3,10 +3,11 @@
     python benchmarks/plan_serving_accuracy.py --runs FILE [--refit] [--blind] [--json] [--rows]
 
 FILE is a CSV (also gzip) in the format of AIConfigurator's silicon_sample.csv. A run is predicted from kernel tables, data sheets
-and the engine's habits, without any scalar. Beside it stands what a scalar a class (chip, precision, mode, engine, release) would
+and the engine's options, without a scalar. Beside it stands what a scalar a class (chip, precision, mode, engine, release) would
 do, made of the *other* models' runs and counting the less the fewer they are (the mean of their medians times n / (n + 3)).
-Intervals are made of the other models' errors; models of one shape under two names (DeepSeek-V3 and R1) are one model. The habits
-were chosen with all runs in sight; --refit chooses them anew, for each model on the other models' runs (serving_habits.py).
+Intervals are made of the other models' errors; models of one shape under two names (DeepSeek-V3 and R1) are one model. Runs are
+set as their sources' scripts say (serving_habits.py). What the door and a call of the host take was chosen with all runs in
+sight; --refit chooses both anew, for each model on the other models' runs.
 --blind looks at no kernel table of the run's own chip: what is carried over from the most alike of the others.
 
 Bars: median absolute error of the time per token 10 %, to first token 20 %, over runs whose batch is published. Beside them: by
@@ -32,9 +33,10 @@ from numpy.typing import NDArray
 from serving_rows import Row
 
 from forebay.plan.kernels.known import Device, device
-from forebay.plan.serving_load import HABITS, WAVES, Habits, aggregated, decoding, first_apart, prompt_s
+from forebay.plan.serving_load import aggregated, decoding, prompt_s
 from forebay.plan.serving_memory import room
 from forebay.plan.serving_time import Engine, serving_cuts
+from forebay.plan.serving_wait import apart
 
 BAR_TOKEN, BAR_FIRST = 0.10, 0.20
 LOOSE = 0.95  # of a card's memory, which some of these runs took
@@ -70,7 +72,7 @@ def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> di
     token, first = predict(rows, blind=blind)
     true_token, true_first = np.array([r.token_s for r in rows]), np.array([r.first_s for r in rows])
     if refit:
-        first = serving_habits.refitted(rows, lambda habits: predict(rows, habits, blind)[1], true_first)
+        first = serving_habits.refitted(rows, lambda *chosen: predict(rows, blind, chosen)[1], true_first)
     off_token, off_first = np.abs(token / true_token - 1), np.abs(first / true_first - 1)
     scaled_token, scaled_first = (scaled(rows, said, true) for said, true in ((token, true_token), (first, true_first)))
     low_t, high_t = intervals(rows, np.log(true_token / token))
@@ -111,18 +113,20 @@ def measure(rows: Sequence[Row], refit: bool = False, blind: bool = False) -> di
     }  # fmt: skip
 
 
-def predict(rows: Sequence[Row], habits_for_all: Habits | None = None, blind: bool = False) -> tuple[Array, Array]:
-    """Seconds per token and to first token of each row, without any scalar."""
+def predict(rows: Sequence[Row], blind: bool = False, chosen: tuple[float, float] | None = None) -> tuple[Array, Array]:
+    """Seconds per token and to first token of each row, without any scalar. `chosen`: the door, and a share of the call."""
     token, first = np.zeros(len(rows)), np.zeros(len(rows))
     groups: dict[Any, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        groups[row.chip, row.engine, row.model, row.formats, row.mode, row.harness].append(i)
-    for (chip, library, model, formats, mode, harness), places in groups.items():
+        habits = serving_habits.of(row)
+        if chosen is not None:
+            habits = replace(habits, door_s=chosen[0], call_s=habits.call_s * chosen[1])
+        groups[row.chip, row.engine, row.model, row.formats, row.mode, habits].append(i)
+    for (chip, library, model, formats, mode, habits), places in groups.items():
         engine = Engine(device=seen(chip, blind), cards=serving_rows.cards(chip), model=model, formats=formats, library=library)
         here = [rows[i] for i in places]
         inputs, outputs = np.array([r.inputs for r in here]), np.array([r.outputs for r in here])
         cuts = serving_cuts([r.plan for r in here])
-        habits = habits_for_all or habits_of(library, mode, harness)
         # The runs did run: where hardly a sequence would fit, what is known of the memory isn't trusted.
         fits = room(engine, cuts, inputs + outputs / 2, LOOSE)  # requests at work are half way, in the mean
         fits = np.where(fits < FEW, cuts.batch, fits)
@@ -132,22 +136,18 @@ def predict(rows: Sequence[Row], habits_for_all: Habits | None = None, blind: bo
             continue
         served = decoding(engine, cuts, inputs, outputs, fits)
         prompts = serving_cuts([r.prefill for r in here if r.prefill is not None])
-        prompt = prompt_s(engine, prompts, inputs)
+        prompt = prompt_s(engine, prompts, inputs, habits.call_s)
         workers = np.array([r.prefill.workers for r in here if r.prefill is not None])
         at_work = np.array([float(r.at_work) for r in here])
-        apart = first_apart(habits, prompt, at_work, prompts.data, workers, served.token_s * outputs, served.token_s)
-        token[places], first[places] = served.token_s, apart + served.first_s
+        rest = served.token_s * outputs
+        waited = apart(habits, prompt, inputs, at_work, prompts.data, workers, rest, served.token_s)
+        token[places], first[places] = served.token_s, waited + served.first_s
     return token, first
 
 
 def seen(chip: str, blind: bool) -> Device:
     found = device(chip)
     return replace(found, ignored=frozenset({found.tables})) if blind else found
-
-
-def habits_of(library: str, mode: str, harness: str) -> Habits:
-    """Requests of one length come and go in waves where an engine reads all prompts before it goes on."""
-    return WAVES if harness == "one length" and mode == "agg" and library == "sglang" else HABITS.get(library, HABITS[""])
 
 
 def scaled(rows: Sequence[Row], said: Array, true: Array) -> Array:

@@ -1,56 +1,60 @@
-"""The habits of engines, made anew of some models' runs: how far does it flatter to have chosen them with all runs in sight?
+"""How measured runs were set, and the two figures of serving that were chosen rather than looked up.
 
-The time to first token is linear in four habits, so that each combination of a grid is priced by five runs of the planner. For
-each engine and model the combination is taken that has the smallest median error on the *other* models' runs of that engine (on
-all other models' where they are fewer than 20). Waves keep their share of the batch: that is how they are built.
+`of` says the options of a run, whose scripts are public:
+- "drawn": SemiAnalysisAI/InferenceX, benchmarks/single_node: TensorRT-LLM's max_num_tokens grows with the prompt, and its
+  attention-DP waits up to 60 steps until all ranks have a prompt (enable_balance, timeout_iters); SGLang reads 16,384 prompt
+  tokens a pass, and on Blackwell looks for new requests each 10 steps, or 30 for 16 requests and more (scheduler-recv-interval;
+  GLM-5's scripts don't). Where prompts are read apart SGLang sends 30 tokens at a time (srt-slurm-recipes, stream-interval).
+- else: ai-dynamo/aiconfigurator, generator/rule_plugin/benchmark: passes hold the batch, a prompt and 1,500 tokens. "one length"
+  has SGLang's own order, prompts aside; "thousands" is of later releases, whose rule is enable_mixed_chunk.
+
+`refitted` chooses the door and the host's time a call anew for each model, by the *other* models' runs: how much does it flatter
+to have chosen them with all runs in sight? Engines share both; vLLM's compiled layers keep their share of the call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from serving_rows import Row
 
-from forebay.plan.serving_load import Habits
+from forebay.plan.serving_wait import HABITS, Habits
 
-DOORS_S = (0.01, 0.02, 0.03, 0.05, 0.07)
-PASSES = (0.8, 1.0, 1.2, 1.4, 1.7)
-TOGETHER = (0.05, 0.07, 0.08, 0.1, 0.12, 0.15)
-HELD = (0.5, 1.0, 3.0, 6.0, 10.0, 15.0)
-ENOUGH = 20
+DOORS_S = (5e-3, 10e-3, 15e-3, 20e-3, 30e-3)
+SHARES = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5)
 Array = NDArray[np.float64]
-NONE = Habits(door_s=0.0, passes=0.0, together=0.0, held=0.0)
-ONE = {
-    "door_s": Habits(door_s=1.0, passes=0.0, together=0.0, held=0.0),
-    "passes": Habits(door_s=0.0, passes=1.0, together=0.0, held=0.0),
-    "together": Habits(door_s=0.0, passes=0.0, together=1.0, held=0.0),
-    "held": Habits(door_s=0.0, passes=0.0, together=0.0, held=1.0),
-}
 
 
-def refitted(rows: Sequence[Row], first: Callable[[Habits], Array], true: Array) -> Array:
-    """Seconds to first token of each row, with habits that its model had no part in. `first` prices all rows with some habits."""
-    base = first(NONE)
-    slopes = {name: first(one) - base for name, one in ONE.items()}
-    waves = np.array([row.harness == "one length" and row.engine == "sglang" for row in rows])
-    said = []
-    for door, passes, together, held in product(DOORS_S, PASSES, TOGETHER, HELD):
-        share = np.where(waves, 0.5, together)
-        said.append(
-            base + door * slopes["door_s"] + passes * slopes["passes"] + share * slopes["together"] + held * slopes["held"]
-        )
-    every = np.array(said)
+def of(row: Row) -> Habits:
+    habits = HABITS[row.engine]
+    if row.harness != "drawn":
+        aside = habits.aside and row.harness == "one length"
+        tokens = 16384.0 if aside else row.inputs + 1500 + row.at_work / row.plan.data
+        return replace(habits, pass_tokens=tokens, aside=aside, alike=True)
+    if row.engine == "trtllm":
+        tokens = max(8192.0, row.inputs / 0.9 + row.at_work + 64)
+        return replace(habits, pass_tokens=tokens, gather_steps=60.0 if row.plan.data > 1 else 0.0)
+    if row.engine == "sglang":
+        slow = 30.0 if row.at_work >= 16 else 10.0
+        looked = row.chip.startswith(("b", "gb")) and not row.model.name.startswith("glm")
+        return replace(habits, pass_tokens=16384.0, poll_steps=slow if looked else 1.0, stream_steps=30.0)
+    return habits
+
+
+def refitted(rows: Sequence[Row], first: Callable[[float, float], Array], true: Array) -> Array:
+    """Seconds to first token of each row, with figures that its model had no part in. `first` prices all rows with a door and the
+    call's time as a share of what it is."""
+    every = np.array([first(door, share) for door, share in product(DOORS_S, SHARES)])
     off = np.abs(every / true - 1)
-    engines, models = np.array([row.engine for row in rows]), np.array([row.model.name for row in rows])
+    models = np.array([row.model.name for row in rows])
+    known = np.array([row.described for row in rows])
     out = np.zeros(len(rows))
-    for engine, model in sorted(set(zip(engines, models, strict=True))):
-        mine = (engines == engine) & (models == model)
-        others = (engines == engine) & (models != model)
-        if others.sum() < ENOUGH:
-            others = models != model
-        best = int(np.argmin(np.median(off[:, others], axis=1)))
+    for model in sorted(set(models)):
+        mine = models == model
+        best = int(np.argmin(np.median(off[:, ~mine & known], axis=1)))
         out[mine] = every[best, mine]
     return out

@@ -14,10 +14,11 @@ from forebay.plan.kernels import known
 from forebay.plan.model import Experts, Latent, Model, Window
 from forebay.plan.pool import Cards
 from forebay.plan.serving import ENGINES, ServingMenu, ServingPlan, ServingTarget, formats
-from forebay.plan.serving_load import HABITS, WAVES, aggregated, decoding, prompt_s
+from forebay.plan.serving_load import aggregated, decoding, prompt_s
 from forebay.plan.serving_memory import SHARE, cache, memory, room, weights
 from forebay.plan.serving_search import Question, candidates, search
-from forebay.plan.serving_time import Engine, decode_parts, prefill_parts, serving_cuts, total
+from forebay.plan.serving_time import Engine, calls, decode_parts, prefill_parts, serving_cuts, total
+from forebay.plan.serving_wait import HABITS
 
 LLAMA = Model(name="llama-8b", layers=32, width=4096, heads=32, kv_heads=8, mlp_width=14336, vocabulary=128256)
 LATENT = Latent(query_rank=1536, kv_rank=512, plain=128, rotary=64, value=128)
@@ -113,11 +114,39 @@ def test_tensor_parallelism_shortens_a_step_but_not_eightfold():
 
 def test_prompts_of_others_lengthen_a_token_and_waves_move_that_to_the_first():
     cuts, inputs, outputs = plans({"tensor": 1, "batch": 32}), np.full(1, 2048.0), np.full(1, 256.0)
-    alone = decoding(engine(), cuts, inputs, outputs)
+    apart = decoding(engine(), cuts, inputs, outputs)
     mixed = aggregated(engine(), cuts, inputs, outputs, HABITS[""])
-    waves = aggregated(engine(), cuts, inputs, outputs, WAVES)
-    assert alone.token_s < waves.token_s < mixed.token_s
+    waves = aggregated(engine(), cuts, inputs, outputs, replace(HABITS[""], aside=True, alike=True))
+    assert apart.token_s < waves.token_s < mixed.token_s
     assert waves.first_s > mixed.first_s
+
+
+def test_weights_that_are_read_for_a_prompt_are_read_for_tokens_too():
+    cuts, inputs, outputs = plans({"tensor": 1, "batch": 32}), np.full(1, 2048.0), np.full(1, 256.0)
+    together, aside = (
+        aggregated(engine(), cuts, inputs, outputs, replace(HABITS[""], aside=aside)).token_s for aside in (False, True)
+    )
+    assert 0.75 * aside < together < aside
+
+
+def test_a_short_prompt_of_a_layer_by_layer_engine_takes_what_its_host_needs():
+    cuts = plans({"tensor": 8, "batch": 4, "expert": 1, "expert_tensor": 8})
+    seconds = {
+        library: aggregated(
+            engine(DEEPSEEK, "fp8_block", H200, library=library), cuts, np.full(1, 128.0), np.full(1, 512.0), HABITS[library]
+        ).first_s[0]
+        for library in ("vllm", "trtllm")
+    }
+    host = calls(engine(DEEPSEEK, "fp8_block", H200)) * HABITS["trtllm"].call_s
+    assert seconds["vllm"] < host < seconds["trtllm"]
+    assert calls(engine()) < calls(engine(DEEPSEEK, "fp8_block")) / 10  # 32 plain layers against 61 latent ones with experts
+
+
+def test_a_lone_prompt_spares_the_experts_of_ranks_that_read_none():
+    cuts = plans({"tensor": 1, "data": 8, "expert": 8, "batch": 8}, {"tensor": 8, "expert": 8, "batch": 8})
+    prompt = prompt_s(engine(DEEPSEEK, "fp8_block", H200), cuts, np.full(2, 4096.0), 0.0)
+    assert prompt.lone[0] < 0.9 * prompt.alone[0]
+    assert prompt.lone[1] == pytest.approx(prompt.alone[1])
 
 
 def test_requests_that_find_no_place_wait_for_one():
@@ -219,7 +248,7 @@ def test_apart_the_two_kinds_are_matched_in_rate_and_never_more_than_the_pool():
         assert choice.prefill is not None
         assert choice.cards == choice.prefill.cards + choice.decode.cards <= NODE.count
         cuts = serving_cuts([choice.prefill])
-        _, many = prompt_s(engine(), cuts, np.full(1, 2048.0))
+        many = prompt_s(engine(), cuts, np.full(1, 2048.0), 0.0).many
         assert choice.requests_per_s <= choice.prefill.workers * choice.prefill.data / many[0]
 
 

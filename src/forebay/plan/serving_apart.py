@@ -19,9 +19,10 @@ from forebay.errors import DoesNotFit
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.pool import Cards
 from forebay.plan.serving import ServingPlan, ServingTarget
-from forebay.plan.serving_load import Habits, Served, decoding, prompt_s
+from forebay.plan.serving_load import Served, decoding, prompt_s
 from forebay.plan.serving_memory import cache
 from forebay.plan.serving_time import Engine, Ints, ServingCuts
+from forebay.plan.serving_wait import Habits
 
 BUSY = 0.85
 OWN = 0.6  # of the time to first token, for a prompt's own pass
@@ -42,7 +43,8 @@ class Pairs:
 def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards, habits: Habits) -> Pairs:
     """All decode engines, each with as many workers as go best with the one prefill engine."""
     inputs, outputs = np.full(len(cuts), float(target.input_tokens)), np.full(len(cuts), float(target.output_tokens))
-    alone, many = prompt_s(engine, cuts, inputs)
+    prompt = prompt_s(engine, cuts, inputs, habits.call_s)
+    alone, many = np.maximum(prompt.alone, prompt.host), np.maximum(prompt.many, prompt.host * inputs / habits.pass_tokens)
     reader = _reader(cuts, alone, many, target)
     own, prompts, size = float(alone[reader]), float(cuts.data[reader] / many[reader]), int(cuts.cards[reader])
     prefill = replace(cuts.plan(reader), batch=int(cuts.data[reader]))
@@ -60,7 +62,7 @@ def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards
     workers, readers, rate = matched(cuts.cards, served.requests_per_s, prompts, size, cards.count)
     busy = rate / (readers * prompts)
     waits = busy / (2 * (1 - busy)) / prompts
-    first = habits.door_s + habits.passes * own + waits + moved + habits.held * served.token_s + served.first_s
+    first = habits.door_s + own + waits + moved + np.maximum(habits.stream_steps / 2, 1.0) * served.token_s + served.first_s
     return Pairs(
         cuts=cuts,
         served=replace(served, first_s=first, requests_per_s=rate),

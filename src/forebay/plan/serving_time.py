@@ -40,6 +40,15 @@ PASS_S: Mapping[str, float] = {"": 1.0e-3, "vllm": 1.0e-3, "sglang": 1.0e-3, "tr
 SORTED_S: Mapping[str, float] = {"trtllm": 25e-6}
 SEQUENCE_S: Mapping[str, float] = {"sglang": 10e-6}  # more for each sequence of the pass, on the host
 
+# What the host does one by one for a layer outside of a CUDA graph, as the engines' PyTorch layers are written: two norms,
+# query-key-value, rotary, cache, attention, out, two all-reduces, gate and up, activation, down. Routed experts: a fused call or
+# two where the chip has four-bit units, else routing, sorting, quantising, two grouped products, activation, unsorting, the
+# shared expert, sum. Latent attention: downs, norms, ups, splits, copies and joins of plain and rotary parts, quantised apart.
+PLAIN_CALLS, FUSED_CALLS, SORTED_CALLS, LATENT_CALLS = 12, 3, 20, 55
+# Four-bit weights that are widened to bf16: vLLM takes Marlin, the table the fastest kernel. For many tokens the median kernel
+# takes 1.3 to 1.9 times as long as the fastest, by chip; the middle of the chips is taken. For few tokens memory decides.
+WIDENED: Mapping[str, float] = {"vllm": 1.4}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServingCuts:
@@ -102,8 +111,8 @@ def decode_parts(engine: Engine, cuts: ServingCuts, batch: Any, cached: Any) -> 
     return _pass(engine, cuts, batch, batch, seconds, absorbed=True)
 
 
-def prefill_parts(engine: Engine, cuts: ServingCuts, prompts: Any, tokens: Any) -> dict[str, Floats]:
-    """Seconds to read so many `prompts` a data rank, each of `tokens`, by part."""
+def prefill_parts(engine: Engine, cuts: ServingCuts, prompts: Any, tokens: Any, reading: Any = 1.0) -> dict[str, Floats]:
+    """Seconds to read so many `prompts` a data rank, each of `tokens`, by part. `reading` is the share of ranks that do."""
     m = engine.model
     prompts, tokens = (np.asarray(x, dtype=np.float64) for x in np.broadcast_arrays(prompts, tokens))
     heads, _ = _heads(m, cuts)
@@ -113,7 +122,8 @@ def prefill_parts(engine: Engine, cuts: ServingCuts, prompts: Any, tokens: Any) 
     if m.window is not None and cut:
         near = np.minimum(tokens, 2.0 * m.window.tokens)  # as much work as causal blocks of twice the window
         seconds = seconds + cut * known.attention(engine.device, near, prompts * heads * tokens / near, head, kind)
-    cool = _pass(engine, cuts, prompts * tokens, prompts, seconds, absorbed=False)
+    cool = _pass(engine, cuts, prompts * tokens, prompts, seconds, absorbed=False, reading=reading)
+    cool["experts"] = cool["experts"] * _widened(engine)
     return {name: part * SUSTAINED for name, part in cool.items()}
 
 
@@ -128,7 +138,13 @@ def _heads(m: Model, cuts: ServingCuts) -> tuple[Floats, Floats]:
 
 
 def _pass(
-    engine: Engine, cuts: ServingCuts, tokens: Floats, sampled: Floats, attention: Floats, absorbed: bool
+    engine: Engine,
+    cuts: ServingCuts,
+    tokens: Floats,
+    sampled: Floats,
+    attention: Floats,
+    absorbed: bool,
+    reading: Any = 1.0,
 ) -> dict[str, Floats]:
     m, dev, tp = engine.model, engine.device, cuts.tensor.astype(np.float64)
     dense = _multiplied(dev, engine.formats.dense)
@@ -167,7 +183,7 @@ def _pass(
     if (e := m.experts) is not None:
         shape = Layer(width=m.width, expert_width=e.width, count=e.count, chosen=e.chosen, matrices=m.matrices)
         one = experts.experts(
-            dev, engine.formats.experts, shape, tokens * cuts.data, cuts.expert_tensor, cuts.expert, engine.spread
+            dev, engine.formats.experts, shape, tokens * cuts.data * reading, cuts.expert_tensor, cuts.expert, engine.spread
         )
         if e.shared_width:
             one = one + mlp(e.shared_width / tp)
@@ -184,8 +200,25 @@ def _pass(
     return parts
 
 
+def calls(engine: Engine) -> int:
+    """What the host does one by one for a pass that reads prompts. Their lengths differ, so it is in no CUDA graph."""
+    m = engine.model
+    latent = 0 if m.latent is None else LATENT_CALLS
+    routed = FUSED_CALLS if _four_bit(engine.device) else SORTED_CALLS
+    return m.layers * (PLAIN_CALLS + latent) + m.expert_layers * routed
+
+
+def _widened(engine: Engine) -> float:
+    narrow = experts.reads(engine.device, engine.formats.experts) == "w4a16_mxfp4" if engine.model.experts else False
+    return WIDENED.get(engine.library, 1.0) if narrow else 1.0
+
+
 def _sorted_s(engine: Engine) -> float:
-    return 0.0 if "fp4" in engine.device.flop_per_s else SORTED_S.get(engine.library, 0.0)
+    return 0.0 if _four_bit(engine.device) else SORTED_S.get(engine.library, 0.0)
+
+
+def _four_bit(dev: Device) -> bool:
+    return "fp4" in dev.flop_per_s
 
 
 def _multiplied(dev: Device, number_format: str) -> str:

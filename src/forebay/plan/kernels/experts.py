@@ -112,10 +112,14 @@ def _table(dev: Device, number_format: str, spread: str) -> tuple[str, Device]:
     return "bf16", speaks(dev, "experts", f"bf16/{spread}")[0]
 
 
+def reads(dev: Device, number_format: str) -> str:
+    """The format whose table is read for expert layers of this chip and format."""
+    return _table(dev, number_format, "balanced")[0]
+
+
 def tier(dev: Device, number_format: str) -> str:
     """What expert layers of this chip and format rest on: "kernel tables" or "data sheet"."""
-    table, _ = _table(dev, number_format, "balanced")
-    return speaks(dev, "experts", f"{table}/balanced")[1]
+    return speaks(dev, "experts", f"{reads(dev, number_format)}/balanced")[1]
 
 
 @cache
