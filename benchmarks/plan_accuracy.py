@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from forebay.errors import ForebayError
 from forebay.plan import measured
 from forebay.plan.cuts import cuts
-from forebay.plan.fit import UNCALIBRATED, factor
+from forebay.plan.fit import UNCALIBRATED, likeliest
 from forebay.plan.framework import framework
 from forebay.plan.kernels.known import LIKE, device
 from forebay.plan.knowledge import DATA_SHEET, RUN, TABLES, within
@@ -101,7 +101,7 @@ class Table:
 
     def fitted(self, members: list[int]) -> float:
         truth = [self.runs[i].seconds for i in members]
-        return factor(lambda slower: [self.at(i, slower) for i in members], truth)
+        return likeliest(lambda slower: [self.at(i, slower) for i in members], truth)
 
 
 def judge(table: Table, key: Callable[[Run], str], chosen: Callable[[Run], bool]) -> list[Judged]:

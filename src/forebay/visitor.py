@@ -32,6 +32,7 @@ from forebay.job.talk import Reader, Talk
 WAIT_S = 20.0  # how long a request may hang at the cloud
 PATIENCE_S = 600.0  # with a link that is broken
 LONGEST_PAUSE_S = 2.0
+PARTING_S = 20.0  # to tell the door that we heard how it ended; a door that isn't told holds the cards for a minute
 
 Hear = Callable[[bytes, bytes], None]
 """Gets each frame of the door's: its kind (`talk.DATA` and so on) and body. Called from the reading thread."""
@@ -174,8 +175,19 @@ class Visit:
                 self._tunnel = ""
                 self._changed.notify_all()
             sender.join()
+            if self._parting is not None and self._parting.code is not None:
+                self._hear_out(tunnel, offset)
             with contextlib.suppress(ForebayError):
                 self._cloud.close_tunnel(tunnel)
+
+    def _hear_out(self, tunnel: str, offset: int) -> None:
+        """Until the door hangs up: a tunnel closed before that may take along the last that we said."""
+        until = time.monotonic() + PARTING_S
+        closed = ""
+        with contextlib.suppress(ForebayError):
+            while not closed and (left_s := until - time.monotonic()) > 0:
+                body, closed = self._cloud.read_tunnel(tunnel, offset, left_s)
+                offset += len(body)
 
     def _take(self, kind: bytes, body: bytes) -> None:
         with self._changed:
@@ -188,7 +200,7 @@ class Visit:
             return
         if kind == talk.EXIT:
             with self._changed:  # until the door knows that we know
-                self._changed.wait_for(lambda: not (self._talk.talkative or self._unsent), 2.0)
+                self._changed.wait_for(lambda: not (self._talk.talkative or self._unsent), PARTING_S)
             about = json.loads(body)
             self._end(Parting(about["code"], about["why"]))
         elif kind == talk.HELLO:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from forebay.errors import BadInput
 from forebay.plan.calibration import Calibration
-from forebay.plan.fit import HIGH, LOW, UNCALIBRATED, factor
+from forebay.plan.fit import HIGH, LOW, UNCALIBRATED, factor, likeliest
 from forebay.plan.framework import framework
 from forebay.plan.knowledge import BENCHMARK, DATA_SHEET, RUN, known, shipped, within
 from forebay.plan.pool_read import pool
@@ -56,3 +56,23 @@ def test_the_factor_that_made_the_runs_is_found(true, kernels):
         return [one * slower + 0.2 for one in kernels]
 
     assert factor(predicted, predicted(true)) == pytest.approx(true, rel=1e-3)
+
+
+def test_the_likeliest_factor_lies_between_the_usual_one_and_what_the_runs_say():
+    def predicted(slower):
+        return [slower]
+
+    one, ten = likeliest(predicted, [1.5]), likeliest(lambda slower: [slower] * 10, [1.5] * 10)
+    assert UNCALIBRATED < one < ten < 1.5
+    assert likeliest(predicted, [UNCALIBRATED]) == pytest.approx(UNCALIBRATED, rel=1e-3)
+
+
+def test_a_run_that_feels_nothing_of_the_factor_says_nothing_of_it():
+    assert likeliest(lambda slower: [1.0 + 1e-9 * slower], [2.0]) == pytest.approx(UNCALIBRATED, rel=1e-3)
+
+
+def test_one_run_far_off_moves_the_likeliest_factor_no_further_than_one_a_little_off():
+    def with_last(seconds):
+        return likeliest(lambda slower: [slower] * 9, [1.3] * 8 + [seconds])
+
+    assert with_last(130.0) == pytest.approx(with_last(1.6), rel=0.01)

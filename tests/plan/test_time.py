@@ -15,7 +15,7 @@ from forebay.plan.plan import SCHEDULES, Plan
 from forebay.plan.pool_read import pool
 from forebay.plan.presets import preset
 from forebay.plan.schedule import seconds
-from forebay.plan.time import Step, held, pieces, rhythm, step, whole
+from forebay.plan.time import Step, pieces, rhythm, step, whole
 
 CARDS = pool("h100-sxm:1024").cards[0]
 KNOWN = known(CARDS, "bf16", framework("megatron"))
@@ -122,13 +122,3 @@ def test_gpt_3_on_128_cards_is_near_what_was_measured(cards, shards, measured):
     found = step(Workload(model=GPT3, sequences=256, tokens=2048), at, cut)
     assert int(cut.cards[0]) == cards
     assert float(found.total[0]) == pytest.approx(measured, rel=0.15)
-
-
-def test_gradients_are_added_up_from_the_second_micro_batch_on():
-    """Bytes for each of the card's weights, at the memory's rate."""
-    adds = replace(SITE, framework=replace(SITE.framework, accumulates=6.0))
-    for count in (1, 4):
-        work, cut = replace(WORK, sequences=count), cuts([plan()])
-        more = float(step(work, adds, cut).traffic[0] - step(work, SITE, cut).traffic[0])
-        weights = float(np.squeeze(held(work, cut)[0]))
-        assert more == pytest.approx(weights * 6.0 * (count - 1) / (0.8 * SITE.device.memory_bytes_per_s), rel=1e-6)

@@ -8,14 +8,15 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from forebay.cli import out, reach, shell_jupyter, terminal
-from forebay.errors import BadInput, ForebayError, Refused, RunFailed
+from forebay.errors import BadInput, ForebayError, Refused, RunFailed, Unavailable
 from forebay.units import parse_seconds
 
 app = typer.Typer(add_completion=False)
@@ -29,6 +30,7 @@ _TORCH = """# A line for the centre, which looks for it: what starts here may im
 import torch
 """
 OVER_S = 60.0  # for a job whose door was told to close
+INSISTS_S = 60.0  # on a cloud that doesn't answer when a job must be ended
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -74,14 +76,14 @@ def shell(
     idle_s = parse_seconds(idle)
     with reach.client() as cloud, _sign_offs():
         _refuse_operators(cloud)
-        begun = job is None
-        if job is None:
-            job = _submit(cloud, cards, chip, code, requirements, env, data, idle_s, time_limit, name, project)
-        if as_json:
-            out.as_json(cloud.job(job))
-            return
-        ends_it = begun and not keep
+        ends_it = job is None and not keep and not as_json
         try:
+            if job is None:
+                job = _submit(cloud, cards, chip, code, requirements, env, data, idle_s, time_limit, name, project)
+                note(f"job {job}")
+            if as_json:
+                out.as_json(cloud.job(job))
+                return
             _await(cloud, job)
             if jupyter:
                 code_ = shell_jupyter.jupyter(cloud, job, port, note, ends_it=ends_it)
@@ -90,7 +92,8 @@ def shell(
         except KeyboardInterrupt:
             code_ = 130
         finally:
-            _part(cloud, job, ends_it=ends_it)
+            if job is not None and not as_json:
+                _part(cloud, job, ends_it=ends_it)
     raise typer.Exit(code_)
 
 
@@ -138,7 +141,6 @@ def _submit(
             retries=0,
             project=project,
         )
-    note(f"job {job['id']}")
     return str(job["id"])
 
 
@@ -166,6 +168,20 @@ def _await(cloud: Any, job: str) -> None:
             raise RunFailed(f"The job {event['phase']}.", asked=job, found=event["reason"], hint=f"forebay logs {job}")
 
 
+def _insisted(ask: Callable[[], Any]) -> Any:
+    """What is asked of a cloud that may be away for a moment: whoever leaves must not leave a job behind for that."""
+    until_s, told = time.monotonic() + INSISTS_S, False
+    while True:
+        try:
+            return ask()
+        except Unavailable as error:
+            if time.monotonic() > until_s:
+                raise
+            if not told:
+                note(f"{error.text} I go on asking it to end the job for {INSISTS_S:.0f} s; Ctrl-C gives up")
+            told = True
+
+
 def _part(cloud: Any, job: str, *, ends_it: bool) -> None:
     """See to what becomes of the job, and say it."""
     try:
@@ -179,11 +195,11 @@ def _part(cloud: Any, job: str, *, ends_it: bool) -> None:
 
 def _end(cloud: Any, job: str) -> None:
     """See to it that the job is over. Its door closes by itself once it has heard that we left; else it is cancelled."""
-    over = cloud.job(job)
+    over = _insisted(lambda: cloud.job(job))
     with contextlib.suppress(ForebayError):
         over = cloud.wait(job, timeout_s=OVER_S if over["phase"] == "running" else 0.1)
     if not over["ended_at_ns"]:
-        cloud.cancel(job)
+        _insisted(lambda: cloud.cancel(job))
         note(f"job {job} is cancelled")
         return
     note(f"job {job} is over: {over['phase']}; forebay bill --job {job} says what it cost")

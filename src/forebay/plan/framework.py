@@ -25,25 +25,28 @@ class Framework:
     dropout: bool = False  # attention and residuals
     hides_tensor: float = 0.0  # share of the tensor collectives that run while products do
     hides_data: bool = True  # gradients and weights travel while layers compute
-    disturbs: float = 0.3  # of the seconds of ZeRO 3's gathers, what they cost the layers that compute meanwhile
+    disturbs: float = 0.3  # of the seconds of hidden gathers and scatters, what they cost the layers that compute meanwhile
     attention: float = 1.0  # times the seconds of the best attention kernel that is known for the chip
     traffic: float = 1.0  # times the bytes that fused kernels move through memory
     ampere: bool = False  # its attention is written for Ampere's units; on newer chips 1.5 to 2 times slower (arXiv 2407.08608)
     deduplicated: bool = True  # a token goes to each card once, however many of its experts are there (DeepEP)
-    hides_expert: float = 0.0  # share of the experts' exchange that runs while something computes
+    hides_expert: float = 0.0  # share of the experts' exchange that runs while others compute; interleaved stages only
     hides_sends: bool = True  # sends between stages overlap where the schedule is interleaved
     gradient_bytes: int = 4  # of an element, as it travels
+    # Through memory for each weight and micro-batch, where gradients are added up: the sum is read and written. On B200 weight
+    # gradients into 4-byte sums take longer than their products by about that (SimuMax, configs/system/b200_bf16_ceperm.json).
+    summed_bytes: float = 8.0
     host_s: float = 0.2e-3  # what the host takes to launch a pass through a layer: forward, input gradients, weight gradients
     expert_host_s: float = 1.33e-3  # the same for a layer of experts
     between_s: float = 0.0  # of a micro-batch, the card idle: the next one is fetched, embedding and loss are launched
     meeting_s: float = 0.0  # of a tensor collective beside its own time: streams hand over, and ranks don't arrive together
-    accumulates: float = 0.0  # bytes moved a weight and micro-batch, where kernels of their own add gradients up
     pads: bool = True  # the vocabulary to whole vectors of the matrix units, whatever the tensor degree
     fixed_s: float = 0.0  # of a step: data loading, logging, the host's own work
     loss_bytes: float = 22.0  # memory traffic of the loss, forward and backward, for each logit
-    grouped: float = 1.0  # how much longer the experts' products take than plain ones of their size
     folded: bool = True  # experts take neighbouring cards, whatever the tensor and context degrees of attention are
+    grouped: bool = False  # experts' products are one kernel, not one after the other
     passes: float = 6.0  # times that a routed token's vector goes through memory forward, read or written
+    rotary: float = 3.0  # times that latent attention's heads go through memory to be rotated and put together
 
 
 # Megatron-LM of 2021 and Megatron-DeepSpeed of 2022: scores in memory, dropout, 16-bit gradients that are added up by kernels of
@@ -58,25 +61,56 @@ MEGATRON_2021 = Framework(
     host_s=0.85e-3,
     between_s=2e-3,
     meeting_s=0.2e-3,
-    accumulates=6.0,
+    summed_bytes=6.0,
 )
+
+# Megatron-Core with Transformer Engine as NVIDIA's recipes set it: userbuffers overlap, distributed optimizer with overlapped
+# reduce and gather, gradients summed and sent in bf16 (grad_reduce_in_fp32 is False there).
+_NVIDIA = Framework(name="megatron-2025", hides_tensor=0.75, gradient_bytes=2, summed_bytes=4.0)
+
 FRAMEWORKS: Mapping[str, Framework] = {
     one.name: one
     for one in (
-        # Megatron-Core with Transformer Engine: userbuffers overlap, distributed optimizer with overlapped reduce and gather.
-        Framework(name="megatron", hides_tensor=0.75),
-        # Megatron-LM with its default arguments: no overlap of tensor collectives.
-        Framework(name="megatron-lm", hides_tensor=0.0),
+        # Today's, as Megatron-Bridge's recipes for x86 hosts set it (v0.2.0 to v0.6.0, scripts/performance/configs): experts'
+        # exchange hidden, latent attention's rotary fused, no CUDA graphs. What a layer of experts costs the host is from runs
+        # of Qwen3 235B on B200 with one sequence a micro-batch and with two.
+        replace(_NVIDIA, name="megatron", hides_expert=0.75, expert_host_s=3.3e-3, rotary=0.7),
+        # The same with CUDA graphs over attention and router, as its recipes for GB200 and GB300 have them; there experts are
+        # exchanged inside a rack, unhidden.
+        replace(_NVIDIA, name="megatron-graphs", expert_host_s=0.67e-3, rotary=0.7),
+        # Its MXFP8 recipes for those from v0.5.0 on: one graph of the whole iteration, the exchange hidden, fused grouped MLP.
+        replace(
+            _NVIDIA,
+            name="megatron-fused",
+            hides_expert=0.75,
+            expert_host_s=0.0,
+            grouped=True,
+            passes=4.0,
+            rotary=0.7,
+        ),
+        # NeMo of 2025, Megatron-Core to 0.12: experts folded, their exchange not hidden yet.
+        _NVIDIA,
         # NeMo of 2024, Megatron-Core to 0.9: experts inside the tensor degree, tokens permuted by separate kernels.
-        Framework(name="megatron-2024", hides_tensor=0.75, folded=False, passes=16.0, deduplicated=False),
+        replace(_NVIDIA, name="megatron-2024", folded=False, passes=16.0, deduplicated=False),
+        # Megatron-LM with its default arguments: no overlap of tensor collectives.
+        Framework(name="megatron-lm"),
         # Paxml and MaxText: XLA, FSDP over all cards, layers recomputed.
-        Framework(name="jax", hides_tensor=0.5, pads=False),
+        Framework(name="jax", hides_tensor=0.5, summed_bytes=0.0, pads=False),
         MEGATRON_2021,
         replace(MEGATRON_2021, name="megatron-deepspeed", pads=False),  # as vTrain ran it on one node
-        Framework(name="torchtitan", schedules=SCHEDULES, pads=False),
-        Framework(name="fsdp", pads=False, gradient_bytes=2, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02),
+        Framework(name="torchtitan", schedules=SCHEDULES, summed_bytes=0.0, pads=False),
+        Framework(
+            name="fsdp", pads=False, gradient_bytes=2, summed_bytes=0.0, ampere=True, traffic=1.5, attention=1.7, fixed_s=0.02
+        ),
     )
 }
+
+
+def usual(software: Framework, chip: str, number_format: str) -> Framework:
+    """The same software as its vendor's recipes set it on this chip. Megatron's for racks of Grace hosts use CUDA graphs."""
+    if software.name != "megatron" or chip not in ("gb200", "gb300"):
+        return software
+    return FRAMEWORKS["megatron-graphs" if number_format in ("bf16", "fp16") else "megatron-fused"]
 
 
 def framework(name: str) -> Framework:

@@ -20,7 +20,7 @@ from importlib import resources
 from forebay.codec import decode
 from forebay.plan.calibration import Calibration
 from forebay.plan.fit import UNCALIBRATED
-from forebay.plan.framework import Framework
+from forebay.plan.framework import Framework, usual
 from forebay.plan.kernels.known import LIKE, SAME, device, tier
 from forebay.plan.layers import Site
 from forebay.plan.network import links
@@ -77,6 +77,7 @@ def known(
     else:
         slower, found = UNCALIBRATED, tier(dev, number_format)
         said = f"{found}; no run of this chip in {number_format} was measured"
+    software = usual(software, cards.chip, number_format)
     site = Site(device=dev, links=links(cards), framework=software, slower=slower, imbalance=imbalance)
     return Known(site=site, tier=found, said=said)
 

@@ -90,7 +90,7 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     """A layer of the model with a plain MLP, or with its experts."""
     m, t, c = work.model, cuts.tensor, cuts.context
     tokens = cuts.micro_batch * work.tokens / c  # that pass through a card's products
-    wide = _Products(at.device, work.number_format, np.where((t > 1) & (at.framework.hides_tensor > 0), t, 1))
+    wide = _Products(at.device, work.number_format, np.where((t > 1) & (at.framework.hides_tensor > 0), np.maximum(1, t / 2), 1))
     core = _attention(work, at, cuts)
     moved: Any = 0.0  # bytes forward
     heads = m.heads / t
@@ -107,7 +107,8 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
         wide.add(tokens, a.kv_rank + a.rotary, m.width)
         wide.add(tokens, heads * (a.plain + a.value), a.kv_rank)
         wide.add(tokens, m.width, heads * a.value)
-        rotated = 3 * heads * (2 * key + a.value)  # rotary parts are split off, spread over the heads, and put back
+        # Rotary parts are split off, spread over the heads, and put back.
+        rotated = at.framework.rotary * heads * (2 * key + a.value)
     whole = np.where(cuts.sequence_parallel, t, 1)
     moved = moved + tokens * m.width * 2 * 10.0 / whole  # two norms read and write, two sums read twice and write
     if at.framework.dropout:
@@ -123,10 +124,11 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
         wide.add(tokens / whole, e.count, m.width)
         pairs = tokens / t * e.chosen * cuts.expert_tensor * at.imbalance
         local = np.maximum(1.0, e.count / cuts.expert)
-        rows = local * np.ceil(pairs / local / 128.0) * 128.0  # of whole tiles
+        rows = np.ceil(pairs / local / 128.0) * 128.0  # an expert's, in whole tiles
         inner = e.width / cuts.expert_tensor
-        wide.add_experts(rows, (m.matrices - 1) * inner, m.width, at.framework.grouped, local)
-        wide.add_experts(rows, m.width, inner, at.framework.grouped, local)
+        rows, kernels = (rows * local, 1.0) if at.framework.grouped else (rows, local)
+        wide.add_experts(rows, (m.matrices - 1) * inner, m.width, kernels, local)
+        wide.add_experts(rows, m.width, inner, kernels, local)
         moved = moved + tokens * shared / t * 2.0 * m.matrices
         moved = moved + pairs * (inner * 2.0 * m.matrices + m.width * 2.0 * at.framework.passes)  # activation; permuting
         moved = moved + tokens / whole * e.count * 4.0 * 6.0  # the router's scores in fp32
@@ -142,7 +144,8 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     forward = replace(forward, context=core.forward.context, expert=swap)
     inputs = Pass(products=wide.inputs, attention=core.inputs.attention, traffic=2 * traffic + core.inputs.traffic, tensor=across)
     inputs = replace(inputs, context=core.inputs.context, expert=swap)
-    weights = Pass(products=wide.weights)
+    summed = wide.held * at.framework.summed_bytes / (STREAM * at.device.memory_bytes_per_s)
+    weights = Pass(products=wide.weights, traffic=summed)
     soft, late = at.framework, 1 + HOST_DRIFT * np.log2(np.maximum(1, t))
     host = soft.expert_host_s if experts else soft.host_s * late
     forward, inputs, weights = (_fed(one, at.slower, host) for one in (forward, inputs, weights))
@@ -168,7 +171,7 @@ def ends(work: Workload, at: Site, cuts: Cuts) -> tuple[Layer, Layer]:
     last = Layer(
         forward=replace(forward, launch=at.framework.between_s),
         inputs=_fed(Pass(products=wide.inputs, traffic=loss / 2, tensor=wire), at.slower, 0.0),
-        weights=_fed(Pass(products=wide.weights), at.slower, 0.0),
+        weights=_fed(Pass(products=wide.weights, traffic=wide.held * at.framework.summed_bytes / rate), at.slower, 0.0),
     )
     return first, last
 
@@ -185,6 +188,7 @@ class _Products:
         self.forward: Any = 0.0
         self.inputs: Any = 0.0
         self.weights: Any = 0.0
+        self.held: Any = 0.0  # weights on the card
 
     def add(self, m: Any, n: Any, k: Any, scale: Any = 1.0) -> None:
         """out[m, n] = a[m, k] x w[n, k], by all ranks of the tensor group."""
@@ -192,14 +196,20 @@ class _Products:
         self.forward = self.forward + scale * cut * matmul(dev, form, m / cut, n, k)
         self.inputs = self.inputs + scale * (cut * matmul(dev, form, m / cut, k, n) + matmul(dev, form, m, k, n)) / 2
         self.weights = self.weights + scale * matmul(dev, form, n, k, m)
+        self.held = self.held + n * k
 
-    def add_experts(self, m: Any, n: Any, k: Any, scale: float, count: Any) -> None:
-        """The same for `count` matrices of that size, each on its own part of the rows, in one launch."""
+    def add_experts(self, m: Any, n: Any, k: Any, kernels: Any, count: Any) -> None:
+        """The same for `count` matrices of that size in `kernels` launches of `m` rows each.
+
+        A grouped product of Transformer Engine is a loop over cuBLAS, and takes what its members take: on B200 1.0 to 1.5 times
+        their burst times from 128 to 9,832 rows, like plain products there (SimuMax, configs/system/b200_bf16_ceperm.json).
+        """
         dev, form = self.device, self.format
-        read = count * n * k * NARROW.get(form, 2.0) / dev.memory_bytes_per_s
-        self.forward = self.forward + scale * np.maximum(matmul(dev, form, m, n, k), read)
-        self.inputs = self.inputs + scale * np.maximum(matmul(dev, form, m, k, n), read)
-        self.weights = self.weights + scale * np.maximum(matmul(dev, form, n, k, m), read)
+        read = count / kernels * n * k * NARROW.get(form, 2.0) / dev.memory_bytes_per_s
+        self.forward = self.forward + kernels * np.maximum(matmul(dev, form, m, n, k), read)
+        self.inputs = self.inputs + kernels * np.maximum(matmul(dev, form, m, k, n), read)
+        self.weights = self.weights + kernels * np.maximum(matmul(dev, form, n, k, m), read)
+        self.held = self.held + count * n * k
 
 
 def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
@@ -207,26 +217,35 @@ def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
     m, c = work.model, cuts.context
     lanes = cuts.micro_batch * m.heads / cuts.tensor
     kv = np.maximum(1.0, m.kv_heads / cuts.tensor) * m.head if m.latent is None else m.heads / cuts.tensor * 160
-    seen = 1.0
-    if m.window is not None and m.layers:
-        near = min(m.window.tokens, work.tokens) / work.tokens
-        seen = 1.0 - m.windowed_layers / m.layers * (1.0 - near) ** 2
-    if at.framework.flash:
-        kind = "gqa" if m.latent is None else "mla"
-        alone = attention(at.device, work.tokens, lanes, m.head if m.latent is None else 192, kind)
-        alone = alone * seen * at.framework.attention * (1.75 if at.framework.ampere and "fp8" in at.device.flop_per_s else 1.0)
-        forward, backward = Pass(attention=alone / c), Pass(attention=BACKWARD_ATTENTION * alone / c)
-    else:
-        scores = lanes * float(work.tokens) ** 2 / c
-        moved = scores * (2 + 4 + (5 if at.framework.dropout else 0) + 2) / (STREAM * at.device.memory_bytes_per_s)
-        two = 4.0 * scores * m.head / (0.6 * at.device.peak(work.number_format))
-        forward, backward = Pass(attention=two, traffic=moved), Pass(attention=2 * two, traffic=2 * moved)
+    forward, backward = _fused(work, at, cuts, lanes) if at.framework.flash else _unfused(work, at, lanes / c)
     ring = 2.0 * kv * cuts.micro_batch * work.tokens * 2.0  # keys and values of the whole sequence
     wire = gather(at.links, c, cuts.tensor, ring)
     swap = 4 * exchange(at.links, c, cuts.tensor, lanes * m.head * work.tokens / c * 2.0)
     ahead = np.where(cuts.ulysses, swap, np.maximum(0.0, wire - forward.attention))
     behind = np.where(cuts.ulysses, swap, np.maximum(0.0, 2 * wire - backward.attention))
     return Layer(forward=replace(forward, context=ahead), inputs=replace(backward, context=behind), weights=Pass())
+
+
+def _fused(work: Workload, at: Site, cuts: Cuts, lanes: Any) -> tuple[Pass, Pass]:
+    """Attention of a kernel that keeps no scores, forward and backward: the mean of all layers."""
+    m = work.model
+    seen = 1.0
+    if m.window is not None and m.layers:
+        near = min(m.window.tokens, work.tokens) / work.tokens
+        seen = 1.0 - m.windowed_layers / m.layers * (1.0 - near) ** 2
+    kind = "gqa" if m.latent is None else "mla"
+    alone = attention(at.device, work.tokens, lanes, m.head if m.latent is None else 192, kind)
+    alone = alone * seen * at.framework.attention * (1.75 if at.framework.ampere and "fp8" in at.device.flop_per_s else 1.0)
+    return Pass(attention=alone / cuts.context), Pass(attention=BACKWARD_ATTENTION * alone / cuts.context)
+
+
+def _unfused(work: Workload, at: Site, lanes: Any) -> tuple[Pass, Pass]:
+    """Attention whose scores go through memory."""
+    m = work.model
+    scores = lanes * float(work.tokens) ** 2
+    moved = scores * (2 + 4 + (5 if at.framework.dropout else 0) + 2) / (STREAM * at.device.memory_bytes_per_s)
+    two = 4.0 * scores * m.head / (0.6 * at.device.peak(work.number_format))
+    return Pass(attention=two, traffic=moved), Pass(attention=2 * two, traffic=2 * moved)
 
 
 def _tensor(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
@@ -253,7 +272,8 @@ def _experts(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:
     else:
         once = exchange(at.links, group, stride, sent)
     inside = gather(at.links, cuts.expert_tensor, 1, sent * cuts.expert_tensor)
-    return 2 * (once + inside) * (1.0 - at.framework.hides_expert)
+    # Megatron-Core hides it behind another micro-batch's layers, where the schedule is interleaved.
+    return 2 * (once + inside) * (1.0 - np.where(cuts.chunks > 1, at.framework.hides_expert, 0.0))
 
 
 def _fed(one: Pass, slower: float, least_s: Any) -> Pass:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput
-from forebay.plan.model import Experts, Latent, Model, Workload
+from forebay.plan.framework import framework, usual
+from forebay.plan.model import Experts, Latent, Model, Window, Workload
 from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards
 from forebay.plan.pool_read import pool
@@ -146,8 +147,13 @@ def software(row: Mapping[str, Any]) -> str:
     """The framework of a row: its collection's, and for NVIDIA's tables by the release's year."""
     if row.get("framework") in ("Paxml", "MaxText"):
         return "jax"
-    old = row["family"] == "nemo-2024" or str(row.get("release")).startswith(("dgxc-24", "dgxc-25.02"))
-    return FAMILIES.get(row["family"], "megatron-2024" if old else "megatron")
+    release = str(row.get("release"))
+    if row["family"] == "nemo-2024" or release.startswith(("dgxc-24", "dgxc-25.02")):
+        return "megatron-2024"
+    if row["family"] == "megatron-bridge" and row["chip_class"] in ("GB200", "GB300") and release < "megatron-bridge-26.06":
+        return "megatron-graphs"
+    name = FAMILIES.get(row["family"], "megatron-2025" if release.startswith("dgxc-25") else "megatron")
+    return usual(framework(name), CHIPS.get(row["chip_class"], ""), precision(row.get("precision")) or "").name
 
 
 @cache
@@ -203,6 +209,7 @@ def model(m: Mapping[str, Any], family: str = "") -> Model:
         positions=m["seq"] if gpt else 0,
         latent=latent,
         experts=experts,
+        window=Window(tokens=128, full_every=2) if "gpt-oss" in name else None,
     )
 
 

@@ -9,7 +9,7 @@ Limits: stages are equal but for the embedding and the loss; unequal ones are si
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -109,9 +109,6 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
     vector = cuts.micro_batch * work.tokens / c * m.width * 2.0 / cuts.tensor  # a part from each rank of the tensor group
     hop = np.where(p > 1, send(at.links, cuts.tensor * c * cuts.data, vector), 0.0)
     exposed = np.where(v > 1, INTERLEAVED_SENDS if at.framework.hides_sends else 1.0, 1.0)
-    if at.framework.accumulates:  # the first micro-batch's gradients stay where they are
-        added = sum(held(work, cuts)) * at.framework.accumulates * (1 - 1 / np.maximum(micro, 1.0))
-        slowest = replace(slowest, traffic=slowest.traffic + added / (STREAM * at.device.memory_bytes_per_s))
     data, optimizer = once(work, at, cuts, slowest.total, micro)
     return Rhythm(
         slowest=slowest,
@@ -234,6 +231,7 @@ def once(work: Workload, at: Site, cuts: Cuts, stage: Any, micro: Any) -> tuple[
         window = np.where(cuts.chunks > 1, cuts.stages * (1 - 1 / cuts.chunks), 1.0)
         data = np.maximum(scatter / np.maximum(1.0, layers), scatter - window * backward)
         data = data + np.maximum(collect / np.maximum(1.0, layers), collect - window * forward)
+        data = np.maximum(data, (scatter + collect) * at.framework.disturbs)
     else:
         data = scatter + collect
     # ZeRO 3 gathers the weights for each pass of each micro-batch, a layer ahead.
