@@ -31,12 +31,13 @@ from forebay.plan.fit import UNCALIBRATED, likeliest
 from forebay.plan.framework import framework
 from forebay.plan.kernels.known import LIKE, device
 from forebay.plan.knowledge import DATA_SHEET, RUN, TABLES, within
-from forebay.plan.layers import Site
 from forebay.plan.measured import Run
 from forebay.plan.model import Workload
 from forebay.plan.network import links
+from forebay.plan.once import once
+from forebay.plan.passes import Site
 from forebay.plan.pool import Cards
-from forebay.plan.time import once, pieces, step, whole
+from forebay.plan.time import pieces, step, whole
 from forebay.units import parse_bytes_per_s
 
 Floats = NDArray[np.float64]

@@ -9,9 +9,10 @@ from forebay.plan import layers as rooms
 from forebay.plan.cuts import cuts
 from forebay.plan.framework import framework
 from forebay.plan.kernels.known import device
-from forebay.plan.layers import Site, ends, layer
+from forebay.plan.layers import ends, layer
 from forebay.plan.model import Workload
 from forebay.plan.network import links
+from forebay.plan.passes import Site
 from forebay.plan.plan import Plan
 from forebay.plan.pool_read import pool
 from forebay.plan.presets import preset

@@ -11,11 +11,12 @@ from forebay.plan.cuts import cuts
 from forebay.plan.framework import framework
 from forebay.plan.knowledge import known
 from forebay.plan.model import Model, Workload
+from forebay.plan.once import held
 from forebay.plan.plan import SCHEDULES, Plan
 from forebay.plan.pool_read import pool
 from forebay.plan.presets import preset
 from forebay.plan.schedule import seconds
-from forebay.plan.time import Step, held, pieces, rhythm, step, whole
+from forebay.plan.time import Step, pieces, rhythm, step, whole
 
 CARDS = pool("h100-sxm:1024").cards[0]
 KNOWN = known(CARDS, "bf16", framework("megatron"))

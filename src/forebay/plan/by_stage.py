@@ -7,7 +7,7 @@ Answer: `eased` finds of each plan the variant in which each stage recomputes th
         to stages, of which there are ways to the power of stages:
         - what a stage holds depends on its own way alone, so the ways that fit can be chosen stage by stage;
         - less recomputing shortens its stage and no other, and a step is never shorter where a stage takes longer:
-          (micro - 1 / chunks) longest + sum / chunks, and what hides gradients and weights behind a stage's passes (`time.once`)
+          (micro - 1 / chunks) longest + sum / chunks, and what hides gradients and weights behind a stage's passes (`once`)
           shrinks by less than the step grows, since no window is longer than the step.
         Tests compare it with all assignments.
 Units:  bytes.

@@ -22,8 +22,8 @@ from forebay.plan.calibration import Calibration
 from forebay.plan.fit import UNCALIBRATED
 from forebay.plan.framework import Framework, usual
 from forebay.plan.kernels.known import LIKE, SAME, device, tier
-from forebay.plan.layers import Site
 from forebay.plan.network import links
+from forebay.plan.passes import Site
 from forebay.plan.pool import Cards
 
 DATA_SHEET, TABLES, RUN, BENCHMARK = "data sheet", "kernel tables", "a measured run", "a layer benchmark"

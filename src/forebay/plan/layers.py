@@ -3,89 +3,34 @@
 Asked:  how long do the forward and the backward pass of a layer run on a card, when it is cut so?
 Answer: the layer is listed, product by product, as the card sees it after the cut (Shoeybi et al., arXiv 1909.08053, section 3;
         Korthikanti et al., arXiv 2205.05198, section 4 for sequence parallel). A backward pass has two products for each forward
-        one: the input's gradient (m, k, n) and the weight's (n, k, m). What is no product moves bytes through memory. Attention
-        backward recomputes the scores: 2.5 times the flop (Dao, arXiv 2307.08691, section 3.2), at a lower rate.
+        one: the input's gradient (m, k, n) and the weight's (n, k, m). What is no product moves bytes through memory.
+        Attention has a file of its own (`attention`).
 Units:  seconds. Arrays have one entry a plan.
 Limits: one layer alone; what overlaps between layers is for `time`. Tile steps are smooth (`kernels.grid`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from forebay.plan.attention import core
 from forebay.plan.cuts import Cuts
-from forebay.plan.framework import Framework
 from forebay.plan.kernels import known
-from forebay.plan.kernels.known import NARROW, Device, attention
+from forebay.plan.kernels.known import NARROW, Device
 from forebay.plan.model import Workload
-from forebay.plan.network import Links, exchange, gather, split, total
+from forebay.plan.network import exchange, gather, split, total
+from forebay.plan.passes import STREAM, Layer, Pass, Site
 
-Floats = NDArray[np.float64]
 matmul = partial(known.matmul, long_job=True)
 
-STREAM = 0.8  # share of the memory's rate that elementwise kernels reach (BabelStream on A100 and H100: 0.85 to 0.93, less at
-# the sizes of a layer)
 HOST_DRIFT = 0.1  # of the host's launching, for each doubling of the tensor degree: a collective waits for the latest host
-UNALIGNED = (
-    3.0  # times as long takes a product whose rows aren't whole 8 bytes (NVIDIA's guide to matrix products wants 16): at a
-)
-# vocabulary of 50,257 vTrain's A100 reach 77 TFLOP/s, at half of it 240
-BACKWARD_ATTENTION = 3.1  # of the forward's seconds: 2.5 times the flop at 0.8 of the rate (FlashAttention-3, arXiv 2407.08608,
-# figures 5 and 6)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """Seconds of one pass through a layer, by what they are spent on."""
-
-    products: Any = 0.0
-    attention: Any = 0.0
-    traffic: Any = 0.0  # bytes through the card's own memory
-    launch: Any = 0.0  # the card waits for the host
-    tensor: Any = 0.0  # exposed transfers of the tensor degree
-    context: Any = 0.0
-    expert: Any = 0.0
-
-    @property
-    def total(self) -> Any:
-        return sum(getattr(self, one.name) for one in fields(self))
-
-    def __add__(self, other: Pass) -> Pass:
-        return Pass(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
-
-    def times(self, factor: Any) -> Pass:
-        return Pass(**{one.name: getattr(self, one.name) * factor for one in fields(self)})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """A layer's three passes: forward, gradient of the input, gradient of the weights."""
-
-    forward: Pass
-    inputs: Pass
-    weights: Pass
-
-    @property
-    def backward(self) -> Pass:
-        return self.inputs + self.weights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a layer runs: the card, its links and the software."""
-
-    device: Device
-    links: Links
-    framework: Framework
-    # The one calibrated scalar: how much longer kernels take in a long job than alone on a cool chip. While it is fitted, an
-    # array with one for each plan.
-    slower: Any = 1.0
-    imbalance: float = 1.0  # tokens on the busiest card of an expert group over the mean; all others wait for it
+# Times as long takes a product whose rows aren't whole 8 bytes (NVIDIA's guide to matrix products wants 16): at a vocabulary of
+# 50,257 vTrain's A100 reach 77 TFLOP/s, at half of it 240.
+UNALIGNED = 3.0
 
 
 def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
@@ -93,7 +38,7 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     m, t, c = work.model, cuts.tensor, cuts.context
     tokens = cuts.micro_batch * work.tokens / c  # that pass through a card's products
     wide = _Products(at.device, work.number_format, np.where((t > 1) & (at.framework.hides_tensor > 0), np.maximum(1, t / 2), 1))
-    core = _attention(work, at, cuts)
+    scores = core(work, at, cuts)
     moved: Any = 0.0  # bytes forward
     heads = m.heads / t
     if (a := m.latent) is None:
@@ -142,10 +87,14 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     traffic = at.framework.traffic * moved / (STREAM * at.device.memory_bytes_per_s)
     across = _tensor(work, at, cuts, tokens)
     swap = _experts(work, at, cuts, tokens) if experts else 0.0
-    forward = Pass(products=wide.forward, attention=core.forward.attention, traffic=traffic + core.forward.traffic, tensor=across)
-    forward = replace(forward, context=core.forward.context, expert=swap)
-    inputs = Pass(products=wide.inputs, attention=core.inputs.attention, traffic=2 * traffic + core.inputs.traffic, tensor=across)
-    inputs = replace(inputs, context=core.inputs.context, expert=swap)
+    forward = Pass(
+        products=wide.forward, attention=scores.forward.attention, traffic=traffic + scores.forward.traffic, tensor=across
+    )
+    forward = replace(forward, context=scores.forward.context, expert=swap)
+    inputs = Pass(
+        products=wide.inputs, attention=scores.inputs.attention, traffic=2 * traffic + scores.inputs.traffic, tensor=across
+    )
+    inputs = replace(inputs, context=scores.inputs.context, expert=swap)
     summed = wide.held * at.framework.summed_bytes / (STREAM * at.device.memory_bytes_per_s)
     weights = Pass(products=wide.weights, traffic=summed)
     soft, late = at.framework, 1 + HOST_DRIFT * np.log2(np.maximum(1, t))
@@ -153,8 +102,8 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     forward, inputs, weights = (_fed(one, at.slower, host) for one in (forward, inputs, weights))
     full, selective = cuts.recompute == 2, cuts.recompute == 1
     again = forward.times(np.where(full, 1.0, 0.0))
-    scores = Pass(attention=core.forward.attention, traffic=core.forward.traffic).times(np.where(selective, 1.0, 0.0))
-    return Layer(forward=forward, inputs=inputs + again + scores, weights=weights)
+    anew = Pass(attention=scores.forward.attention, traffic=scores.forward.traffic).times(np.where(selective, 1.0, 0.0))
+    return Layer(forward=forward, inputs=inputs + again + anew, weights=weights)
 
 
 def ends(work: Workload, at: Site, cuts: Cuts) -> tuple[Layer, Layer]:
@@ -212,42 +161,6 @@ class _Products:
         self.inputs = self.inputs + kernels * np.maximum(matmul(dev, form, m, k, n), read)
         self.weights = self.weights + kernels * np.maximum(matmul(dev, form, n, k, m), read)
         self.held = self.held + count * n * k
-
-
-def _attention(work: Workload, at: Site, cuts: Cuts) -> Layer:
-    """Scores and values, and the ring or exchange of the context degree."""
-    m, c = work.model, cuts.context
-    lanes = cuts.micro_batch * m.heads / cuts.tensor
-    kv = np.maximum(1.0, m.kv_heads / cuts.tensor) * m.head if m.latent is None else m.heads / cuts.tensor * 160
-    forward, backward = _fused(work, at, cuts, lanes) if at.framework.flash else _unfused(work, at, lanes / c)
-    ring = 2.0 * kv * cuts.micro_batch * work.tokens * 2.0  # keys and values of the whole sequence
-    wire = gather(at.links, c, cuts.tensor, ring)
-    swap = 4 * exchange(at.links, c, cuts.tensor, lanes * m.head * work.tokens / c * 2.0)
-    ahead = np.where(cuts.ulysses, swap, np.maximum(0.0, wire - forward.attention))
-    behind = np.where(cuts.ulysses, swap, np.maximum(0.0, 2 * wire - backward.attention))
-    return Layer(forward=replace(forward, context=ahead), inputs=replace(backward, context=behind), weights=Pass())
-
-
-def _fused(work: Workload, at: Site, cuts: Cuts, lanes: Any) -> tuple[Pass, Pass]:
-    """Attention of a kernel that keeps no scores, forward and backward: the mean of all layers."""
-    m = work.model
-    seen = 1.0
-    if m.window is not None and m.layers:
-        near = min(m.window.tokens, work.tokens) / work.tokens
-        seen = 1.0 - m.windowed_layers / m.layers * (1.0 - near) ** 2
-    kind = "gqa" if m.latent is None else "mla"
-    alone = attention(at.device, work.tokens, lanes, m.head if m.latent is None else 192, kind)
-    alone = alone * seen * at.framework.attention * (1.75 if at.framework.ampere and "fp8" in at.device.flop_per_s else 1.0)
-    return Pass(attention=alone / cuts.context), Pass(attention=BACKWARD_ATTENTION * alone / cuts.context)
-
-
-def _unfused(work: Workload, at: Site, lanes: Any) -> tuple[Pass, Pass]:
-    """Attention whose scores go through memory."""
-    m = work.model
-    scores = lanes * float(work.tokens) ** 2
-    moved = scores * (2 + 4 + (5 if at.framework.dropout else 0) + 2) / (STREAM * at.device.memory_bytes_per_s)
-    two = 4.0 * scores * m.head / (0.6 * at.device.peak(work.number_format))
-    return Pass(attention=two, traffic=moved), Pass(attention=2 * two, traffic=2 * moved)
 
 
 def _tensor(work: Workload, at: Site, cuts: Cuts, tokens: Any) -> Any:

@@ -28,15 +28,16 @@ from forebay.plan.balance import layers, shares
 from forebay.plan.cuts import joined
 from forebay.plan.framework import Framework
 from forebay.plan.knowledge import Known
-from forebay.plan.layers import Pass, Site
 from forebay.plan.memory import fullest, memory
 from forebay.plan.model import Workload
 from forebay.plan.network import send
+from forebay.plan.once import once
 from forebay.plan.orders import group
+from forebay.plan.passes import Pass, Site
 from forebay.plan.plan import RECOMPUTE, Choice, Dropped, Plan
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.space import allowed, divisors, space
-from forebay.plan.time import INTERLEAVED_SENDS, Pieces, drift, once, pieces, rhythm, whole
+from forebay.plan.time import INTERLEAVED_SENDS, Pieces, drift, pieces, rhythm, whole
 from forebay.plan.wishes import Wishes
 
 Floats = NDArray[np.float64]

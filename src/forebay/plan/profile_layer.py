@@ -24,9 +24,10 @@ from forebay.plan.cuts import cuts
 from forebay.plan.fit import HIGH, LOW, factor
 from forebay.plan.framework import Framework
 from forebay.plan.kernels.known import LIKE, Device
-from forebay.plan.layers import Site, layer
+from forebay.plan.layers import layer
 from forebay.plan.model import Model, Workload
 from forebay.plan.network import links
+from forebay.plan.passes import Site
 from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards
 

@@ -2,7 +2,7 @@
 
 Asked:  gradients and weights that no card holds whole must travel for each micro-batch. How much of it does a step wait for?
 Answer: transfers run a layer ahead of what computes, and nothing hides two transfers: what hides the last scatter and the first
-        gather (`time.once`) is not counted again.
+        gather (`once`) is not counted again.
             ZeRO 3 alone    weights for each pass, gradients with each backward (Rajbhandari et al., arXiv 1910.02054, section 7)
             ZeRO 2 alone    gradients with each backward; FSDP2's lets gathered weights go after a backward
             in a pipeline   as torch.distributed.pipelining runs FSDP2 (`abilities`): gradients once, after the last backward;
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from forebay.plan.cuts import Cuts
-from forebay.plan.layers import Site
+from forebay.plan.passes import Site
 
 
 def each_micro_batch(

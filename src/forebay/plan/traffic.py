@@ -27,11 +27,12 @@ from forebay.errors import BadInput
 from forebay.fabric.traffic import Exchange, Traffic, checked
 from forebay.plan.cuts import cuts
 from forebay.plan.explain import even_stages
-from forebay.plan.layers import Site
 from forebay.plan.model import Workload
 from forebay.plan.network import split
+from forebay.plan.once import held
+from forebay.plan.passes import Site
 from forebay.plan.plan import Plan
-from forebay.plan.time import INTERLEAVED_SENDS, held, rhythm, step
+from forebay.plan.time import INTERLEAVED_SENDS, rhythm, step
 
 Groups = tuple[tuple[int, ...], ...]
 COMPUTING, ATTENTION, BACKWARD, FORWARD = "computing", "attention", "last backward", "first forward"
@@ -165,7 +166,7 @@ class _Plan:
         share = last if soft.hides_data else 1.0
         slowed = max(last, soft.disturbs)  # gathered a layer ahead; it costs the layers that compute meanwhile
         sharded, piped = plan.zero >= 2, stages > 1
-        late = 1.0 if sharded and piped and plan.chunks == 1 else share  # as `time.once`: after the last backward
+        late = 1.0 if sharded and piped and plan.chunks == 1 else share  # as `once`: after the last backward
         size = soft.gradient_bytes
         for whose, count, to, copies in self._states():
             gradients = replace(to, name=f"{whose}gradients", collective="reduce_scatter", nbytes=count * size)
