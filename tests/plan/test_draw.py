@@ -10,9 +10,10 @@ import pytest
 from forebay.errors import BadInput
 from forebay.fabric.draw.svg import place
 from forebay.plan import draw
+from forebay.plan.chart import charted
 from forebay.plan.memory import memory
 from forebay.plan.model import Model, Workload
-from forebay.plan.plan import Memory, Plan
+from forebay.plan.plan import Choice, Memory, Plan
 from forebay.plan.timeline import timeline
 from forebay.units import GB
 
@@ -117,3 +118,13 @@ def test_the_pictures_of_the_page_are_those_that_are_drawn_now(name):
         path.write_text(svg)
     assert path.read_text() == svg
     assert f"pictures/{name}.svg" in (DOCS / "plan-memory.md").read_text()
+
+
+def test_a_pipeline_whose_ranks_are_shared_out_is_drawn_as_long_as_its_micro_batches():
+    """What isn't told apart for such plans is all of the micro-batches; what a step does once isn't drawn."""
+    plan = Plan(replicas=1, shards=2, tensor=1, stages=("h100-sxm",) * 2, data_chips=("h100-sxm", "a100-sxm-80gb"), shares=(6, 2))
+    parts = {"micro-batches": 6.0, "fill, drain, data and optimizer": 3.0}
+    model = Model(name="two", layers=4, width=64, heads=4, kv_heads=4, mlp_width=256, vocabulary=100)
+    choice = Choice(plan=plan, seconds_a_step=9.0, memory_bytes=0, parts=parts)
+    drawn = charted(Workload(model=model, sequences=8, tokens=64), choice)
+    assert drawn.seconds == pytest.approx(7.0)  # six, and a pass through the other stage

@@ -17,7 +17,8 @@ from forebay.plan.model import Workload
 from forebay.plan.plan import Choice
 from forebay.plan.timeline import Timeline, timeline
 
-COMPUTING = ("products", "attention", "traffic", "launch", "tensor", "context", "expert")
+# "micro-batches" is all of it, where kinds share the data ranks (`mixed`).
+COMPUTING = ("products", "attention", "traffic", "launch", "tensor", "context", "expert", "micro-batches")
 
 
 def charted(work: Workload, choice: Choice) -> Timeline:
