@@ -42,6 +42,7 @@ from forebay.plan.wishes import Wishes
 
 Floats = NDArray[np.float64]
 MOST_SPLIT = 150  # ways that are split exactly
+CROWDED = 1.3  # a way that needs so many times a card's memory with even stages is tried after the others: few splits fit it
 KEPT = 15
 Told = Callable[[int, int], None]
 
@@ -58,7 +59,7 @@ def mixed(
 
 
 def _best(ways: _Staged | _Shared, told: Told | None) -> tuple[list[Choice], list[Dropped]]:
-    order = np.argsort(ways.bound, kind="stable")
+    order = np.lexsort((ways.bound, ways.crowded))
     found: list[Choice] = []
     dropped: list[Dropped] = []
     most = min(MOST_SPLIT, len(order))
@@ -112,6 +113,8 @@ class _Staged:
         self.costs = [_costs(work, pieces(work, one.site, self.cuts)) for one in kinds] if len(self.cuts) else []
         speed = sum((self.stages[:, k] / one.mean for k, one in enumerate(self.costs)), np.zeros(len(self.cuts)))
         self.bound: Floats = self.micro * m.layers / np.maximum(speed, 1e-30)
+        roomiest = max(_room(one, knows, wishes) for one, knows in zip(pool.cards, kinds, strict=True))
+        self.crowded = fullest(work, self.cuts) > CROWDED * roomiest if len(self.cuts) else np.zeros(0, dtype=np.bool_)
 
     def plan(self, i: int) -> Plan:
         chips = tuple(one.chip for k, one in enumerate(self.pool.cards) for _ in range(int(self.stages[i, k])))
@@ -252,6 +255,7 @@ class _Shared:
             self.rest.append((found.bubble + found.first_sends) * more + found.data + found.optimizer)
         speed = sum((self.ranks[:, k] / self.pace[k] for k in range(len(self.kinds))), np.zeros(len(cuts)))
         self.bound: Floats = count / np.maximum(speed, 1e-30) + np.minimum.reduce(self.rest)
+        self.crowded = np.zeros(len(cuts), dtype=np.bool_)  # all of them fit
 
     def plan(self, i: int) -> Plan:
         chips = tuple(one.chip for k, one in enumerate(self.pool.cards) for _ in range(int(self.ranks[i, k])))
