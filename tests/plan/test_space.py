@@ -7,7 +7,7 @@ import pytest
 
 from forebay.plan.abilities import ABILITIES, abilities
 from forebay.plan.export import export
-from forebay.plan.framework import framework
+from forebay.plan.framework import FRAMEWORKS, framework
 from forebay.plan.model import Experts, Model, Workload
 from forebay.plan.orders import group
 from forebay.plan.plan import SCHEDULES
@@ -170,3 +170,7 @@ def test_wishes_leave_exactly_the_plans_that_keep_to_them(wishes, kept):
     work, cards = Workload(model=DENSE, sequences=32, tokens=2048), pool("h100-sxm:8").cards[0]
     every = space(work, cards, Wishes(), MEGATRON)
     assert set(rows(space(work, cards, wishes, MEGATRON))) == set(rows(every[kept(every)])) != set()
+
+
+def test_each_framework_says_what_it_can_run():
+    assert set(ABILITIES) == set(FRAMEWORKS)

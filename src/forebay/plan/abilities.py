@@ -52,6 +52,7 @@ ABILITIES: Mapping[str, Abilities] = {
     "megatron-lm": MEGATRON,
     "megatron-2024": OLD,
     "megatron-2021": OLD,
+    "megatron-deepspeed": OLD,
     # MaxText: FSDP, its optimizer over the data degree, and both under its pipeline.
     "jax": Abilities(zero=(0, 1, 3), piped=(0, 1, 3)),
     "torchtitan": Abilities(
