@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from forebay.errors import BadInput
 from forebay.plan.calibration import Calibration
 from forebay.plan.fit import HIGH, LOW, UNCALIBRATED, factor, likeliest
-from forebay.plan.framework import framework
+from forebay.plan.framework import framework, usual
 from forebay.plan.knowledge import BENCHMARK, DATA_SHEET, RUN, known, shipped, within
 from forebay.plan.pool_read import pool
 
@@ -76,3 +76,11 @@ def test_one_run_far_off_moves_the_likeliest_factor_no_further_than_one_a_little
         return likeliest(lambda slower: [slower] * 9, [1.3] * 8 + [seconds])
 
     assert with_last(130.0) == pytest.approx(with_last(1.6), rel=0.01)
+
+
+def test_megatron_on_racks_of_grace_hosts_is_as_its_recipes_set_it():
+    gb200 = pool("gb200:72").cards[0]
+    assert known(gb200, "fp8", MEGATRON).site.framework.name == "megatron-fused"
+    assert known(gb200, "bf16", MEGATRON).site.framework.name == "megatron-graphs"
+    assert known(H100, "bf16", MEGATRON).site.framework.name == "megatron"
+    assert usual(framework("torchtitan"), "gb200", "fp8").name == "torchtitan"

@@ -149,3 +149,28 @@ def test_a_vocabulary_that_isnt_whole_vectors_is_multiplied_slowly_unless_it_is_
         for pads in (True, False)
     )
     assert bare == pytest.approx(padded * (rooms.UNALIGNED if slow else 1.0))
+
+
+def experts_of(site, expert):
+    """Seconds of the products of a layer of DeepSeek-V3's experts: each card has 4,096 tokens."""
+    work = Workload(model=preset("deepseek-v3"), sequences=64, tokens=4096)
+    return both(layer(work, site, cuts([plan(shards=64, expert=expert)]), experts=True))
+
+
+def test_many_experts_of_few_rows_take_longer_than_few_of_many_unless_one_kernel_has_them_all():
+    loop, grouped = H100, replace(H100, framework=replace(H100.framework, grouped=True))
+    few, many = experts_of(loop, 64), experts_of(loop, 1)  # 4 experts of 8,192 rows each, or 256 of 128
+    assert many > 1.2 * few
+    assert experts_of(grouped, 1) < many
+    assert experts_of(grouped, 64) <= few
+
+
+def test_sums_of_gradients_cost_bytes_for_each_weight_whatever_the_tokens():
+    fed = replace(H100, framework=replace(H100.framework, host_s=0.0, summed_bytes=0.0))
+    sums = replace(fed, framework=replace(fed.framework, summed_bytes=8.0))
+    m = preset("llama-3-8b")
+    weights = m.attention_parameters + m.mlp_parameters
+    for tokens in (1024, 8192):
+        work, cut = Workload(model=m, sequences=1, tokens=tokens), cuts([plan()])
+        more = layer(work, sums, cut, False).weights.traffic - layer(work, fed, cut, False).weights.traffic
+        assert float(np.squeeze(more)) == pytest.approx(8.0 * weights / (0.8 * H100.device.memory_bytes_per_s), rel=1e-6)

@@ -199,3 +199,10 @@ def test_gradients_are_added_up_in_each_micro_batch():
         weights = float(np.squeeze(held(work, cut)[0])) - WORK.model.vocabulary * WORK.model.width
         felt = fast.slower**0.5
         assert more == pytest.approx(weights * 6.0 * count * felt / (0.8 * SITE.device.memory_bytes_per_s), rel=1e-3)
+
+
+def test_what_is_hidden_behind_computing_still_costs_its_share():
+    """A long batch hides all of the gradients' and weights' travel; collectives take their part of the card meanwhile."""
+    work, cut = replace(WORK, sequences=64 * 64), cuts([plan(shards=64)])
+    free = replace(SITE, framework=replace(SITE.framework, disturbs=0.0))
+    assert 0 < float(step(work, free, cut).data[0]) < float(step(work, SITE, cut).data[0])

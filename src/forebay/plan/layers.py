@@ -131,7 +131,8 @@ class _Products:
     """Products of a layer, added up: forward and the two of backward.
 
     A product that hides a transfer is cut into `pieces` along its rows, one for each rank of the tensor group, so that a piece is
-    computed while the next one travels; smaller pieces run at a lower rate. Backward only half of the products are cut.
+    computed while the next one travels; smaller pieces run at a lower rate, two of them together (userbuffers of Transformer
+    Engine have several streams): `pieces` is half of the ranks. Backward only half of the products are cut.
     """
 
     def __init__(self, device: Device, number_format: str, pieces: Any) -> None:

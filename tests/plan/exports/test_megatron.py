@@ -72,3 +72,8 @@ def test_a_number_format_without_a_flag_is_refused():
     with pytest.raises(BadInput) as caught:
         export(replace(WORK, number_format="int8"), PLAN, "megatron")
     assert "int8" in caught.value.asked and "fp8" in caught.value.hint
+
+
+def test_what_its_seconds_suppose_is_told():
+    told = " ".join(export(WORK, PLAN, "megatron").notes)
+    assert all(word in told for word in ("--overlap-grad-reduce", "--tp-comm-overlap", "--grad-reduce-in-bf16"))
