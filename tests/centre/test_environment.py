@@ -43,10 +43,9 @@ print(os.environ["VIRTUAL_ENV"] in sys.executable, os.access(os.path.dirname(hyd
     assert centre.lines() == ["42", "42", "True " + str(os.geteuid() != 0)]
     (ready,) = layout.environments(centre.home, "acme").glob("*/READY")
     built_ns = ready.stat().st_mtime_ns
-    again = centre.run(entries, name="j-2", requirements="wheels")
+    centre.run(entries, name="j-2", requirements="wheels")
     assert centre.lines("j-2")[:1] == ["42"]
     assert ready.stat().st_mtime_ns == built_ns
-    assert again.held_ns < first.held_ns
 
 
 def test_a_forked_torch_script_sees_its_packages(centre: Centre, carried: None) -> None:

@@ -189,5 +189,5 @@ def test_how_long_a_job_takes_is_said_by_chip(cloud, forebay):
     assert [(o["cards"], o["expected_s"]) for o in job["menu"]] == [(2, 360.0), (1, 600.0)]
     assert "2 x cpu (6 m 00 s), or 1 x cpu (10 m 00 s)" in forebay("show", job["id"])
     assert "That doesn't say how long it takes." in forebay(*words, "--takes", "cpu", "train.py", fails=2)
-    assert until(lambda: "it ends first" in forebay("story", job["id"]), 5)
+    assert until(lambda: "it ends first" in forebay("story", job["id"]))
     forebay("cancel", job["id"])

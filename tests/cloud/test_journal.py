@@ -305,7 +305,7 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_the_cloud_goes_on_once_there
 
         disk.clear()
         after = member.run(script, name="kept")["id"]
-        assert until(lambda: all(run["stop"] for run in wanted(agent) if run["spec"]["name"] == f"{before}-1"), 5)
+        assert until(lambda: all(run["stop"] for run in wanted(agent) if run["spec"]["name"] == f"{before}-1"))
         cloud.kill("cloud")
         cloud.serve()
         assert {row["id"]: row["name"] for row in member.jobs()} == {before: "train", after: "kept"}
