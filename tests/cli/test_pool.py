@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.cloud.clouds import Cloud, torn_down, until
+from tests.cloud.conftest import still_there
 
 from forebay.chips.node import Card, Node
 from forebay.cli import main, pool, pool_table
@@ -87,13 +88,14 @@ def test_moments_are_now_or_after_another_or_by_the_calendar():
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    """A cloud whose local centre has said its nodes, and does nothing."""
+    """A cloud whose local centre has said its nodes, speaks now and then, and does nothing."""
     nodes = (Node(name="here", chip="cpu", cards=tuple(Card(index=i) for i in range(4))),)
     with torn_down(Cloud()) as made:
         made.serve()
         with made.centre() as agent:
             agent.post("/agent/hello", json={"nodes": encode(nodes)}).raise_for_status()
-        yield made
+        with still_there(made):
+            yield made
 
 
 Forebay = Callable[..., str]
