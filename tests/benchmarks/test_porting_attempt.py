@@ -50,7 +50,6 @@ def test_a_run_that_learns_has_passed(entry, room):
     outcome = attempt(entry, "simulated", CARRIED, room)
     assert (outcome.verdict, outcome.first, outcome.last, outcome.points) == ("passed", 5.0, 1.0, 5)
     assert outcome.edited == ()
-    assert outcome.peak_bytes > 0 or outcome.wall_s < 0.5
     assert not (entry.folder / "checkpoint").exists(), "it ran in the project itself, not in a copy"
 
 
@@ -101,7 +100,8 @@ def test_a_run_over_its_limit_is_stopped_with_all_that_it_started(entry, room):
     )
     outcome = attempt(dataclasses.replace(entry, limit_s=1.0), "simulated", CARRIED, room)
     assert (outcome.verdict, outcome.why) == ("failed", "over its limit of 1 s")
-    assert outcome.wall_s < 20
+    assert outcome.wall_s < 45  # each of them would take 50 s
+    assert outcome.peak_bytes > 0
 
 
 def test_a_stand_in_is_imported_and_named(entry, room):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -55,9 +56,9 @@ def pack(entries: Entries) -> bytes:
 class Centre:
     """An engine over a home, and the words of the tests about it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: Any) -> None:
         self.home = home
-        self.engine = self.open()
+        self.engine = self.open(**settings)
 
     def open(self, **settings: Any) -> Local:
         return Local(
@@ -83,6 +84,19 @@ class Centre:
 
     def end(self, handle: Handle) -> Seen:
         return until(lambda: seen if (seen := self.engine.look(handle)).phase is Phase.ENDED else None)
+
+    def end_all(self) -> None:
+        for handle in self.engine.handles().values():
+            self.engine.stop(handle, 0)
+            self.end(handle)
+
+    def clear(self) -> None:
+        """As if nothing had run here: the next test's runs may have the names of this one's. What was built stays."""
+        self.end_all()
+        for handle in self.engine.handles().values():
+            self.engine.forget(handle)
+        for job in layout.output(self.home, "j").parent.iterdir():
+            shutil.rmtree(job)
 
     def lines(self, name: str = "j-1", stream: str | None = "stdout", rank: int | None = None) -> list[str]:
         piece = self.engine.read_log(Handle(str(layout.run(self.home, name))), {})
@@ -122,17 +136,21 @@ def until(look: Callable[[], Any], seconds: float = 60) -> Any:
     raise AssertionError("it didn't come about in time")
 
 
-@pytest.fixture
-def centre() -> Iterator[Centre]:
+@contextlib.contextmanager
+def a_centre(**settings: Any) -> Iterator[Centre]:
     # Not pytest's tmp_path: that lies in a folder which other users may not enter.
     home = Path(tempfile.mkdtemp(prefix="forebay-centre-"))
-    made = Centre(home)
+    made = Centre(home, **settings)
     yield made
-    for handle in made.engine.handles().values():
-        made.engine.stop(handle, 0)
-        made.end(handle)
+    made.end_all()
     made.engine.close()
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def centre() -> Iterator[Centre]:
+    with a_centre() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ class Killed(BaseException):
 
 def write(run: Path, share: str, lines: list[str]) -> None:
     (run / share).mkdir(exist_ok=True, parents=True)
-    log.Writer(run / share / "log").write([(1, 0, "stdout", line) for line in lines])
+    with closing(log.Writer(run / share / "log")) as writer:
+        writer.write([(1, 0, "stdout", line) for line in lines])
 
 
 def reader(run: Path):

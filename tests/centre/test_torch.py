@@ -14,18 +14,23 @@ import pytest
 from forebay.centre import layout
 from forebay.centre.spec import Outcome, Share
 
-from .conftest import TWO, Centre, until
+from .conftest import TWO, Centre, a_centre, until
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("carried")
 
 
+@pytest.fixture(scope="module")
+def standing_by(carried: None) -> Iterator[Centre]:
+    with a_centre(standby=True) as made:
+        yield made
+
+
 @pytest.fixture
-def warm(centre: Centre) -> Iterator[Centre]:
-    """A centre whose standby may still be importing: a run is handed to it all the same."""
-    centre.engine.close()
-    centre.engine = centre.open(standby=True)
-    yield centre
+def warm(standing_by: Centre) -> Iterator[Centre]:
+    """A centre whose standby may still be importing: a run is handed to it all the same. Its next one is the next test's."""
+    yield standing_by
+    standing_by.clear()
 
 
 def test_two_ranks_meet_on_gloo_and_save_a_checkpoint(warm: Centre) -> None:
@@ -92,9 +97,9 @@ def test_a_forked_script_is_the_true_main(warm: Centre) -> None:
         ("sys.exit('no data')", 1, ["no data"]),
     ],
 )
-def test_a_forked_scripts_exit_is_its_own(centre: Centre, last: str, code: int, said: list[str]) -> None:
-    seen = centre.run(f"import os, sys, torch\n{last}")
-    assert (seen.exit_code, centre.lines(stream="stderr")) == (code, said)
+def test_a_forked_scripts_exit_is_its_own(warm: Centre, last: str, code: int, said: list[str]) -> None:
+    seen = warm.run(f"import os, sys, torch\n{last}")
+    assert (seen.exit_code, warm.lines(stream="stderr")) == (code, said)
 
 
 def test_a_traceback_shows_the_scripts_frames_and_none_of_ours(centre: Centre) -> None:
@@ -111,10 +116,10 @@ def test_a_traceback_shows_the_scripts_frames_and_none_of_ours(centre: Centre) -
     ]
 
 
-def test_a_syntax_error_is_shown_as_python_shows_it(centre: Centre) -> None:
-    centre.run("import torch\nx = = 1\n")
-    assert centre.lines(stream="stderr")[-1] == "SyntaxError: invalid syntax"
-    assert "forebay/job" not in "".join(centre.lines(stream="stderr"))
+def test_a_syntax_error_is_shown_as_python_shows_it(warm: Centre) -> None:
+    warm.run("import torch\nx = = 1\n")
+    assert warm.lines(stream="stderr")[-1] == "SyntaxError: invalid syntax"
+    assert "forebay/job" not in "".join(warm.lines(stream="stderr"))
 
 
 def test_ranks_do_not_share_their_random_numbers(warm: Centre) -> None:
@@ -169,7 +174,10 @@ def test_when_a_rank_is_killed_the_others_end_and_the_next_attempt_meets_again(w
 
 
 @pytest.mark.slow
-def test_from_launch_to_the_first_line_warm_is_faster_than_cold(warm: Centre) -> None:
+def test_from_launch_to_the_first_line_warm_is_faster_than_cold(centre: Centre) -> None:
+    warm = centre  # whose engine is closed here
+    warm.engine.close()
+    warm.engine = warm.open(standby=True)
     code = "print('first', flush=True)\nimport torch"
     until(lambda: warm.engine._standby is not None)
     time.sleep(8)  # the standby imports

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.cloud.clouds import Cloud, torn_down, until
+from tests.cloud.conftest import still_there
 
 from forebay.chips.node import Card, Node
 from forebay.cli import main, pool, pool_table
@@ -87,13 +88,14 @@ def test_moments_are_now_or_after_another_or_by_the_calendar():
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    """A cloud whose local centre has said its nodes, and does nothing."""
+    """A cloud whose local centre has said its nodes, speaks now and then, and does nothing."""
     nodes = (Node(name="here", chip="cpu", cards=tuple(Card(index=i) for i in range(4))),)
     with torn_down(Cloud()) as made:
         made.serve()
         with made.centre() as agent:
             agent.post("/agent/hello", json={"nodes": encode(nodes)}).raise_for_status()
-        yield made
+        with still_there(made):
+            yield made
 
 
 Forebay = Callable[..., str]
@@ -189,5 +191,5 @@ def test_how_long_a_job_takes_is_said_by_chip(cloud, forebay):
     assert [(o["cards"], o["expected_s"]) for o in job["menu"]] == [(2, 360.0), (1, 600.0)]
     assert "2 x cpu (6 m 00 s), or 1 x cpu (10 m 00 s)" in forebay("show", job["id"])
     assert "That doesn't say how long it takes." in forebay(*words, "--takes", "cpu", "train.py", fails=2)
-    assert until(lambda: "it ends first" in forebay("story", job["id"]), 5)
+    assert until(lambda: "it ends first" in forebay("story", job["id"]))
     forebay("cancel", job["id"])

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -114,6 +115,17 @@ def jobs(forebay: Forebay) -> list[str]:
     return [job["id"] for job in forebay("jobs", "--json").json]
 
 
+def cards(forebay: Forebay) -> list[dict[str, Any]]:
+    return [card for centre in forebay("pool", "--json").json["centres"] for node in centre["nodes"] for card in node["cards"]]
+
+
+def until(look: Callable[[], bool], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
 # A run.
 
 
@@ -166,6 +178,7 @@ def test_many_jobs_come_out_of_a_file_and_what_a_line_leaves_out_is_as_said(fore
 
 def test_a_job_that_waits_is_shown_with_its_reason_and_its_likely_start(forebay):
     Path("hold.py").write_text("import time\ntime.sleep(600)\n")
+    assert until(lambda: {card["held_by"] for card in cards(forebay)} == {None})  # the runs of before have ended
     held = forebay("run", "--detach", "--json", "--cards", 2, "--takes", "cpu=20m", "--resumable", "hold.py").json["id"]
     wanted = ["--cards", 2, "--takes", "cpu=20m", "--deadline", "3h", "--budget", "12.50", "--prefer", "fastest"]
     waits = forebay("run", "--detach", "--json", *wanted, "hold.py").json["id"]
@@ -352,7 +365,7 @@ def test_a_key_of_one_cloud_is_never_shown_to_another(forebay, here, monkeypatch
     monkeypatch.delenv("FOREBAY_KEY")
     assert forebay("key", "list").exit == 0  # the operator's, of the cloud in the data folder
     with socket.create_server(("127.0.0.1", 0)) as stranger:
-        stranger.settimeout(10)
+        stranger.settimeout(60)
         monkeypatch.setenv("FOREBAY_URL", f"http://127.0.0.1:{stranger.getsockname()[1]}")
         asking = subprocess.Popen([FOREBAY, "jobs"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

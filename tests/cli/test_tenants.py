@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cloud.clouds import NODES, Cloud, torn_down
+from tests.cloud.conftest import still_there
 
 from forebay.chips import certified
 from forebay.chips.scorecard import Ceiling, Scorecard
@@ -28,7 +29,8 @@ def cloud() -> Iterator[Cloud]:
         with made.client() as operator:
             operator.make_organisation("acme")
             operator.make_project("acme", "research")
-        yield made
+        with still_there(made):
+            yield made
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Cloud:
         with _marked():
             daemons.start("cloud", self.data, argv, {"FOREBAY_DATABASE": self.database})
         if not self.port:
-            assert until(lambda: (self.data / "address").exists() and self.url, 20), (self.data / "cloud.log").read_text()
+            assert until(lambda: (self.data / "address").exists() and self.url), (self.data / "cloud.log").read_text()
             self.port = int(self.url.rpartition(":")[2])
 
     def up(self, cards: int) -> None:
@@ -96,7 +96,7 @@ class Cloud:
         if pid is not None:
             os.kill(pid, sign)
             if sign == signal.SIGKILL:
-                assert until(lambda: self.pid(name) is None, 10)
+                assert until(lambda: self.pid(name) is None)
 
     def stop(self) -> None:
         for name in ("agent", "cloud"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -293,9 +294,14 @@ def test_a_key_makes_none_that_is_good_for_more_or_longer(cloud, owner):
 
 
 def test_a_key_ends_by_the_clouds_clock(cloud, owner):
-    _, secret = owner.make_key("acme/research", expires_in="700ms")
+    for life in ("700ms", "4s", "20s"):  # on a busy machine the shortest may be over before it is shown
+        _, secret = owner.make_key("acme/research", expires_in=life)
+        with cloud.client(secret) as brief, contextlib.suppress(BadKey):
+            assert brief.me()["expires_at_ns"]
+            break
+    else:
+        pytest.fail("no key lived until it was shown")
     with cloud.client(secret) as brief:
-        assert brief.me()["expires_at_ns"]
 
         def over() -> bool:
             try:
@@ -304,7 +310,7 @@ def test_a_key_ends_by_the_clouds_clock(cloud, owner):
                 return True
             return False
 
-        assert until(over, 20)
+        assert until(over, 60)
 
 
 # What operators set.

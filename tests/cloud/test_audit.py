@@ -133,11 +133,12 @@ def test_pages_hold_every_line_once_in_both_directions(cloud, people):
 
 def test_followed_it_tells_what_happens_from_now_on(cloud, people):
     seen: list[dict[str, Any]] = []
-    heard = threading.Event()
+    begun, heard = threading.Event(), threading.Event()
 
     def follow(client: Client) -> None:
         for line in client.audit(most=1, follow=True, poll_s=0.05):
             seen.append(line)
+            begun.set()
             if line["kind"] == "BudgetLifted":
                 heard.set()
                 return
@@ -145,6 +146,7 @@ def test_followed_it_tells_what_happens_from_now_on(cloud, people):
     with cloud.client(people["rival"]) as owner, cloud.client(people["rival"]) as hand:
         watching = threading.Thread(target=follow, args=(owner,), daemon=True)
         watching.start()
+        assert begun.wait(30)  # the newest line of before
         hand.set_budget("rival/research", "7")
         hand.lift_budget("rival/research")
         assert heard.wait(30)

@@ -80,11 +80,11 @@ def test_the_defaults_let_fifty_clients_of_one_key_submit_as_fast_as_they_can():
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Cloud]:
-    """A cloud that answers 20 requests a second of a key, 40 at once; 1 a second of a stranger, 20 at once; and that takes a job
-    of a key in two seconds.
+    """A cloud that answers 5 requests a second of a key, 10 at once; 1 a second of a stranger, 20 at once; and that takes a job
+    of a key in two seconds. So slow that a busy machine, too, asks faster.
     """
     with torn_down(Cloud()) as made:
-        limits = up.limiting({"--key-rate": 20, "--agent-rate": None, "--stranger-rate": 1, "--job-rate": 0.5})
+        limits = up.limiting({"--key-rate": 5, "--agent-rate": None, "--stranger-rate": 1, "--job-rate": 0.5})
         daemons.start("cloud", made.data, ["-m", "forebay.cloud.serve", "--data", str(made.data), *limits])
         assert until(lambda: (made.data / "address").exists() and made.url, 30)
         yield made
@@ -94,7 +94,7 @@ def test_too_many_requests_are_refused_in_our_form_with_the_time_to_wait_and_oth
     with strict.client() as operator:
         _, other_secret = operator.make_key(role="operator")
     with strict.http() as busy, strict.http(other_secret) as other:
-        answers = [busy.get("/me") for _ in range(120)]
+        answers = [busy.get("/me") for _ in range(40)]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert refused and {answer.status_code for answer in answers} == {200, 429}
         assert list(refused[0].json()["error"]) == ["kind", "text", "asked", "found", "try"]
@@ -106,7 +106,7 @@ def test_too_many_requests_are_refused_in_our_form_with_the_time_to_wait_and_oth
 def test_the_client_waits_as_told_and_tries_again(strict):
     with strict.client() as client:
         started = time.monotonic()
-        for _ in range(70):  # 40 at once, 30 at 20 a second
+        for _ in range(17):  # 10 at once, 7 at 5 a second
             client.me()
         assert time.monotonic() - started >= 1.0
 
@@ -123,7 +123,7 @@ def test_who_guesses_keys_is_refused_and_good_keys_from_there_are_not(strict):
     with strict.http("fb_guess") as guesser, strict.http() as good:
         kinds = [guesser.get("/me").json()["error"]["kind"] for _ in range(60)]
         assert set(kinds) == {"BadKey", "TooMany"}
-        assert until(lambda: good.get("/me").status_code == 200, 10)
+        assert until(lambda: good.get("/me").status_code == 200)
 
 
 def test_the_agents_routes_have_a_limit_of_their_own(strict):

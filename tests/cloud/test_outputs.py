@@ -153,7 +153,7 @@ def test_an_agent_that_waits_for_news_hears_at_once_that_somebody_asks(two, memb
     asking.start()
     with pytest.raises(Unavailable):
         member.output(job, "unused", timeout_s=0)
-    asking.join(5)
+    asking.join(15)  # news are waited for twice as long
     assert heard == [(f"{job}-1",)]
 
 

@@ -197,7 +197,7 @@ def test_while_another_holds_the_lock_nothing_is_written_and_afterwards_it_goes_
     with pytest.raises(Unavailable):
         journal.append([], state)
     holder.communicate("\n", timeout=30)
-    assert until(lambda: loads(journal), 10)
+    assert until(lambda: loads(journal))
 
 
 HOLD = """
@@ -316,7 +316,7 @@ def guarded(postgres: Server) -> Iterator[str]:
         file.write(f"local {name} {name} scram-sha-256\n" + before)
     postgres.sql(root, "select pg_reload_conf()")
     url = postgres.url(name, name, SECRET)
-    assert until(lambda: asks_for_it(postgres, postgres.url(name, name)), 10)
+    assert until(lambda: asks_for_it(postgres, postgres.url(name, name)))
     yield url
     with rules.open("r+") as file:
         file.truncate(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ def room_of(module: str) -> str:
     return "cloud.core" if parts[:2] == ["cloud", "core"] else parts[0]
 
 
+@functools.cache
 def imports() -> list[tuple[str, str]]:
     """(importing module, imported module), without the leading `forebay.`; other packages as "~name"."""
     found = []

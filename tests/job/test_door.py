@@ -22,7 +22,7 @@ PROGRAM = Path(door.__file__)
 
 
 def until(look: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (found := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found

@@ -10,14 +10,16 @@ Limits: it holds keys, so it is readable by its owner only. It isn't encrypted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, TypeVar
 
 from forebay.cloud.schema import TABLES
 from forebay.codec import decode, encode
@@ -152,7 +154,9 @@ def opened(path: Path) -> Iterator[Reader]:
         version = (about["format"], about["forebay"])
     except FileNotFoundError:
         raise BadInput("There is no such file.", asked=str(path), hint="a file that `forebay backup` made") from None
-    except (*_BROKEN, KeyError, TypeError) as error:
+    except (*_BROKEN, *_NO_ZIP, TypeError) as error:
+        if _of_the_disk(error):
+            raise
         raise BadInput("That is no backup, or a damaged one.", asked=str(path), found=str(error)) from error
     if version[0] != FORMAT:
         raise Refused(
@@ -174,6 +178,15 @@ def opened(path: Path) -> Iterator[Reader]:
 
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, json.JSONDecodeError, UnicodeDecodeError)
+# What else `zipfile` raises where a byte of a name, a method, a flag or an offset is another: no such entry, no such compression,
+# encrypted, a place before the file. Caught only around it: elsewhere these are errors of our own, or of the disk.
+_NO_ZIP = (KeyError, RuntimeError, ValueError, OverflowError, struct.error, OSError)
+T = TypeVar("T")
+
+
+def _of_the_disk(error: BaseException) -> bool:
+    """Whether the system said it of anything but a damaged offset."""
+    return isinstance(error, OSError) and error.errno != errno.EINVAL
 
 
 def _sane(about: Backup) -> Backup:
@@ -190,30 +203,49 @@ def _sane(about: Backup) -> Backup:
 
 def _checked(archive: zipfile.ZipFile, entry: Entry) -> Iterator[bytes]:
     digest, size = hashlib.sha256(), 0
-    with archive.open(entry.path) as content:
-        while block := content.read(MIB):
+    with _open(archive, entry) as content:
+        while block := _told(entry, lambda: content.read(MIB)):
             digest.update(block)
             size += len(block)
             yield block
     if (size, digest.hexdigest()) != (entry.size_bytes, entry.sha256):
-        raise _damaged(entry, digest.hexdigest())
+        raise _damaged(entry, f"sha256 {digest.hexdigest()}")
 
 
 def _checked_lines(archive: zipfile.ZipFile, entry: Entry) -> Iterator[list[Any]]:
     digest = hashlib.sha256()
-    with archive.open(entry.path) as content:
-        for line in content:
+    with _open(archive, entry) as content:
+        while line := _told(entry, content.readline):
             digest.update(line)
             yield json.loads(line)
     if digest.hexdigest() != entry.sha256:
-        raise _damaged(entry, digest.hexdigest())
+        raise _damaged(entry, f"sha256 {digest.hexdigest()}")
+
+
+def _open(archive: zipfile.ZipFile, entry: Entry) -> IO[bytes]:
+    def found() -> IO[bytes]:
+        if archive.getinfo(entry.path).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise zipfile.BadZipFile(f"{entry.path} is packed as no backup is")
+        return archive.open(entry.path)
+
+    return _told(entry, found)
+
+
+def _told(entry: Entry, read: Callable[[], T]) -> T:
+    """What the archive gives, or BadInput where it can't."""
+    try:
+        return read()
+    except _NO_ZIP as error:
+        if _of_the_disk(error):
+            raise
+        raise _damaged(entry, str(error)) from error
 
 
 def _damaged(entry: Entry, found: str) -> ForebayError:
     return BadInput(
         "The backup is damaged, so nothing of it was put in place.",
         asked=f"{entry.path} with sha256 {entry.sha256}",
-        found=f"sha256 {found}",
+        found=found,
         hint="another copy of it",
     )
 

@@ -23,7 +23,7 @@ def listed(carrier):
 
 
 def looked(carrier, *words):
-    ended = run(carrier, "-m", "forebay.porting.certify.planted", *words)
+    ended = run(carrier, "-m", "forebay.porting.certify.planted", *words, within_s=230)  # the test has a limit of its own
     assert ended.returncode == 0, ended.stderr
     return [Seen.from_json(json.loads(line)) for line in ended.stdout.splitlines() if line.startswith("{")]
 

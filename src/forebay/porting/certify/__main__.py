@@ -7,6 +7,7 @@ nothing else. `forebay chips certify` starts it and draws its progress; started 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
@@ -93,6 +94,7 @@ def certify(asked: argparse.Namespace) -> Run:
 
     formats = tuple(asked.formats.split(",")) if asked.formats else SMOKE_FORMATS if asked.smoke else database.FORMATS
     formats = tuple(dict.fromkeys((*formats, *asked.also)))
+    _check_place(asked.device, asked.imports)
     _check_formats(formats)
     entries = database.load()
     wanted = {name: op for name, op in entries.items() if not asked.only or _is_asked(name, asked.only)}
@@ -135,6 +137,22 @@ def certify(asked: argparse.Namespace) -> Run:
 def _is_asked(name: str, only: Sequence[str]) -> bool:
     """An operator is asked by its full name, or by torch's name of it, which stands for all its variants."""
     return any(name == one or name.startswith(one + ".") for one in only)
+
+
+def _check_place(device: str, imports: Sequence[str]) -> None:
+    """What can be known before the database is loaded, which takes seconds. The rest a worker finds out, when it opens the chip."""
+    from forebay.porting.certify import crew
+
+    for module in imports:
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            raise crew.no_chip(device, f"ModuleNotFoundError: No module named {module!r}")
+    if not imports:  # a plug-in may bring the device's name
+        import torch
+
+        try:
+            torch.device(device)
+        except RuntimeError as error:
+            raise crew.no_chip(device, f"RuntimeError: {str(error).strip()[:500]}") from None
 
 
 def _check_formats(formats: Sequence[str]) -> None:

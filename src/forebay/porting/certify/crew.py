@@ -175,8 +175,7 @@ class _Crew:
             self.keep(one.got)
             one.got = []
         if not self.alive_once:
-            hint = "is its plug-in installed in this Python, and is a card free? Name the plug-in's module with --import"
-            raise Unavailable("The chip can't be used.", asked=f"torch device {device}", found=why, hint=hint)
+            raise no_chip(device, why)
         raise Unavailable(
             "The chip vanished in the middle of the certification. Nothing that it did while it went was kept as a verdict.",
             asked=f"torch device {device}",
@@ -188,6 +187,12 @@ class _Crew:
         for one in self.workers:
             _end(one, kill=True)
         self.workers = []
+
+
+def no_chip(device: str, why: str) -> Unavailable:
+    """What is said of a chip that never answered."""
+    hint = "is its plug-in installed in this Python, and is a card free? Name the plug-in's module with --import"
+    return Unavailable("The chip can't be used.", asked=f"torch device {device}", found=why, hint=hint)
 
 
 def _lost_verdict(case: Case, word: Word, how: str) -> Verdict:
