@@ -130,7 +130,7 @@ def _menu(
     target = question.target
     cards = workers * cuts.cards + (0 if pairs is None else pairs.readers * pairs.size)
     rate = served.requests_per_s * (workers if pairs is None else 1)
-    over = _over(target, served, rate)
+    over = missed_by(target, served, rate)
     pace = rate * target.output_tokens / cards
     met = bool((over <= 1).any())
     alike_pace = np.round(np.log(pace), 3)  # a tenth of a percent is no difference: the quicker token decides
@@ -157,7 +157,8 @@ def _menu(
             memory_bytes=int(served.memory_bytes[i]),
             cards=int(cards[i]),
             parts={name: float(values[i]) for name, values in served.parts.items()},
-            tier=_tier(engine),
+            tier=tier(engine),
+            moved_s=0.0 if pairs is None else float(pairs.moved_s[i]),
         )
         for i in chosen.values()
     )
@@ -165,7 +166,7 @@ def _menu(
     return ServingMenu(choices=choices, target=target, met=met, searched=searched, why=why)
 
 
-def _over(target: ServingTarget, served: Served, rate: Floats) -> Floats:
+def missed_by(target: ServingTarget, served: Served, rate: Floats) -> Floats:
     """By how much the worst of the wishes is missed: 1 or less is met."""
     over: Floats = np.zeros(len(rate))
     if target.first_s is not None:
@@ -188,7 +189,7 @@ def _why(target: ServingTarget, best: ServingChoice) -> str:
     return "No plan keeps the target; the nearest: " + ", ".join(missed)
 
 
-def _tier(engine: Engine) -> str:
+def tier(engine: Engine) -> str:
     """The weaker of what its products, its attention and its experts rest on."""
     formats = engine.formats
     tiers = {known.tier(engine.device, formats.dense), alike.speaks(engine.device, "decode", "")[1]}
