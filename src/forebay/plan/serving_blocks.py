@@ -21,6 +21,7 @@ from forebay.plan.serving_time import Ints
 
 FINE = 128
 SAFE = 1e-9  # of a worker: what is lost in a division
+NONE: Ints = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,8 +114,8 @@ def _ladder(most: int) -> Ints:
 def _together(way: Together, counts: Ints) -> Blocks:
     kind = way.kind
     found = [(i, _ladder(int(counts[kind] // size))) for i, size in enumerate(way.size) if size <= counts[kind]]
-    which = np.concatenate([np.full(len(n), i) for i, n in found] or [np.zeros(0)]).astype(np.int64)
-    makers = np.concatenate([n for _, n in found] or [np.zeros(0)]).astype(np.int64)
+    which = np.concatenate([NONE, *(np.full(len(n), i) for i, n in found)])
+    makers = np.concatenate([NONE, *(n for _, n in found)])
     used = np.zeros((len(which), len(counts)), dtype=np.int64)
     used[:, kind] = makers * way.size[which]
     every = Blocks(used=used, rate=makers * way.rate[which], way=which, readers=np.zeros_like(makers), makers=makers)
@@ -123,7 +124,7 @@ def _together(way: Together, counts: Ints) -> Blocks:
 
 def _apart(way: Apart, counts: Ints) -> Blocks:
     a, b = way.reads_on, way.makes_on
-    found = []
+    found = [(NONE, NONE, NONE)]
     for i, (s, d, p, r) in enumerate(zip(way.read_size, way.make_size, way.read_rate, way.make_rate, strict=True)):
         readers, makers = _ladder(int(counts[a] // s)), _ladder(int(counts[b] // d))
         fed, feed = _ups(readers * (p / r), makers), _ups(makers * (r / p), readers)
@@ -131,10 +132,8 @@ def _apart(way: Apart, counts: Ints) -> Blocks:
         fits = (x > 0) & (y > 0)
         if a == b:
             fits &= x * s + y * d <= counts[a]
-        found.append((np.full(int(fits.sum()), i), x[fits], y[fits]))
-    if not found:
-        found = [(np.zeros(0),) * 3]
-    which, readers, makers = (np.concatenate(column).astype(np.int64) for column in zip(*found, strict=True))
+        found.append((np.full(int(fits.sum()), i, dtype=np.int64), x[fits], y[fits]))
+    which, readers, makers = (np.concatenate(column) for column in zip(*found, strict=True))
     rate = np.minimum(readers * way.read_rate[which], makers * way.make_rate[which])
     used = np.zeros((len(which), len(counts)), dtype=np.int64)
     used[:, a] += readers * way.read_size[which]

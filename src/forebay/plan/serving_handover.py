@@ -33,10 +33,10 @@ class Wire:
 
 
 def wire(sender: Cards, receiver: Cards, between_bytes_per_s: float | None = None) -> Wire:
-    """From cards of one kind to those of another (or of the same). `between` is what the pool has from kind to kind."""
+    """From cards of one kind to those of another, or of the same. `between` is what the pool has from kind to kind."""
     ends = links(sender), links(receiver)
     rate = min(one.out_bytes_per_s for one in ends)
-    if between_bytes_per_s is not None and sender != receiver:
+    if between_bytes_per_s is not None:
         rate = min(rate, between_bytes_per_s * DEFAULTS["infiniband"].efficiency)
     return Wire(bytes_per_s=rate, latency_s=max(one.out_latency_s for one in ends))
 

@@ -63,7 +63,7 @@ def search(question: Question, apart: bool = False) -> ServingMenu:
         habits = HABITS.get(question.library, HABITS[""])
         pairs = serving_apart.pairs(engine, cuts, target, question.cards, habits)
         return _menu(question, engine, pairs.served, pairs.cuts, pairs.workers, len(every), pairs)
-    inputs, outputs = _lengths(target, cuts)
+    inputs, outputs = lengths(target, cuts)
     served = aggregated(engine, cuts, inputs, outputs, HABITS.get(question.library, HABITS[""]))
     workers = np.maximum(question.cards.count // cuts.cards, 1)
     if target.requests_per_s is not None:
@@ -120,7 +120,7 @@ def fitting(engine: Engine, question: Question, cuts: ServingCuts) -> ServingCut
     )
 
 
-def _lengths(target: ServingTarget, cuts: ServingCuts) -> tuple[Floats, Floats]:
+def lengths(target: ServingTarget, cuts: ServingCuts) -> tuple[Floats, Floats]:
     return np.full(len(cuts), float(target.input_tokens)), np.full(len(cuts), float(target.output_tokens))
 
 
@@ -162,7 +162,8 @@ def _menu(
         )
         for i in chosen.values()
     )
-    why = "" if met else _why(target, choices[0])
+    best = choices[0]
+    why = "" if met else shortfall(target, best.first_s, best.token_s, best.requests_per_s)
     return ServingMenu(choices=choices, target=target, met=met, searched=searched, why=why)
 
 
@@ -178,14 +179,14 @@ def missed_by(target: ServingTarget, served: Served, rate: Floats) -> Floats:
     return over
 
 
-def _why(target: ServingTarget, best: ServingChoice) -> str:
+def shortfall(target: ServingTarget, first_s: float, token_s: float, requests_per_s: float) -> str:
     missed = []
-    if target.first_s is not None and best.first_s > target.first_s:
-        missed.append(f"first token after {best.first_s * 1e3:.0f} ms, asked {target.first_s * 1e3:.0f} ms")
-    if target.token_s is not None and best.token_s > target.token_s:
-        missed.append(f"a token each {best.token_s * 1e3:.1f} ms, asked {target.token_s * 1e3:.1f} ms")
-    if target.requests_per_s is not None and best.requests_per_s < target.requests_per_s:
-        missed.append(f"{best.requests_per_s:.2f} requests a second, asked {target.requests_per_s:.2f}")
+    if target.first_s is not None and first_s > target.first_s:
+        missed.append(f"first token after {first_s * 1e3:.0f} ms, asked {target.first_s * 1e3:.0f} ms")
+    if target.token_s is not None and token_s > target.token_s:
+        missed.append(f"a token each {token_s * 1e3:.1f} ms, asked {target.token_s * 1e3:.1f} ms")
+    if target.requests_per_s is not None and requests_per_s < target.requests_per_s:
+        missed.append(f"{requests_per_s:.2f} requests a second, asked {target.requests_per_s:.2f}")
     return "No plan keeps the target; the nearest: " + ", ".join(missed)
 
 

@@ -23,6 +23,7 @@ from forebay.plan.serving_blocks import Apart, Blocks, Together, blocks, filled
 from forebay.plan.serving_time import Ints
 
 Way = Together | Apart
+LEAST = 0.001  # of the requests, for a few engines to be worth their lines
 AT_ONCE = 1_000_000  # sums looked at together, and cards that are counted one by one beforehand
 
 
@@ -102,6 +103,11 @@ def cheapest(ways: Sequence[Way], counts: Ints, wanted: float, prices: Floats) -
         if top[1]:
             found.append((top[0], _shared(top[1])))
     return sorted(found, key=lambda one: (one[0], len(one[1].portions), -one[1].rate))
+
+
+def plain(shared: Shared) -> Shared:
+    """Without what carries less than LEAST of all."""
+    return _shared(tuple(one for one in shared.portions if one.rate >= LEAST * shared.rate))
 
 
 def _sums(a: Blocks, b: Blocks, counts: Ints) -> Iterator[tuple[Blocks, Blocks, Ints]]:
