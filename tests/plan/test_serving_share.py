@@ -126,6 +126,14 @@ def test_exchanging_the_kinds_exchanges_the_answer(pool):
     assert [one.rate for one in here] == pytest.approx([one.rate for one in there])
 
 
+@easy
+@given(sizes, sizes, rates, rates, st.booleans())
+def test_neither_side_of_a_pair_is_larger_than_the_other_needs(s, d, p, r, one_kind):
+    found = blocks(apart(0, 0 if one_kind else 1, [(s, d, p, r)]), ints([30, 20]))
+    assert (found.rate == pytest.approx(np.minimum(found.readers * p, found.makers * r))) if len(found) else True
+    assert ((found.readers - 1) * p < found.rate).all() and ((found.makers - 1) * r < found.rate).all()
+
+
 @pytest.mark.parametrize("way", [apart(0, 1, [(1, 1, 1.0, 0.31)]), apart(0, 0, [(1, 1, 1.0, 0.31)])])
 def test_large_pools_lose_at_most_a_hundredth_or_two(way):
     counts = ints([5000, 9000])
