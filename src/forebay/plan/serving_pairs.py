@@ -2,7 +2,7 @@
 
 Asked:  readers of one kind and makers of another (or of the same), and a target. Which pairs keep it, and what do they carry?
 Answer: every reader with every maker. A maker's step keeps the time per token, or it is dropped. The time to first token is
-            door + own pass + queue + the cache's way + a step + a place's wait
+            door + own pass + queue + handing over + the cache's way + a step + a place's wait
         with an M/D/1 queue before each reader: what the target leaves for the queue says how busy readers may be, BUSY at most,
         and so how many prompts a second they read in time. Links carry their share: cards' bandwidth over the cache's bytes.
         Of the pairs of two sizes those stay that read or make more than the others.
@@ -55,7 +55,7 @@ def matched(a: int, b: int, readers: Offer, makers: Offer, on: Wire, target: Ser
     here = _makers(makers, target)
     cuts, token = makers.cuts[here], makers.making.token_s[here]
     way_s, send, take = moved(on, makers.engine, readers.readers, cuts, float(target.input_tokens))
-    rest = habits.door_s + readers.own_s[:, None] + way_s
+    rest = habits.door_s + habits.hand_s + readers.own_s[:, None] + way_s
     rest = rest + np.maximum(habits.stream_steps / 2.0, 1.0) * token + makers.making.first_s[here]
     busy: Floats = np.full(rest.shape, BUSY)
     if target.first_s is not None:
@@ -92,7 +92,7 @@ def nearest(readers: Offer, makers: Offer, on: Wire, target: ServingTarget, habi
     """By how much the pair that misses the target least misses it, lightly loaded."""
     way_s, _, _ = moved(on, makers.engine, readers.readers, makers.cuts, float(target.input_tokens))
     token = makers.making.token_s
-    first = habits.door_s + (readers.own_s + queue_s(LIGHT) / readers.prompts)[:, None] + way_s
+    first = habits.door_s + habits.hand_s + (readers.own_s + queue_s(LIGHT) / readers.prompts)[:, None] + way_s
     first = first + np.maximum(habits.stream_steps / 2.0, 1.0) * token + makers.making.first_s
     over = np.zeros(first.shape)
     if target.first_s is not None:
