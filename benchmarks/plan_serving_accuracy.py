@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from serving_rows import Row
 
 from forebay.plan.kernels.known import Device, device
+from forebay.plan.serving_handover import moved, wire
 from forebay.plan.serving_load import aggregated, decoding, prompt_s
 from forebay.plan.serving_memory import room
 from forebay.plan.serving_time import Engine, serving_cuts
@@ -141,7 +142,9 @@ def predict(rows: Sequence[Row], blind: bool = False, chosen: tuple[float, float
         at_work = np.array([float(r.at_work) for r in here])
         rest = served.token_s * outputs
         waited = apart(habits, prompt, inputs, at_work, prompts.data, workers, rest, served.token_s)
-        token[places], first[places] = served.token_s, waited + served.first_s
+        on = wire(engine.cards, engine.cards)
+        ways = [float(moved(on, engine, prompts[i : i + 1], cuts[i : i + 1], float(inputs[i]))[0][0, 0]) for i in range(len(cuts))]
+        token[places], first[places] = served.token_s, waited + np.array(ways) + served.first_s
     return token, first
 
 
