@@ -65,7 +65,15 @@ def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards
     workers, readers, rate = matched(cuts.cards, requests, prompts, size, cards.count)
     busy = rate / (readers * read)
     waits = busy / (2 * (1 - busy)) / read
-    first = habits.door_s + own + waits + habits.hand_s + way[0] + np.maximum(habits.stream_steps / 2, 1.0) * served.token_s + served.first_s
+    first = (
+        habits.door_s
+        + own
+        + waits
+        + habits.hand_s
+        + way[0]
+        + np.maximum(habits.stream_steps / 2, 1.0) * served.token_s
+        + served.first_s
+    )
     return Pairs(
         cuts=cuts,
         served=replace(served, first_s=first, requests_per_s=rate),

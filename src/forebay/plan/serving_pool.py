@@ -74,7 +74,9 @@ def search(asked: PoolQuestion) -> MixMenu:
         prices = [one.price_per_hour for one in asked.pool.cards]
         known = np.array([price if price is not None else 1 for price in prices] if None not in prices else [1] * len(kinds))
         least = cheapest(ways.ways, counts, target.requests_per_s, known.astype(np.float64))
-        least = sorted(least, key=lambda one: (round(float(np.log(one[0])), 3), sum(map(bool, one[1].used)), len(one[1].portions)))
+        least = sorted(
+            least, key=lambda one: (round(float(np.log(one[0])), 3), sum(map(bool, one[1].used)), len(one[1].portions))
+        )
         shared = [one for _, one in least] or shared
     return _menu(asked, kinds, found, left_out, ways, shared, _alone(ways, counts, kinds), target)
 
