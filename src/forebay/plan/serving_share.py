@@ -23,7 +23,7 @@ from forebay.plan.serving_blocks import Apart, Blocks, Together, blocks, filled
 from forebay.plan.serving_time import Ints
 
 Way = Together | Apart
-LEAST = 0.001  # of the requests, for a few engines to be worth their lines
+LEAST = 0.002  # of the requests, for a few engines to be worth their lines
 AT_ONCE = 1_000_000  # sums looked at together, and cards that are counted one by one beforehand
 
 

@@ -108,8 +108,8 @@ def _cards(n: int) -> str:
 
 def cheapest(mix: ServingMix, target: ServingTarget) -> str:
     """Why the first plan is that where so many requests are asked."""
-    least = "the least money" if mix.cost_per_million is not None else "the fewest cards"
-    return f"{least[0].upper()}{least[1:]} that carry {target.requests_per_s:g} requests a second."
+    least = "The least money that carries" if mix.cost_per_million is not None else "The fewest cards that carry"
+    return f"{least} {target.requests_per_s:g} requests a second."
 
 
 __all__: Sequence[str] = ("Pace", "cheapest", "compared", "lines", "pace")
