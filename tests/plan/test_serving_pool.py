@@ -310,6 +310,14 @@ def test_kinds_of_one_chip_are_told_apart():
     assert names(pool(("h20", 1), ("h20", 1))) == ("h20 (1)", "h20 (2)")
 
 
+def test_a_cache_between_two_vendors_is_pointed_out():
+    goal = target(LARGE, first_s=2.0, token_s=0.03)
+    two = search(asked(pool(("mi300x", 16), ("h20", 16)), goal, only={"h20": "tokens"}))
+    assert two.choices[0].says[-1] == "mi300x and h20 are of two vendors: see that their engines lay out a cache alike."
+    one = search(asked(pool(("h100-sxm", 16), ("h20", 16)), goal, only={"h20": "tokens"}))
+    assert not any("vendors" in words for words in one.choices[0].says)
+
+
 def test_three_kinds_are_shared_too():
     on = pool(("h100-sxm", 8), ("h20", 8), ("h200", 8))
     three = search(asked(on))

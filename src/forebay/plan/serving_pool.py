@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from forebay.chips import catalogue
 from forebay.plan import serving_search, serving_words
 from forebay.plan.pool import Pool
 from forebay.plan.serving import MixMenu, ServingMix, ServingTarget
@@ -203,8 +204,9 @@ def _menu(
         why = serving_words.cheapest(best, target)
     else:
         why = _compared(shared, ways)
+    vendors = {kind: catalogue.find(one.chip).vendor for kind, one in zip(kinds, asked.pool.cards, strict=True)}
     return MixMenu(
-        choices=tuple(replace(one, says=serving_words.lines(one, paces, left_out)) for one in mixes),
+        choices=tuple(replace(one, says=serving_words.lines(one, paces, left_out, vendors)) for one in mixes),
         target=target,
         met=met,
         searched=sum(one.searched for one in found if one is not None),

@@ -34,8 +34,8 @@ def pace(offer: Offer, target: ServingTarget) -> Pace:
     )
 
 
-def lines(mix: ServingMix, paces: Mapping[str, Pace], left_out: Mapping[str, str]) -> tuple[str, ...]:
-    """One for each kind of the pool."""
+def lines(mix: ServingMix, paces: Mapping[str, Pace], left_out: Mapping[str, str], vendors: Mapping[str, str]) -> tuple[str, ...]:
+    """One for each kind of the pool, and what must be seen to where a cache goes from one vendor's cards to another's."""
     told = []
     for kind, its in paces.items():
         parts = [part for group in mix.groups for part in _does(group, kind)]
@@ -44,7 +44,10 @@ def lines(mix: ServingMix, paces: Mapping[str, Pace], left_out: Mapping[str, str
         others = {g.chip if g.prefill_chip == kind else g.prefill_chip for g in mix.groups if _crosses(g, kind)}
         why = [_why(kind, its, other, paces[other], _reads(mix, kind)) for other in sorted(others)]
         told.append(f"{kind} {', '.join(parts)}" + "".join(f": {one}" for one in why) + ".")
-    return (*told, *(f"{kind} is left out: {why}" for kind, why in left_out.items()))
+    told += [f"{kind} is left out: {why}." for kind, why in left_out.items()]
+    crossing = sorted({(g.prefill_chip, g.chip) for g in mix.groups if g.prefill_chip})
+    foreign = [f"{a} and {b}" for a, b in crossing if vendors[a] != vendors[b]]
+    return (*told, *(f"{pair} are of two vendors: see that their engines lay out a cache alike." for pair in foreign))
 
 
 SORTS = {
