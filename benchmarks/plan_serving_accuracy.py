@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from serving_rows import Row
 
 from forebay.plan.kernels.known import Device, device
+from forebay.plan.serving_handover import moved, wire
 from forebay.plan.serving_load import aggregated, decoding, prompt_s
 from forebay.plan.serving_memory import room
 from forebay.plan.serving_time import Engine, serving_cuts
@@ -134,14 +135,19 @@ def predict(rows: Sequence[Row], blind: bool = False, chosen: tuple[float, float
             served = aggregated(engine, cuts, inputs, outputs, habits, fits)
             token[places], first[places] = served.token_s, served.first_s
             continue
+        fits = np.minimum(fits, np.array([serving_habits.places(r) for r in here]))
         served = decoding(engine, cuts, inputs, outputs, fits)
         prompts = serving_cuts([r.prefill for r in here if r.prefill is not None])
         prompt = prompt_s(engine, prompts, inputs, habits.call_s)
         workers = np.array([r.prefill.workers for r in here if r.prefill is not None])
         at_work = np.array([float(r.at_work) for r in here])
-        rest = served.token_s * outputs
+        rest = served.token_s * outputs + served.first_s  # what waits for a place isn't at the readers
         waited = apart(habits, prompt, inputs, at_work, prompts.data, workers, rest, served.token_s)
-        token[places], first[places] = served.token_s, waited + served.first_s
+        on = wire(engine.cards, engine.cards)
+        ways = [
+            float(moved(on, engine, prompts[i : i + 1], cuts[i : i + 1], float(inputs[i]))[0][0, 0]) for i in range(len(cuts))
+        ]
+        token[places], first[places] = served.token_s, waited + np.array(ways) + served.first_s
     return token, first
 
 

@@ -5,6 +5,10 @@
   attention-DP waits up to 60 steps until all ranks have a prompt (enable_balance, timeout_iters); SGLang reads 16,384 prompt
   tokens a pass, and on Blackwell looks for new requests each 10 steps, or 30 for 16 requests and more (scheduler-recv-interval;
   GLM-5's scripts don't). Where prompts are read apart SGLang sends 30 tokens at a time (srt-slurm-recipes, stream-interval).
+  TensorRT-LLM's recipes of runs apart give a maker so many places (max_batch_size, the "batch32" of a recipe's name), often
+  fewer than its share of the requests sent: serving_batches.csv has them, from InferenceX's configs/*nvidia*master.yaml at
+  843c6254 and every third version before (Apache-2.0): image, conc-list, workers, degrees and CONFIG_FILE, of makers without
+  attention-DP and without speculative decoding; of several recipes the one with most places.
 - else: ai-dynamo/aiconfigurator, generator/rule_plugin/benchmark: passes hold the batch, a prompt and 1,500 tokens. "one length"
   has SGLang's own order, prompts aside; "thousands" is of later releases, whose rule is enable_mixed_chunk.
 
@@ -14,9 +18,12 @@ to have chosen them with all runs in sight? Engines share both; vLLM's compiled 
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +50,22 @@ def of(row: Row) -> Habits:
         looked = row.chip.startswith(("b", "gb")) and not row.model.name.startswith("glm")
         return replace(habits, pass_tokens=16384.0, poll_steps=slow if looked else 1.0, stream_steps=30.0)
     return habits
+
+
+def places(row: Row) -> float:
+    """Sequences that a maker of the run takes at most, where its recipe is known; else as many as there are."""
+    if row.harness != "drawn" or row.engine != "trtllm" or row.prefill is None or row.plan.data > 1:
+        return float("inf")
+    nominal = (str(round(tokens / 0.9)) for tokens in (row.inputs, row.outputs))
+    cut = (str(row.at_work), str(row.plan.workers), str(row.plan.tensor))
+    key = (row.model.name, row.chip, row.precision, row.release, *nominal, *cut)
+    return recipes().get(key, float("inf"))
+
+
+@cache
+def recipes() -> dict[tuple[str, ...], float]:
+    with (Path(__file__).parent / "serving_batches.csv").open(encoding="utf-8") as file:
+        return {tuple(line[:-1]): float(line[-1]) for line in list(csv.reader(file))[1:]}
 
 
 def refitted(rows: Sequence[Row], first: Callable[[float, float], Array], true: Array) -> Array:

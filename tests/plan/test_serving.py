@@ -263,6 +263,24 @@ def test_rate_matching_finds_what_trying_all_finds():
         assert rate[i] == pytest.approx(max(every))
 
 
+def test_vllm_hands_over_between_its_steps_and_that_is_in_the_time_to_first_token():
+    question = replace(asked(first_s=1.0, token_s=0.03), library="vllm")
+    cuts = serving_cuts([ServingPlan(tensor=1, batch=16)])
+    pairs = [
+        serving_apart.pairs(engine(library="vllm"), cuts, question.target, NODE, habits)
+        for habits in (HABITS["vllm"], replace(HABITS["vllm"], hand_s=0.0))
+    ]
+    assert HABITS["vllm"].hand_s == pytest.approx(0.176)  # vllm-project/vllm RFC 50913: 263 ms, less 29 of bytes and 58 of a step
+    assert pairs[0].served.first_s == pytest.approx(pairs[1].served.first_s + 0.176)
+
+
+def test_a_cache_is_sent_by_the_cards_that_hold_it():
+    question = asked(DEEPSEEK, "fp8_block", H200)
+    ranks = serving_cuts([ServingPlan(tensor=1, data=8, expert=8, batch=64)])
+    one = serving_apart.pairs(engine(DEEPSEEK, "fp8_block", H200), ranks, question.target, NODE, HABITS[""])
+    assert float(one.moved_s[0]) == pytest.approx(2048 * 61 * 576 * 2 / 47e9, rel=0.01)  # one rank's card, not all eight
+
+
 def test_apart_a_token_takes_less_than_where_prompts_are_read_too():
     cuts, inputs, outputs = plans({"tensor": 4, "batch": 64}), np.full(1, 4096.0), np.full(1, 128.0)
     apart = decoding(engine(), cuts, inputs, outputs).token_s

@@ -108,7 +108,7 @@ def from_toml(text: str, known: Mapping[str, Chip], file: str) -> Given:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as bad:
-        raise BadInput(f"{file}: no TOML: {bad}.", hint="examples/pools has two to start from") from None
+        raise BadInput(f"{file}: no TOML: {bad}.", hint="examples/pools has three to start from") from None
     _known_keys(data, TOP, file, text)
     currency = data.get("currency", "")
     if not isinstance(currency, str) or (currency and not re.fullmatch(r"[A-Z]{3}", currency)):

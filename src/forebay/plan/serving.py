@@ -80,6 +80,8 @@ class ServingChoice:
     cards: int = 0
     parts: Mapping[str, float] = field(default_factory=dict)  # where token_s goes; they add up to it
     tier: str = "data sheet"
+    prefill_chip: str = ""  # where prompts are read on cards of another kind
+    moved_s: float = 0.0  # of first_s: a prompt's cache on its way from one engine to the other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,39 @@ class ServingMenu:
     met: bool  # False: no plan keeps the target; the choices are the nearest
     searched: int = 0
     why: str = ""  # in words, where the target isn't met
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingMix:
+    """What the kinds of a pool do side by side: groups of engines, each with its share of the requests.
+
+    A group's engines are of one kind, or of two where one reads prompts for the other. Requests a second add up; times are those
+    of the slowest group, which a target is held against.
+    """
+
+    groups: tuple[ServingChoice, ...]
+    first_s: float
+    token_s: float
+    requests_per_s: float
+    cards: Mapping[str, int]  # at work, by kind
+    idle: Mapping[str, int] = field(default_factory=dict)
+    cost_per_million: int | None = None  # of 10^6 output tokens, in micro-units; None: a kind at work has no price
+    cost_by_kind: Mapping[str, int] = field(default_factory=dict)  # they add up to it, but for rounding
+    currency: str = ""
+    says: tuple[str, ...] = ()  # what each kind does and why, a line a kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixMenu:
+    """At most five ways to use the kinds of a pool, best first; no two let their kinds do the same."""
+
+    choices: tuple[ServingMix, ...]
+    target: ServingTarget
+    met: bool
+    searched: int = 0
+    why: str = ""  # in words: why the first is best, or what the target asks too much
+    alone: Mapping[str, float] = field(default_factory=dict)  # requests a second that a kind carries within the target by itself
+    left_out: Mapping[str, str] = field(default_factory=dict)  # kinds that can't serve this, and why
 
 
 def formats(number_format: str, model: Model, cache: str = "") -> Formats:

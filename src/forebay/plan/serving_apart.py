@@ -4,7 +4,7 @@ Asked:  a pool's cards are shared between engines that only read prompts and eng
 Answer: the prefill engine is the one that reads most prompts a second a card among those whose own pass leaves room in the
         target; for each decode engine, so many workers of both kinds as carry most requests a second (rate matching, as
         DistServe, OSDI 2024, section 4.2, places its instances). A prompt waits as in a queue with one server a prefill engine
-        and even work (M/D/1), then its cache crosses the scale-out link.
+        and even work (M/D/1), then its cache crosses the scale-out link (`serving_handover`).
 Units:  seconds, prompts and requests a second, bytes.
 Limits: one kind of prefill engine for all decode engines; prefill engines are loaded to BUSY at most.
 """
@@ -19,8 +19,8 @@ from forebay.errors import DoesNotFit
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.pool import Cards
 from forebay.plan.serving import ServingPlan, ServingTarget
+from forebay.plan.serving_handover import moved, wire
 from forebay.plan.serving_load import Served, decoding, prompt_s
-from forebay.plan.serving_memory import cache
 from forebay.plan.serving_time import Engine, Ints, ServingCuts
 from forebay.plan.serving_wait import Habits
 
@@ -38,6 +38,7 @@ class Pairs:
     prefill: ServingPlan
     readers: Ints  # prefill workers
     size: int  # cards of a prefill worker
+    moved_s: Floats  # of first_s: the cache on its way
 
 
 def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards, habits: Habits) -> Pairs:
@@ -46,9 +47,9 @@ def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards
     prompt = prompt_s(engine, cuts, inputs, habits.call_s)
     alone, many = np.maximum(prompt.alone, prompt.host), np.maximum(prompt.many, prompt.host * inputs / habits.pass_tokens)
     reader = _reader(cuts, alone, many, target)
-    own, prompts, size = float(alone[reader]), float(cuts.data[reader] / many[reader]), int(cuts.cards[reader])
+    own, read, size = float(alone[reader]), float(cuts.data[reader] / many[reader]), int(cuts.cards[reader])
+    one = cuts[reader : reader + 1]
     prefill = replace(cuts.plan(reader), batch=int(cuts.data[reader]))
-    moved = float((cache(engine, cuts, inputs) * cuts.tensor)[reader]) / size / cards.out_bytes_per_s
     here = np.flatnonzero(cuts.cards + size <= cards.count)
     if not len(here):
         raise DoesNotFit(
@@ -59,10 +60,20 @@ def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards
         )
     cuts, inputs, outputs = cuts[here], inputs[here], outputs[here]
     served = decoding(engine, cuts, inputs, outputs)
-    workers, readers, rate = matched(cuts.cards, served.requests_per_s, prompts, size, cards.count)
-    busy = rate / (readers * prompts)
-    waits = busy / (2 * (1 - busy)) / prompts
-    first = habits.door_s + own + waits + moved + np.maximum(habits.stream_steps / 2, 1.0) * served.token_s + served.first_s
+    way, send, take = moved(wire(cards, cards), engine, one, cuts, float(target.input_tokens))
+    prompts, requests = np.minimum(read, send[0]), np.minimum(served.requests_per_s, BUSY * take)
+    workers, readers, rate = matched(cuts.cards, requests, prompts, size, cards.count)
+    busy = rate / (readers * read)
+    waits = busy / (2 * (1 - busy)) / read
+    first = (
+        habits.door_s
+        + own
+        + waits
+        + habits.hand_s
+        + way[0]
+        + np.maximum(habits.stream_steps / 2, 1.0) * served.token_s
+        + served.first_s
+    )
     return Pairs(
         cuts=cuts,
         served=replace(served, first_s=first, requests_per_s=rate),
@@ -70,10 +81,11 @@ def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards
         prefill=prefill,
         readers=readers,
         size=size,
+        moved_s=way[0],
     )
 
 
-def matched(decode_cards: Ints, requests: Floats, prompts: float, size: int, total: int) -> tuple[Ints, Ints, Floats]:
+def matched(decode_cards: Ints, requests: Floats, prompts: float | Floats, size: int, total: int) -> tuple[Ints, Ints, Floats]:
     """For each decode engine: its workers, the prefill workers, and the requests a second of all, that carry most on `total`
     cards. A decode worker makes `requests` a second, a prefill worker reads `prompts`."""
     workers, readers, rate = np.ones_like(decode_cards), np.ones_like(decode_cards), np.zeros(len(decode_cards))
