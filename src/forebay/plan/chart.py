@@ -28,7 +28,7 @@ def charted(work: Workload, choice: Choice) -> Timeline:
         raise BadInput("A plan of one stage has no pipeline to draw.", asked="1 stage", hint="a choice with stages")
     micro = plan.micro_batches(work.sequences)
     busy = sum(choice.parts.get(name, 0.0) for name in COMPUTING) or choice.seconds_a_step
-    cut = pieces(plan, work.model.layers)
+    cut = pieces(plan, work.model.layers, work.model.predicted)
     rows: list[list[float]] = [[] for _ in plan.stages]
     for piece, n in enumerate(cut):
         rows[stage_of(plan, piece)].append(float(n))

@@ -4,7 +4,8 @@ Asked:  how long is a step of this workload, cut so, on cards of one kind?
 Answer: layers (`layers`) put into a pipeline (`schedule`), then what a step does once (`once`), and what the
         slowest of many cards costs all others.
 Units:  seconds. Arrays have one entry a plan.
-Limits: stages are equal but for the embedding and the loss; unequal ones are simulated (`stages`).
+Limits: chunks of a stage are alike; of stages whose layers are said only the fullest one's weights are known, so its share of
+        gradients and weights travels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.plan.cuts import Cuts, alike
+from forebay.plan.divide import leading
 from forebay.plan.layers import ends, layer
 from forebay.plan.model import Workload
 from forebay.plan.network import send
@@ -66,10 +68,10 @@ class Rhythm:
     optimizer: Any
 
 
-def step(work: Workload, at: Site, cuts: Cuts) -> Step:
-    """A step of each plan."""
+def step(work: Workload, at: Site, cuts: Cuts, *, level: bool = False) -> Step:
+    """A step of each plan; `level`: as if layers could be cut so that all stages take as long, which no split is better than."""
     micro = work.sequences / (cuts.data * cuts.micro_batch)
-    found = rhythm(work, at, cuts, micro)
+    found = rhythm(work, at, cuts, micro, level=level)
     everything = found.slowest.times(micro)
     sends = found.first_sends + micro * found.sends
     busy = everything.total + found.bubble + sends
@@ -90,8 +92,8 @@ def drift(cards: Any) -> Any:
     return DRIFT * np.log2(np.maximum(1.0, cards / 8.0))
 
 
-def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
-    """Of each plan, whose data ranks run `micro` micro-batches each."""
+def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any, *, level: bool = False) -> Rhythm:
+    """Of each plan, whose data ranks run `micro` micro-batches each; `level` as in `step`."""
     m, p, v, c = work.model, cuts.stages, cuts.chunks, cuts.context
     parts = pieces(work, at, cuts)
     first, middle, last = _stages(work, parts, cuts)
@@ -100,6 +102,14 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
     others = first.total + last.total + (p - 2) * middle.total - slowest.total
     if cuts.by_stage.shape[1]:
         slowest, others = _uneven(work, at, cuts, slowest, others)
+    heavier = np.ones(len(cuts))
+    if cuts.layers.shape[1]:
+        slowest, others = _laid(work, at, cuts, slowest, others)
+        heavier = np.maximum(1.0, np.where(cuts.layers[:, 0] >= 0, cuts.layers.max(axis=1) * p / m.layers, 1.0))
+    if level:
+        whole_model = _alone(work, parts)
+        slowest = whole_model.times(1.0 / p)
+        others = slowest.total * (p - 1)
     bubble = np.where(p > 1, others / v, 0.0)
     split = (cuts.schedule > 1) & (p > 1)
     if split.any():
@@ -116,8 +126,8 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
         sends=hop * 2 * v * exposed * (p > 1),
         bubble=bubble,
         first_sends=hop * 2 * (p - 1),
-        data=data,
-        optimizer=optimizer,
+        data=data * heavier,
+        optimizer=optimizer * heavier,
     )
 
 
@@ -179,6 +189,50 @@ def _stages(work: Workload, parts: Pieces, cuts: Cuts) -> tuple[Pass, Pass, Pass
     single = p == 1
     middle = _where(p == 2, first, mixed.times(per))  # of two stages none is in the middle
     return _where(single, alone, first), _where(single, alone, middle), _where(single, alone, last)
+
+
+def _alone(work: Workload, parts: Pieces) -> Pass:
+    """One micro-batch through all of the model."""
+    m = work.model
+    leading_ = m.experts.dense_layers if m.experts else m.layers
+    plain, mixed, opening, closing = (whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing))
+    return plain.times(leading_) + mixed.times(m.layers + m.predicted - leading_) + opening + closing
+
+
+def _laid(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> tuple[Pass, Any]:
+    """The slowest stage and the seconds of all others, where each stage's layers are said; else as given."""
+    rows = np.flatnonzero(cuts.layers[:, 0] >= 0)
+    few, m = cuts[rows], work.model
+    layers, place, last = np.maximum(few.layers, 0), np.arange(few.layers.shape[1]), few.stages[:, None] - 1
+    ahead = leading(layers, few.chunks[:, None], place == 0)
+    lead = m.experts.dense_layers if m.experts else 0
+    plain = np.clip(lead - (np.cumsum(ahead, axis=1) - ahead), 0, ahead)
+    mixed = np.where(place <= last, layers - plain, 0) + (place == last) * m.predicted
+    how = np.broadcast_to(few.recompute[:, None], layers.shape)
+    if few.by_stage.shape[1]:
+        said = np.pad(few.by_stage, ((0, 0), (0, max(0, layers.shape[1] - few.by_stage.shape[1]))), constant_values=-1)
+        how = np.where(said[:, :1] >= 0, said[:, : layers.shape[1]], how)
+    site = replace(at, slower=at.slower[rows]) if np.ndim(at.slower) else at
+    times = np.zeros(layers.shape)
+    ways = []
+    for way in np.unique(how[place <= last]):
+        same = replace(few, recompute=np.full(len(rows), way), by_stage=alike(len(rows)))
+        parts = pieces(work, site, same)
+        each = [whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing)]
+        counts = [np.where(how == way, count, 0) for count in (plain, mixed, (place == 0) * 1, (place == last) * 1)]
+        times = times + sum(count * one.total[:, None] for count, one in zip(counts, each, strict=True))
+        ways.append((counts, each))
+    at_most = np.argmax(times, axis=1)
+    longest, one_each = Pass(), np.arange(len(rows))
+    for counts, each in ways:
+        for count, one in zip(counts, each, strict=True):
+            longest = longest + one.times(count[one_each, at_most])
+    spread = {one.name: np.broadcast_to(getattr(slowest, one.name), len(cuts)).copy() for one in fields(Pass)}
+    for name, column in spread.items():
+        column[rows] = getattr(longest, name)
+    others = np.array(others)
+    others[rows] = times.sum(axis=1) - longest.total
+    return Pass(**spread), others
 
 
 def _uneven(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> tuple[Pass, Any]:

@@ -78,7 +78,7 @@ def checked(work: Workload, plan: Plan) -> None:
         check(plan.schedule, len(plan.stages), plan.chunks, plan.micro_batches(work.sequences))
     elif plan.chunks > 1:
         raise BadInput("A single stage isn't cut into pieces.", asked=f"chunks={plan.chunks}", hint="chunks=1")
-    pieces(plan, m.layers)
+    pieces(plan, m.layers, m.predicted)
 
 
 class Cannot(Exception):
