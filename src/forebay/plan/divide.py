@@ -5,8 +5,8 @@ Asked:  seconds of a plain layer (the leading ones of a mixture) and of the othe
         layers each stage can hold in each way.
 Answer: a limit is tried: each stage in turn takes as many layers as it is done with within the limit and has room for. If that
         leaves none over, the limit can be kept, else no split keeps it, since a stage that took fewer would leave more to those
-        behind it. The limit is halved towards the least, and then lowered to the split's own slowest stage until nothing is
-        lower, so the slowest stage is the shortest of all splits (tests compare with all of small cases). Of the splits that are
+        behind it. The first limit is a layer above the mean, or, where room is short, found by halving; then it is lowered to just
+        under the split's own slowest stage until nothing keeps it, so the slowest stage is the shortest of all splits (tests compare with all of small cases). Of the splits that are
         as fast, the one whose stages are as even as can be, the first ones shorter: they hold the most micro-batches in flight.
         Where a stage may recompute in several ways it takes the first that holds its layers.
 Units:  seconds of forward and backward of one micro-batch.
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-STEPS = 12  # halvings before the limit is lowered split by split
+STEPS = 12  # halvings, where stages have too little room for the mean and a layer
 NEAR = 1e-9
 
 
@@ -88,10 +88,9 @@ class _Rows:
         layers, possible = self._greedy(high)
         near = low + np.maximum(c.mixed, c.plain).max(axis=0)
         other, ok = self._greedy(near)
-        high, low = np.where(ok, near, high), np.where(ok, low, near)
-        layers = np.where(ok[:, None], other, layers)
-        low = np.where(possible, low, high)
-        for _ in range(STEPS):
+        ok &= possible
+        layers, high, low = np.where(ok[:, None], other, layers), np.where(ok, near, high), np.where(ok, low, near)
+        for _ in range(STEPS if (possible & ~ok).any() else 0):
             tried = (low + high) / 2
             other, ok = self._greedy(tried)
             ok &= possible

@@ -34,38 +34,53 @@ from forebay.plan.wishes import Wishes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Bounded = tuple[Cuts, Floats, Floats]  # plans, the seconds to beat, the seconds of level stages
 
-MOST = 300
+MOST = 100
 SAME = 1e-6  # of a step: less isn't worth unequal stages
 SLACK = 64  # bytes: parts are rounded up one by one
 
 
-def laid_out(
-    work: Workload, site: Site, cuts: Cuts, room: float, wishes: Wishes, can: Abilities, limit: Floats
-) -> tuple[Cuts, Floats]:
-    """Of these plans those with other layers that fit and may take less than `limit` seconds, and their bytes."""
-    m = work.model
+def open_(work: Workload, cuts: Cuts, wishes: Wishes, can: Abilities) -> Cuts:
+    """Of these plans those that may be laid out, each with the least recomputing."""
     could = (cuts.stages > 1) & (cuts.schedule <= SCHEDULES.index("interleaved"))
-    could &= cuts.stages * cuts.chunks <= m.layers + np.where(cuts.chunks > 1, 2, 0)
-    allowed = [i for i, name in enumerate(RECOMPUTE) if name not in can.lacks and (not wishes.recompute or name in wishes.recompute)]
-    rows = np.flatnonzero(could)
-    few = replace(cuts[rows], ends=np.zeros(len(rows), dtype=np.bool_), by_stage=alike(len(rows)), layers=alike(len(rows)))
-    if not len(rows) or not allowed:
-        return few[:0], np.zeros(0)
-    few, limit, _ = _better(work, site, _with(few, allowed[0], 0), limit[rows])
-    tried = [_better(work, site, _with(few, way, place), limit) for place in places(wishes) for way in allowed]
-    found = [_laid(work, site, best, room, [best.recompute]) for best in (_promising(work, tried, room),)]
-    if mixed := ways(can, wishes):
+    could &= cuts.stages * cuts.chunks <= work.model.layers + np.where(cuts.chunks > 1, 2, 0)
+    few = cuts[could] if levels(wishes, can) else cuts[:0]
+    few = replace(few, ends=np.zeros(len(few), dtype=np.bool_), by_stage=alike(len(few)), layers=alike(len(few)))
+    return _with(few, levels(wishes, can)[0], 0) if len(few) else few
+
+
+def laid_out(
+    work: Workload, site: Site, few: Cuts, bound: Floats, room: float, wishes: Wishes, can: Abilities, limit: Floats
+) -> tuple[Cuts, Floats]:
+    """Of open plans those with other layers that fit and may take less than `limit` seconds, and their bytes. `bound` is what
+    each would take, were its stages level."""
+    better = bound < limit * (1 - SAME)
+    few, bound, limit = few[better], bound[better], limit[better]
+    if not len(few):
+        return few, bound
+    allowed, mixed = levels(wishes, can), ways(can, wishes)
+    others = [_with(few, way, place) for place in places(wishes) for way in allowed if (way, place) != (allowed[0], 0)]
+    every = joined([few, *others])
+    if others:
+        bound = np.concatenate([bound, np.asarray(step(work, site, every[len(few) :], True).total)])
+        better = bound < np.tile(limit, 1 + len(others)) * (1 - SAME)
+        every, bound = every[better], bound[better]
+    best = _promising(work, every, bound, room)
+    found = [_laid(work, site, best, room, [best.recompute])]
+    if mixed:
         # What fits with the most recomputing, and would be better with the least.
-        least = [_better(work, site, _with(few, mixed[0], place), limit) for place in places(wishes)]
-        best = _promising(work, [(_with(one, mixed[-1], -1), at_most, bound) for one, at_most, bound in least], room)
-        best = best[(best.chunks == 1) | can.by_stage_chunks | wishes.by_stage]
+        least = (every.recompute == mixed[0]) & ((every.chunks == 1) | can.by_stage_chunks | wishes.by_stage)
+        best = _promising(work, _with(every[least], mixed[-1], -1), bound[least], room)
         found.append(_laid(work, site, best, room, [np.full(len(best), way) for way in mixed]))
     whole_model = joined(found)
     needs = fullest(work, whole_model) if len(whole_model) else np.zeros(0)
     fits = needs <= room
     return whole_model[fits], needs[fits]
+
+
+def levels(wishes: Wishes, can: Abilities) -> list[int]:
+    """The ways of recomputing that there are, least first: indices of RECOMPUTE."""
+    return [i for i, name in enumerate(RECOMPUTE) if name not in can.lacks and (not wishes.recompute or name in wishes.recompute)]
 
 
 def places(wishes: Wishes) -> range:
@@ -79,19 +94,11 @@ def _with(cuts: Cuts, recompute: int, offload: int) -> Cuts:
     return replace(cuts, recompute=np.full(len(cuts), recompute), offload=where)
 
 
-def _better(work: Workload, site: Site, cuts: Cuts, limit: Floats) -> Bounded:
-    """Those that would take less than the limit, were their stages level; with the limit, and what they would take."""
-    bound = np.asarray(step(work, site, cuts, level=True).total) if len(cuts) else limit
-    at = np.flatnonzero(bound < limit * (1 - SAME))
-    return cuts[at], limit[at], bound[at]
-
-
-def _promising(work: Workload, found: Sequence[Bounded], room: float) -> Cuts:
+def _promising(work: Workload, cuts: Cuts, bound: Floats, room: float) -> Cuts:
     """The MOST that would take least of those whose stages may have room for all layers.
 
     Stages hold the less the further behind they are, but for the last: all up to the middle have no more room than that one.
     """
-    cuts, bound = joined([one for one, _, _ in found]), np.concatenate([seconds for _, _, seconds in found])
     if not len(cuts):
         return cuts
     p = cuts.stages

@@ -29,7 +29,7 @@ from forebay.plan.framework import Framework, framework
 from forebay.plan.helps import helps
 from forebay.plan.knowledge import Known, known
 from forebay.plan.layouts import MOST as MOST_LAID
-from forebay.plan.layouts import laid_out
+from forebay.plan.layouts import laid_out, open_
 from forebay.plan.memory import fullest
 from forebay.plan.mixed import mixed
 from forebay.plan.model import Workload
@@ -195,14 +195,15 @@ def _one_kind(
             i = int(np.argmin(np.where(fits, np.inf, needs)))
             dropped.append(_too_large(cuts.plan(i, cards.chip), float(needs[i]), has, cards.chip))
         cuts, needs = cuts[fits], needs[fits]
-        seconds = np.asarray(step(work, knows.site, cuts).total) if len(cuts) else np.zeros(0)
-        if lays:
-            limit = _to_beat(cuts, seconds, every, most)
-            laid, needed = laid_out(work, knows.site, every, has, wishes, can, limit)
-            searched += len(laid)
-            if len(laid):
-                cuts, needs = joined([cuts, laid]), np.concatenate([needs, needed])
-                seconds = np.concatenate([seconds, np.asarray(step(work, knows.site, laid).total)])
+        other = open_(work, every, wishes, can) if lays else every[:0]
+        both = joined([cuts, other])
+        took = np.asarray(step(work, knows.site, both, np.arange(len(both)) >= len(cuts)).total) if len(both) else np.zeros(0)
+        seconds, bound = took[: len(cuts)], took[len(cuts) :]
+        laid, needed = laid_out(work, knows.site, other, bound, has, wishes, can, _to_beat(cuts, seconds, other, most))
+        searched += len(laid)
+        if len(laid):
+            cuts, needs = joined([cuts, laid]), np.concatenate([needs, needed])
+            seconds = np.concatenate([seconds, np.asarray(step(work, knows.site, laid).total)])
         best += _heads(cuts, seconds, needs, cards.chip)
         if told is not None:
             told(done + 1, len(counts))

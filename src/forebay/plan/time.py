@@ -68,10 +68,10 @@ class Rhythm:
     optimizer: Any
 
 
-def step(work: Workload, at: Site, cuts: Cuts, *, level: bool = False) -> Step:
-    """A step of each plan; `level`: as if layers could be cut so that all stages take as long, which no split is better than."""
+def step(work: Workload, at: Site, cuts: Cuts, level: Any = False) -> Step:
+    """A step of each plan; where `level`, no longer than with any number of layers a stage (`_level`)."""
     micro = work.sequences / (cuts.data * cuts.micro_batch)
-    found = rhythm(work, at, cuts, micro, level=level)
+    found = rhythm(work, at, cuts, micro, level)
     everything = found.slowest.times(micro)
     sends = found.first_sends + micro * found.sends
     busy = everything.total + found.bubble + sends
@@ -92,7 +92,7 @@ def drift(cards: Any) -> Any:
     return DRIFT * np.log2(np.maximum(1.0, cards / 8.0))
 
 
-def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any, *, level: bool = False) -> Rhythm:
+def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any, level: Any = False) -> Rhythm:
     """Of each plan, whose data ranks run `micro` micro-batches each; `level` as in `step`."""
     m, p, v, c = work.model, cuts.stages, cuts.chunks, cuts.context
     parts = pieces(work, at, cuts)
@@ -106,10 +106,10 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any, *, level: bool = Fa
     if cuts.layers.shape[1]:
         slowest, others = _laid(work, at, cuts, slowest, others)
         heavier = np.maximum(1.0, np.where(cuts.layers[:, 0] >= 0, cuts.layers.max(axis=1) * p / m.layers, 1.0))
-    if level:
-        whole_model = _alone(work, parts)
-        slowest = whole_model.times(1.0 / p)
-        others = slowest.total * (p - 1)
+    if np.any(level):
+        least, rest = _level(work, parts, p)
+        slowest, others = _where(level, least, slowest), np.where(level, rest, others)
+        heavier = np.where(level, -(-m.layers // p) * p / m.layers, heavier)
     bubble = np.where(p > 1, others / v, 0.0)
     split = (cuts.schedule > 1) & (p > 1)
     if split.any():
@@ -191,12 +191,15 @@ def _stages(work: Workload, parts: Pieces, cuts: Cuts) -> tuple[Pass, Pass, Pass
     return _where(single, alone, first), _where(single, alone, middle), _where(single, alone, last)
 
 
-def _alone(work: Workload, parts: Pieces) -> Pass:
-    """One micro-batch through all of the model."""
+def _level(work: Workload, parts: Pieces, stages: Any) -> tuple[Pass, Any]:
+    """What no split's slowest stage is shorter than: the mean, and the layers that one of the stages must have at least. With it
+    the seconds of the others."""
     m = work.model
-    leading_ = m.experts.dense_layers if m.experts else m.layers
+    lead = m.experts.dense_layers if m.experts else 0
     plain, mixed, opening, closing = (whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing))
-    return plain.times(leading_) + mixed.times(m.layers + m.predicted - leading_) + opening + closing
+    all_ = plain.times(lead) + mixed.times(m.layers + m.predicted - lead) + opening + closing
+    slowest = _longer(all_.times(1.0 / stages), mixed.times(-(-(m.layers - lead) // stages)))
+    return slowest, all_.total - slowest.total
 
 
 def _laid(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> tuple[Pass, Any]:
