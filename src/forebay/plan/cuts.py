@@ -60,6 +60,14 @@ class Cuts:
     def cards(self) -> Ints:
         return self.data * self.tensor * self.context * self.stages
 
+    @property
+    def shape(self) -> Ints:
+        """One number for each tensor, stages, context, expert, and whether weights are cut."""
+        found = self.tensor
+        for column, width in ((self.stages, 1 << 14), (self.context, 1 << 20), (self.expert, 1 << 14), (self.zero == 3, 2)):
+            found = found * width + column
+        return found
+
     def plan(self, i: int, chip: str) -> Plan:
         """The i-th plan, on this chip."""
         return Plan(

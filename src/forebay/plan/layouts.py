@@ -8,13 +8,13 @@ Answer: a step in which all stages took as long would be the shortest (`time.ste
         stage is done soonest, and where software or wishes let stages recompute differently, once more with ways mixed: a stage
         that must recompute then has fewer layers. Memory is counted again, layer by layer, before a plan is priced.
 Units:  bytes, seconds.
-Limits: 1F1B and interleaved. The most promising MOST plans with their ways. How many layers a stage holds supposes that the leading
+Limits: 1F1B and interleaved. Of the plans with their ways that have room for all layers, the MOST that promise most. How many layers a stage holds supposes that the leading
         dense ones are all on the first stage; a plan that this made too large is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,17 +25,19 @@ from forebay.plan.by_stage import ways
 from forebay.plan.cuts import Cuts, alike, joined
 from forebay.plan.divide import Costs, divided
 from forebay.plan.habits import Habits
-from forebay.plan.memory import by_habits, each_stage, fullest, held
+from forebay.plan.memory import by_habits, fullest, held
 from forebay.plan.model import Workload
 from forebay.plan.passes import Site
 from forebay.plan.plan import OFFLOAD, RECOMPUTE, SCHEDULES
+from forebay.plan.schedule import in_flight
 from forebay.plan.time import pieces, step, whole
 from forebay.plan.wishes import Wishes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+ToBeat = Callable[[Cuts, Floats, Cuts], Floats]  # plans and their seconds; others: what each of these must take less than
 
-MOST = 100
+MOST, BATCH = 400, 50
 SAME = 1e-6  # of a step: less isn't worth unequal stages
 SLACK = 64  # bytes: parts are rounded up one by one
 
@@ -50,32 +52,43 @@ def open_(work: Workload, cuts: Cuts, wishes: Wishes, can: Abilities) -> Cuts:
 
 
 def laid_out(
-    work: Workload, site: Site, few: Cuts, bound: Floats, room: float, wishes: Wishes, can: Abilities, limit: Floats
-) -> tuple[Cuts, Floats]:
-    """Of open plans those with other layers that fit and may take less than `limit` seconds, and their bytes. `bound` is what
-    each would take, were its stages level."""
-    better = bound < limit * (1 - SAME)
+    work: Workload, site: Site, few: Cuts, bound: Floats, room: float, wishes: Wishes, can: Abilities, to_beat: ToBeat
+) -> tuple[Cuts, Floats, Floats]:
+    """Open plans with other layers that fit and are among the best, their bytes and their seconds. `bound` is what each would
+    take, were its stages level."""
+    allowed, mixed = levels(wishes, can), ways(can, wishes)
+    nothing = few[:0], bound[:0], bound[:0]
+    better = bound < (limit := to_beat(*nothing[::2], few)) * (1 - SAME)
     few, bound, limit = few[better], bound[better], limit[better]
     if not len(few):
-        return few, bound
-    allowed, mixed = levels(wishes, can), ways(can, wishes)
+        return nothing
     others = [_with(few, way, place) for place in places(wishes) for way in allowed if (way, place) != (allowed[0], 0)]
     every = joined([few, *others])
     if others:
         bound = np.concatenate([bound, np.asarray(step(work, site, every[len(few) :], True).total)])
         better = bound < np.tile(limit, 1 + len(others)) * (1 - SAME)
         every, bound = every[better], bound[better]
-    best = _promising(work, every, bound, room)
-    found = [_laid(work, site, best, room, [best.recompute])]
+    kinds = [(every, bound, [every.recompute])]
     if mixed:
-        # What fits with the most recomputing, and would be better with the least.
+        # Better with the least recomputing of all stages; how much each needs is seen when layers are shared out.
         least = (every.recompute == mixed[0]) & ((every.chunks == 1) | can.by_stage_chunks | wishes.by_stage)
-        best = _promising(work, _with(every[least], mixed[-1], -1), bound[least], room)
-        found.append(_laid(work, site, best, room, [np.full(len(best), way) for way in mixed]))
-    whole_model = joined(found)
-    needs = fullest(work, whole_model) if len(whole_model) else np.zeros(0)
-    fits = needs <= room
-    return whole_model[fits], needs[fits]
+        some = every[least]
+        kinds.append((some, bound[least], [np.full(len(some), way) for way in mixed]))
+    found, needs, seconds = nothing
+    for cuts, low, same in kinds:
+        most = np.array([_most(work, cuts, level, room) for level in same])
+        rows = np.flatnonzero(most.max(axis=0).sum(axis=1) >= work.model.layers)
+        rows = rows[np.argsort(low[rows], kind="stable")][:MOST]
+        while rows.size:
+            now, rows = rows[:BATCH], rows[BATCH:]
+            laid = _laid(work, site, cuts[now], [level[now] for level in same], most[:, now])
+            held_ = fullest(work, laid) if len(laid) else np.zeros(0)
+            laid, held_ = laid[held_ <= room], held_[held_ <= room]
+            if len(laid):
+                found, needs = joined([found, laid]), np.concatenate([needs, held_])
+                seconds = np.concatenate([seconds, np.asarray(step(work, site, laid).total)])
+                rows = rows[low[rows] < to_beat(found, seconds, cuts[rows]) * (1 - SAME)]
+    return found, needs, seconds
 
 
 def levels(wishes: Wishes, can: Abilities) -> list[int]:
@@ -94,39 +107,17 @@ def _with(cuts: Cuts, recompute: int, offload: int) -> Cuts:
     return replace(cuts, recompute=np.full(len(cuts), recompute), offload=where)
 
 
-def _promising(work: Workload, cuts: Cuts, bound: Floats, room: float) -> Cuts:
-    """The MOST that would take least of those whose stages may have room for all layers.
-
-    Stages hold the less the further behind they are, but for the last: all up to the middle have no more room than that one.
-    """
-    if not len(cuts):
-        return cuts
-    p = cuts.stages
-    stages = np.stack([np.zeros_like(p), p // 2, np.maximum(p - 2, 0), p - 1], axis=1)
-    times = np.stack([np.ones_like(p), np.minimum(p // 2, p - 2), np.maximum(p - 2 - p // 2, 0), np.ones_like(p)], axis=1)
-    row = np.repeat(np.arange(len(cuts)), stages.shape[1])
-    most = _most(work, cuts[row], stages.ravel(), cuts.recompute[row], room).reshape(stages.shape)
-    at = np.flatnonzero((most * times).sum(axis=1) >= work.model.layers)
-    return cuts[at[np.argsort(bound[at], kind="stable")[:MOST]]]
-
-
-def _laid(work: Workload, site: Site, cuts: Cuts, room: float, levels: Sequence[Ints]) -> Cuts:
-    """Each plan with the layers with which its slowest stage is done soonest, if stages may recompute in these ways; without
-    those that nothing fits."""
-    if not len(cuts):
-        return cuts
+def _laid(work: Workload, site: Site, cuts: Cuts, levels: Sequence[Ints], most: Ints) -> Cuts:
+    """Each plan with the layers with which its slowest stage is done soonest, if stages may recompute in these ways and hold `most`
+    layers; without those that nothing fits."""
     m = work.model
     parts = [pieces(work, site, replace(cuts, recompute=level)) for level in levels]
     plain, mixed, first, last = (
         np.array([np.asarray(whole(getattr(one, name)).total) for one in parts]) for name in ("plain", "mixed", "opening", "closing")
     )
     costs = Costs(plain=plain, mixed=mixed, first=first, last=last + m.predicted * mixed)
-    row, stage = each_stage(cuts)
-    most = np.zeros((len(levels), len(cuts), int(cuts.stages.max())), dtype=np.int64)
-    for i, level in enumerate(levels):
-        most[i, row, stage] = _most(work, cuts[row], stage, level[row], room)
     lead = m.experts.dense_layers if m.experts else 0
-    split = divided(m.layers, lead, costs, cuts.stages, cuts.chunks, most)
+    split = divided(m.layers, lead, costs, cuts.stages, cuts.chunks, most[:, :, : int(cuts.stages.max())])
     ways_ = np.take_along_axis(np.array(levels).T, np.maximum(split.ways, 0), axis=1)
     ways_ = np.where(split.ways < 0, -1, ways_)
     highest = ways_.max(axis=1)
@@ -136,34 +127,43 @@ def _laid(work: Workload, site: Site, cuts: Cuts, room: float, levels: Sequence[
     return found[np.isfinite(split.slowest) & (uneven if len(levels) > 1 else True)]
 
 
-def _most(work: Workload, cuts: Cuts, stage: Ints, recompute: Ints, room: float) -> Ints:
-    """How many layers the stage of each plan has room for. Bytes grow by as much with each layer of a kind."""
-    found = np.zeros(len(cuts), dtype=np.int64)
+def _most(work: Workload, cuts: Cuts, recompute: Ints, room: float) -> Ints:
+    """How many layers each stage has room for: (plans, stages). A layer takes its states, and its activations times the
+    micro-batches in flight; what a stage holds beside layers is reckoned of the first, the second and the last."""
+    found = np.zeros((len(cuts), int(cuts.stages.max(initial=0))), dtype=np.int64)
     for here, how in by_habits(cuts, None):
-        found[here] = _most_of(work, cuts[here], how, stage[here], recompute[here], room - SLACK)
+        some = cuts[here]
+        found[here, : int(some.stages.max())] = _most_of(work, some, how, recompute[here], room - SLACK)
     return found
 
 
-def _most_of(work: Workload, cuts: Cuts, how: Habits, stage: Ints, recompute: Ints, room: float) -> Ints:
+def _most_of(work: Workload, cuts: Cuts, how: Habits, recompute: Ints, room: float) -> Ints:
     lead = work.model.experts.dense_layers if work.model.experts else 0
-    first = (stage == 0) & (lead > 0)
-    before = np.where(stage == 0, 0, lead)
+    first, last = np.zeros_like(cuts.stages), cuts.stages - 1
 
-    def bytes_(layers: Ints, largest: float = 1.0) -> Floats:
-        return held(work, cuts, how, stage, layers, before, recompute, largest)
+    def bytes_(stage: Ints, layers: int, before: int, largest: float = 1.0) -> Floats:
+        return held(work, cuts, how, stage, np.full_like(stage, layers), np.full_like(stage, before), recompute, largest)
 
-    start = np.where(first, lead + 1, 1)
-    least, next_ = bytes_(start), bytes_(start + 1)
-    each = np.maximum(next_ - least, 1.0)
-    most = np.where(least <= room, start + np.floor((room - least) / each), 0)
-    if first.any() and (least > room)[first].any():
-        one, all_ = bytes_(np.ones_like(start)), bytes_(np.full_like(start, lead))
-        some = 1 + np.floor((room - one) / np.maximum((all_ - one) / max(lead - 1, 1), 1.0))
-        most = np.where(first & (least > room), np.clip(np.where(one <= room, some, 0), 0, lead), most)
-    if (cuts.chunks > 1).any():
-        # The largest chunk counts for all (memory.held): of a number that chunks don't divide, the missing layers' activations.
-        kept = np.maximum(bytes_(start + 1, 2.0) - next_ - (bytes_(start, 2.0) - least), 0.0)
-        down = most // cuts.chunks * cuts.chunks
-        lacking = np.ceil((least + each * (down + cuts.chunks - start) - room) / np.maximum(each - kept, 1.0))
-        most = np.where(cuts.chunks > 1, down + np.clip(cuts.chunks - lacking, 0, cuts.chunks - 1), most)
-    return np.asarray(np.clip(most, 0, work.model.layers), dtype=np.int64)
+    place = np.arange(int(cuts.stages.max()))
+    m = np.maximum(work.sequences // (cuts.data * cuts.micro_batch), 1)
+    flying = in_flight(cuts.schedule[:, None], cuts.stages[:, None], cuts.chunks[:, None], m[:, None], place)
+    one = bytes_(last, 1, lead)
+    at_last = np.take_along_axis(flying, last[:, None], axis=1)[:, 0]
+    kept = (bytes_(last, 1, lead, 2.0) - one) / (at_last * (1 + work.model.predicted))
+    states = np.maximum(bytes_(last, 2, lead) - one - kept * at_last, 1.0)
+    each = states[:, None] + kept[:, None] * flying
+    bare = np.broadcast_to((bytes_(np.minimum(1, last), 1, lead) - each[:, 1])[:, None], each.shape).copy()
+    bare[:, 0] = bytes_(first, lead + 1, 0) - each[:, 0]  # with the leading layers
+    bare[np.arange(len(cuts)), last] = one - states - kept * at_last
+    most = np.floor((room - bare) / each)
+    if lead:
+        # Leading layers alone, where they leave no room for another.
+        single, all_ = bytes_(first, 1, 0), bytes_(first, lead, 0)
+        some = 1 + np.floor((room - single) / np.maximum((all_ - single) / max(lead - 1, 1), 1.0))
+        most[:, 0] = np.where(most[:, 0] >= 1, most[:, 0] + lead, np.clip(some, 0, lead))
+    # The largest chunk counts for all (memory.held): of a number that chunks don't divide, the missing layers' activations.
+    v = cuts.chunks[:, None]
+    down = most // v * v
+    lacking = np.ceil((bare + each * (down + v - np.where(place == 0, lead, 0)) - room) / states[:, None])
+    most = np.where(v > 1, down + np.clip(v - lacking, 0, v - 1), most)
+    return np.asarray(np.clip(np.where(place <= last[:, None], most, 0), 0, work.model.layers), dtype=np.int64)

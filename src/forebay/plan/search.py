@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,11 +200,11 @@ def _one_kind(
         both = joined([cuts, other])
         took = np.asarray(step(work, knows.site, both, np.arange(len(both)) >= len(cuts)).total) if len(both) else np.zeros(0)
         seconds, bound = took[: len(cuts)], took[len(cuts) :]
-        laid, needed = laid_out(work, knows.site, other, bound, has, wishes, can, _to_beat(cuts, seconds, other, most))
-        searched += len(laid)
-        if len(laid):
-            cuts, needs = joined([cuts, laid]), np.concatenate([needs, needed])
-            seconds = np.concatenate([seconds, np.asarray(step(work, knows.site, laid).total)])
+        if len(other):
+            beat = partial(_to_beat, cuts, seconds, most)
+            laid, needed, took = laid_out(work, knows.site, other, bound, has, wishes, can, beat)
+            searched += len(laid)
+            cuts, needs, seconds = joined([cuts, laid]), np.concatenate([needs, needed]), np.concatenate([seconds, took])
         best += _heads(cuts, seconds, needs, cards.chip)
         if told is not None:
             told(done + 1, len(counts))
@@ -219,29 +220,22 @@ def _one_kind(
     return best, dropped, searched
 
 
-def _shape(cuts: Cuts) -> NDArray[np.int64]:
-    """One number for each shape: tensor, stages, context, expert, and whether weights are cut."""
-    found = cuts.tensor
-    for column, width in ((cuts.stages, 1 << 14), (cuts.context, 1 << 20), (cuts.expert, 1 << 14), (cuts.zero == 3, 2)):
-        found = found * width + column
-    return found
-
-
 def _first(cuts: Cuts, seconds: Floats, needs: Floats) -> NDArray[np.int64]:
     """The best plan of each shape."""
-    shape = _shape(cuts)
+    shape = cuts.shape
     order = np.lexsort((needs, seconds, shape))
     return order[np.concatenate([[True], np.diff(shape[order]) != 0])[: len(order)]]
 
 
-def _to_beat(cuts: Cuts, seconds: Floats, others: Cuts, most: int) -> Floats:
+def _to_beat(cuts: Cuts, seconds: Floats, most: int, more: Cuts, later: Floats, others: Cuts) -> Floats:
     """The seconds that each of the others must stay under to be one of the best: its shape's, and the last of the best shapes'."""
+    cuts, seconds = (joined([cuts, more]), np.concatenate([seconds, later])) if len(more) else (cuts, seconds)
     if not len(cuts):
         return np.full(len(others), np.inf)
     heads = _first(cuts, seconds, seconds)
-    shapes, took = _shape(cuts)[heads], seconds[heads]
+    shapes, took = cuts.shape[heads], seconds[heads]
     last = np.sort(took)[most - 1] if len(took) >= most else np.inf
-    at = np.minimum(np.searchsorted(shapes, mine := _shape(others)), len(shapes) - 1)
+    at = np.minimum(np.searchsorted(shapes, mine := others.shape), len(shapes) - 1)
     return np.minimum(np.where(shapes[at] == mine, took[at], np.inf), last)
 
 
