@@ -3,15 +3,18 @@
 Asked:  seconds of a plain layer (the leading ones of a mixture) and of the others, of what the first stage does beside them (the
         embedding) and the last (vocabulary, loss, predicted layers), for each way in which a stage may recompute; and how many
         layers each stage can hold in each way.
-Answer: a limit is tried: each stage in turn takes as many layers as it is done with within the limit and has room for. If that
-        leaves none over, the limit can be kept, else no split keeps it, since a stage that took fewer would leave more to those
-        behind it. The first limit is a layer above the mean, or, where room is short, found by halving; then it is lowered to just
-        under the split's own slowest stage until nothing keeps it, so the slowest stage is the shortest of all splits (tests compare with all of small cases). Of the splits that are
-        as fast, the one whose stages are as even as can be, the first ones shorter: they hold the most micro-batches in flight.
-        Where a stage may recompute in several ways it takes the first that holds its layers.
+Answer: `divided`, of stages with one piece: a limit is tried: each stage in turn takes as many layers as it is done with within the
+        limit and has room for. If that leaves none over, the limit can be kept, else no split keeps it, since a stage that took
+        fewer would leave more to those behind it. The first limit is a layer above the mean, or, where room is short, found by
+        halving; then it is lowered to just under the split's own slowest stage until nothing keeps it, so the slowest stage is
+        the shortest of all splits (tests compare with all of small cases). Of the splits that are as fast, the one whose stages
+        are as even as can be, the first ones shorter: they hold the most micro-batches in flight. Where a stage may recompute in
+        several ways it takes the first that holds its layers.
+        `spared`, of interleaved stages: chunk by chunk all stages wait for the one with most layers in that chunk, so that all
+        pieces have as many, but those of the first and the last stage, from whose ends what is lacking is taken.
 Units:  seconds of forward and backward of one micro-batch.
 Limits: layers are of two kinds, and the plain ones lead. Only the slowest stage is minimised; filling and draining take the sum
-        of all stages, which no split of the same ways changes. With chunks the leading layers lie in the first chunks.
+        of all stages, which no split of the same ways changes.
 """
 
 from __future__ import annotations
@@ -48,17 +51,41 @@ class Split:
     slowest: Floats  # of each plan; inf where no split fits
 
 
-def leading(layers: Any, chunks: Any, first: Any) -> Any:
-    """Of a stage's layers those in its first chunk: as even as can be, of what is left over the first stage's later chunks get
-    one each, and other stages' earlier ones."""
-    return np.where(first, layers // chunks, -(-layers // chunks))
+def leading(layers: Ints, chunks: Ints) -> Ints:
+    """Of each stage's layers, (plans, stages), those in its first piece. All pieces have as many, but what is lacking is lacking
+    in the first ones of the first stage, and in the last ones of others."""
+    each = -(-layers.max(axis=1) // chunks)[:, None]
+    found = np.minimum(layers, each)
+    found[:, 0] = np.maximum(layers[:, 0] - each[:, 0] * (chunks - 1), 0)
+    return found
 
 
-def divided(count: int, lead: int, costs: Costs, stages: Ints, chunks: Ints, most: Ints) -> Split:
+def spared(count: int, stages: Ints, chunks: Ints, mixed: Floats, first: Floats, last: Floats) -> Ints:
+    """Layers of each stage, (plans, stages), whose pieces are alike but at the ends; 0 of all stages where there is no such split."""
+    each = -(-count // (stages * chunks))
+    lacking = stages * chunks * each - count
+    # What each number of layers fewer at the last stage leaves of both ends' excess over a piece.
+    behind = np.arange(int(each.max(initial=0)) + 1)
+    ahead = lacking[:, None] - behind
+    could = (ahead >= 0) & (ahead <= each[:, None]) & (behind <= each[:, None])  # no other piece is without a layer
+
+    def excess(extra: Floats, fewer: Ints) -> Floats:
+        return np.maximum(0.0, extra[:, None] - fewer * mixed[:, None])
+
+    over = np.where(could, np.maximum(excess(first, ahead), excess(last, behind)), np.inf)
+    at = np.argmin(over, axis=1)
+    place, one = np.arange(int(stages.max(initial=0))), np.arange(len(stages))
+    found = np.where(place < stages[:, None], (each * chunks)[:, None], 0)
+    found[:, 0] -= np.where(could[one, at], ahead[one, at], 0)
+    found[one, stages - 1] -= at
+    return np.where(could[one, at][:, None], found, 0)
+
+
+def divided(count: int, lead: int, costs: Costs, stages: Ints, most: Ints) -> Split:
     """`most` is (ways, plans, stages): the layers that a stage can hold. `lead` of the `count` layers are plain."""
     order = np.argsort(-stages, kind="stable")
     back = np.argsort(order, kind="stable")
-    some = _Rows(count, lead, _at(costs, order), stages[order], chunks[order], most[:, order])
+    some = _Rows(count, lead, _at(costs, order), stages[order], most[:, order])
     layers, ways, slowest = some.best()
     return Split(layers=layers[back], ways=ways[back], slowest=slowest[back])
 
@@ -70,14 +97,14 @@ def _at(costs: Costs, which: Any) -> Costs:
 class _Rows:
     """Plans in the order of their stages, most first, so that the plans that have a stage are the first so many."""
 
-    def __init__(self, count: int, lead: int, costs: Costs, stages: Ints, chunks: Ints, most: Ints) -> None:
-        self.count, self.lead, self.costs, self.stages, self.chunks, self.most = count, lead, costs, stages, chunks, most
+    def __init__(self, count: int, lead: int, costs: Costs, stages: Ints, most: Ints) -> None:
+        self.count, self.lead, self.costs, self.stages, self.most = count, lead, costs, stages, most
         self.wide = int(stages.max(initial=0))
         self.have = [int(np.count_nonzero(stages > s)) for s in range(self.wide)]
         place, end = np.arange(self.wide), stages[:, None] - 1
         ends = (place == 0) | (place == end)
-        # Each chunk has a layer, but the embedding and the loss may have a chunk for themselves.
-        self.least = np.where(place <= end, chunks[:, None] - ends, 0)
+        # The embedding and the loss may have a stage for themselves.
+        self.least = np.where((place <= end) & ~ends, 1, 0)
         self.after = self.least[:, ::-1].cumsum(axis=1)[:, ::-1] - self.least  # of the stages behind
         self.extra = (place == 0) * costs.first[:, :, None] + (place == end) * costs.last[:, :, None]
 
@@ -120,7 +147,7 @@ class _Rows:
             ok[:n] &= (took >= self.least[:n, s]) & ((s < self.stages[:n] - 1) | (took == rest[:n]))
             layers[:n, s] = took = np.maximum(took, 0)
             rest[:n] -= took
-            plain[:n] -= np.minimum(plain[:n], leading(took, self.chunks[:n], s == 0))
+            plain[:n] -= np.minimum(plain[:n], took)
         return layers, ok
 
     def _most(self, s: int, limit: Floats, plain: Ints) -> Ints:
@@ -132,7 +159,7 @@ class _Rows:
             fits = np.floor(room / b).astype(np.int64)
             if (at := np.flatnonzero(plain > 0)).size:
                 many = np.arange(self.count + 1)
-                some = np.minimum(plain[at, None], leading(many, self.chunks[at, None], s == 0))
+                some = np.minimum(plain[at, None], many)
                 took = some * a[at, None] + (many - some) * b[at, None]
                 fits[at] = np.count_nonzero(took <= room[at, None], axis=1) - 1
             fits = np.where(room < 0, -1, np.minimum(fits, self.most[way, :n, s]))
@@ -141,9 +168,7 @@ class _Rows:
 
     def _plain(self, layers: Ints) -> Ints:
         """Of each stage's layers the plain ones."""
-        ahead = leading(layers, self.chunks[:, None], np.arange(self.wide) == 0)
-        before = np.cumsum(ahead, axis=1) - ahead
-        return np.clip(self.lead - before, 0, ahead)
+        return np.clip(self.lead - (np.cumsum(layers, axis=1) - layers), 0, layers)
 
     def _times(self, layers: Ints) -> Floats:
         """(ways, plans, stages)"""
@@ -179,6 +204,6 @@ class _Rows:
             most = np.minimum(self._most(s, limit[:n], plain[:n]), rest[:n] - self.after[:n, s])
             found[:n, s] = took = np.clip(wanted, least, np.maximum(most, least))
             rest[:n] -= took
-            plain[:n] -= np.minimum(plain[:n], leading(took, self.chunks[:n], s == 0))
+            plain[:n] -= np.minimum(plain[:n], took)
         good = (rest == 0) & (found <= self.most.max(axis=0)).all(axis=1) & (found >= self.least).all(axis=1)
         return np.where(good[:, None], found, layers)

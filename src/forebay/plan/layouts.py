@@ -8,7 +8,7 @@ Answer: a step in which all stages took as long would be the shortest (`time.ste
         stage is done soonest, and where software or wishes let stages recompute differently, once more with ways mixed: a stage
         that must recompute then has fewer layers. Memory is counted again, layer by layer, before a plan is priced.
 Units:  bytes, seconds.
-Limits: 1F1B and interleaved. Of the plans with their ways that have room for all layers, the MOST that promise most. How many layers a stage holds supposes that the leading
+Limits: 1F1B and interleaved, whose stages all recompute alike. Of the plans with their ways that have room for all layers, the MOST that promise most. How many layers a stage holds supposes that the leading
         dense ones are all on the first stage; a plan that this made too large is left out.
 """
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from forebay.plan.abilities import Abilities
 from forebay.plan.by_stage import ways
 from forebay.plan.cuts import Cuts, alike, joined
-from forebay.plan.divide import Costs, divided
+from forebay.plan.divide import Costs, divided, spared
 from forebay.plan.habits import Habits
 from forebay.plan.memory import by_habits, fullest, held
 from forebay.plan.model import Workload
@@ -71,7 +71,7 @@ def laid_out(
     kinds = [(every, bound, [every.recompute])]
     if mixed:
         # Better with the least recomputing of all stages; how much each needs is seen when layers are shared out.
-        least = (every.recompute == mixed[0]) & ((every.chunks == 1) | can.by_stage_chunks | wishes.by_stage)
+        least = (every.recompute == mixed[0]) & (every.chunks == 1)
         some = every[least]
         kinds.append((some, bound[least], [np.full(len(some), way) for way in mixed]))
     found, needs, seconds = nothing
@@ -81,7 +81,13 @@ def laid_out(
         rows = rows[np.argsort(low[rows], kind="stable")][:MOST]
         while rows.size:
             now, rows = rows[:BATCH], rows[BATCH:]
-            laid = _laid(work, site, cuts[now], [level[now] for level in same], most[:, now])
+            chunked = cuts.chunks[now] > 1
+            laid = joined(
+                [
+                    _laid(work, site, cuts[now[~chunked]], [level[now[~chunked]] for level in same], most[:, now[~chunked]]),
+                    _spared(work, site, cuts[now[chunked]]),
+                ]
+            )
             held_ = fullest(work, laid) if len(laid) else np.zeros(0)
             laid, held_ = laid[held_ <= room], held_[held_ <= room]
             if len(laid):
@@ -111,13 +117,15 @@ def _laid(work: Workload, site: Site, cuts: Cuts, levels: Sequence[Ints], most: 
     """Each plan with the layers with which its slowest stage is done soonest, if stages may recompute in these ways and hold `most`
     layers; without those that nothing fits."""
     m = work.model
+    if not len(cuts):
+        return cuts
     parts = [pieces(work, site, replace(cuts, recompute=level)) for level in levels]
     plain, mixed, first, last = (
         np.array([np.asarray(whole(getattr(one, name)).total) for one in parts]) for name in ("plain", "mixed", "opening", "closing")
     )
     costs = Costs(plain=plain, mixed=mixed, first=first, last=last + m.predicted * mixed)
     lead = m.experts.dense_layers if m.experts else 0
-    split = divided(m.layers, lead, costs, cuts.stages, cuts.chunks, most[:, :, : int(cuts.stages.max())])
+    split = divided(m.layers, lead, costs, cuts.stages, most[:, :, : int(cuts.stages.max())])
     ways_ = np.take_along_axis(np.array(levels).T, np.maximum(split.ways, 0), axis=1)
     ways_ = np.where(split.ways < 0, -1, ways_)
     highest = ways_.max(axis=1)
@@ -125,6 +133,17 @@ def _laid(work: Workload, site: Site, cuts: Cuts, levels: Sequence[Ints], most: 
     by_stage = np.where(uneven[:, None], ways_, -1) if uneven.any() else alike(len(cuts))
     found = replace(cuts, layers=split.layers, recompute=highest, by_stage=by_stage)
     return found[np.isfinite(split.slowest) & (uneven if len(levels) > 1 else True)]
+
+
+def _spared(work: Workload, site: Site, cuts: Cuts) -> Cuts:
+    """Interleaved plans with fewer layers at the model's ends."""
+    if not len(cuts):
+        return cuts
+    parts, m = pieces(work, site, cuts), work.model
+    mixed, first, last = (np.asarray(whole(one).total) for one in (parts.mixed, parts.opening, parts.closing))
+    layers = spared(m.layers, cuts.stages, cuts.chunks, mixed, first, last + m.predicted * mixed)
+    behind = np.arange(layers.shape[1]) >= cuts.stages[:, None]
+    return replace(cuts, layers=np.where(behind, -1, layers))[layers.any(axis=1)]
 
 
 def _most(work: Workload, cuts: Cuts, recompute: Ints, room: float) -> Ints:
@@ -161,9 +180,4 @@ def _most_of(work: Workload, cuts: Cuts, how: Habits, recompute: Ints, room: flo
         single, all_ = bytes_(first, 1, 0), bytes_(first, lead, 0)
         some = 1 + np.floor((room - single) / np.maximum((all_ - single) / max(lead - 1, 1), 1.0))
         most[:, 0] = np.where(most[:, 0] >= 1, most[:, 0] + lead, np.clip(some, 0, lead))
-    # The largest chunk counts for all (memory.held): of a number that chunks don't divide, the missing layers' activations.
-    v = cuts.chunks[:, None]
-    down = most // v * v
-    lacking = np.ceil((bare + each * (down + v - np.where(place == 0, lead, 0)) - room) / states[:, None])
-    most = np.where(v > 1, down + np.clip(v - lacking, 0, v - 1), most)
     return np.asarray(np.clip(np.where(place <= last[:, None], most, 0), 0, work.model.layers), dtype=np.int64)

@@ -56,7 +56,7 @@ def memory(workload: Workload, plan: Plan, habits: Habits | None = None) -> tupl
     layers = np.array(plan.layers or even(workload.model.layers, stages, plan.ends, workload.model.predicted), dtype=np.int64)
     before, largest = np.concatenate([[0], np.cumsum(layers)[:-1]]), np.ones(stages)
     one = cuts([plan])[np.zeros(stages, dtype=np.int64)]
-    if plan.layers:
+    if plan.layers and len(set(plan.stages)) == 1:
         before, largest = (one[0] for one in _laid(workload.model, layers[None], one.chunks[:1]))
     recompute = np.array([RECOMPUTE.index(plan.recomputed(i)) for i in range(stages)])
     m = np.full(stages, max(1, plan.micro_batches(workload.sequences)))
@@ -148,9 +148,10 @@ def held(
 def _laid(model: Model, layers: Ints, chunks: Ints) -> tuple[Ints, Floats]:
     """Of layers that are said, (plans, stages): how many of the leading layers lie before each stage, and the largest chunk
     over the mean."""
-    ahead = leading(np.maximum(layers, 0), chunks[:, None], np.arange(layers.shape[1]) == 0)
+    layers = np.maximum(layers, 0)
+    ahead = leading(layers, chunks)
     before = np.cumsum(ahead, axis=1) - ahead
     lead = model.experts.dense_layers if model.experts else 0
     dense = np.clip(lead - before, 0, ahead)
-    whole = -(-layers // chunks[:, None]) * chunks[:, None]
-    return lead - dense, np.where(layers > 0, whole / np.maximum(layers, 1), 1.0)
+    whole = (-(-layers.max(axis=1) // chunks) * chunks)[:, None]
+    return lead - dense, np.where((chunks[:, None] > 1) & (layers > 0), whole / np.maximum(layers, 1), 1.0)

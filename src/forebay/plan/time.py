@@ -107,9 +107,9 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any, level: Any = False)
         slowest, others = _laid(work, at, cuts, slowest, others)
         heavier = np.maximum(1.0, np.where(cuts.layers[:, 0] >= 0, cuts.layers.max(axis=1) * p / m.layers, 1.0))
     if np.any(level):
-        least, rest = _level(work, parts, p)
+        least, rest = _level(work, parts, p, v)
         slowest, others = _where(level, least, slowest), np.where(level, rest, others)
-        heavier = np.where(level, -(-m.layers // p) * p / m.layers, heavier)
+        heavier = np.where(level, -(-m.layers // (p * v)) * p * v / m.layers, heavier)
     bubble = np.where(p > 1, others / v, 0.0)
     split = (cuts.schedule > 1) & (p > 1)
     if split.any():
@@ -191,14 +191,15 @@ def _stages(work: Workload, parts: Pieces, cuts: Cuts) -> tuple[Pass, Pass, Pass
     return _where(single, alone, first), _where(single, alone, middle), _where(single, alone, last)
 
 
-def _level(work: Workload, parts: Pieces, stages: Any) -> tuple[Pass, Any]:
+def _level(work: Workload, parts: Pieces, stages: Any, chunks: Any) -> tuple[Pass, Any]:
     """What no split's slowest stage is shorter than: the mean, and the layers that one of the stages must have at least. With it
     the seconds of the others."""
     m = work.model
     lead = m.experts.dense_layers if m.experts else 0
     plain, mixed, opening, closing = (whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing))
     all_ = plain.times(lead) + mixed.times(m.layers + m.predicted - lead) + opening + closing
-    slowest = _longer(all_.times(1.0 / stages), mixed.times(-(-(m.layers - lead) // stages)))
+    # Pieces of interleaved stages are alike (`divide.spared`).
+    slowest = _longer(all_.times(1.0 / stages), mixed.times(-(-(m.layers - lead) // (stages * chunks)) * chunks))
     return slowest, all_.total - slowest.total
 
 
@@ -207,7 +208,7 @@ def _laid(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> t
     rows = np.flatnonzero(cuts.layers[:, 0] >= 0)
     few, m = cuts[rows], work.model
     layers, place, last = np.maximum(few.layers, 0), np.arange(few.layers.shape[1]), few.stages[:, None] - 1
-    ahead = leading(layers, few.chunks[:, None], place == 0)
+    ahead = leading(layers, few.chunks)
     lead = m.experts.dense_layers if m.experts else 0
     plain = np.clip(lead - (np.cumsum(ahead, axis=1) - ahead), 0, ahead)
     mixed = np.where(place <= last, layers - plain, 0) + (place == last) * m.predicted
@@ -230,12 +231,28 @@ def _laid(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> t
     for counts, each in ways:
         for count, one in zip(counts, each, strict=True):
             longest = longest + one.times(count[one_each, at_most])
+    if (few.chunks > 1).any():
+        longest = _where(few.chunks > 1, _longer(longest, _by_chunk(work, pieces(work, site, few), few, layers, ahead)), longest)
     spread = {one.name: np.broadcast_to(getattr(slowest, one.name), len(cuts)).copy() for one in fields(Pass)}
     for name, column in spread.items():
         column[rows] = getattr(longest, name)
     others = np.array(others)
-    others[rows] = times.sum(axis=1) - longest.total
+    others[rows] = np.maximum(times.sum(axis=1) - longest.total, 0.0)
     return Pass(**spread), others
+
+
+def _by_chunk(work: Workload, parts: Pieces, cuts: Cuts, layers: Any, ahead: Any) -> Pass:
+    """What interleaved stages take if they wait in each chunk for the one that has most in it: all pieces are alike but the first
+    and the last of the model, which have the ends. These two meet in one round only (`schedule._interleaved`)."""
+    m = work.model
+    each = -(-layers.max(axis=1) // cuts.chunks)
+    plain, mixed, opening, closing = (whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing))
+    lead = np.minimum(m.experts.dense_layers if m.experts else 0, ahead[:, 0])
+    final = np.maximum(layers[np.arange(len(cuts)), cuts.stages - 1] - each * (cuts.chunks - 1), 0) + m.predicted
+    first = plain.times(lead) + mixed.times(ahead[:, 0] - lead) + opening
+    last = mixed.times(final) + closing
+    piece = mixed.times(each)
+    return mixed.times(each * (cuts.chunks - 1)) + _longer(piece, _longer(first, last))
 
 
 def _uneven(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> tuple[Pass, Any]:

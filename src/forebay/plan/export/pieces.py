@@ -5,7 +5,9 @@ Answer: counts in the order of the model: piece 0 has the embedding, the last on
         each has as many, and what is left over goes to the stages after the first, one each; with `ends` the embedding and the
         loss take a layer's place (Llama 3, arXiv 2407.21783, section 3.3.2). A stage spreads its own evenly over its pieces.
         Layers that predict further tokens lie with the loss, count as its stage's, and aren't told.
-Limits: of a stage's pieces the first ones get what is left over; of the first stage's, whose first has the embedding, the last.
+        On one chip all pieces of interleaved stages whose layers are given have as many, but at the model's ends
+        (`plan/divide.py`).
+Limits: else, of a stage's pieces the first ones get what is left over.
 """
 
 from __future__ import annotations
@@ -33,13 +35,19 @@ def pieces(plan: Plan, layers: int, predicted: int = 0) -> tuple[int, ...]:
         ahead, behind = plan.ends, 0 if plan.layers else predicted
         ends = [ahead * (piece == 0) + (ahead + behind) * (piece == count - 1) for piece in mine]
         cut = even(n + sum(ends), plan.chunks)
-        if stage == 0 and plan.layers and not plan.ends and plan.schedule not in IN_A_V:
-            cut = cut[::-1]
+        if plan.layers and plan.chunks > 1 and not plan.ends and plan.schedule not in IN_A_V and len(set(plan.stages)) == 1:
+            cut = _filled(n, plan.chunks, -(-max(plan.layers) // plan.chunks), stage == 0)
         for piece, places, taken in zip(mine, cut, ends, strict=True):
             found[piece] = places - taken
     if min(found) < 0:
         raise BadInput("There are more pieces than layers.", asked=f"{count} pieces", found=f"{layers} layers")
     return tuple(found)
+
+
+def _filled(layers: int, chunks: int, each: int, first: bool) -> tuple[int, ...]:
+    """So many layers a piece; what is lacking is lacking in the first pieces of the first stage, in the last ones of others."""
+    found = tuple(min(each, max(0, layers - place * each)) for place in range(chunks))
+    return found[::-1] if first else found
 
 
 def stage_layers(plan: Plan, layers: int, predicted: int = 0) -> tuple[int, ...]:
