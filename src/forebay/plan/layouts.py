@@ -8,7 +8,7 @@ Answer: a step in which all stages took as long would be the shortest (`time.ste
         stage is done soonest, and where software or wishes let stages recompute differently, once more with ways mixed: a stage
         that must recompute then has fewer layers. Memory is counted again, layer by layer, before a plan is priced.
 Units:  bytes, seconds.
-Limits: 1F1B and interleaved, whose stages all recompute alike. Of the plans with their ways that have room for all layers, the MOST that promise most. How many layers a stage holds supposes that the leading
+Limits: what gradients and the optimizer take of a stage with more layers is priced, not minimised. 1F1B and interleaved, whose stages all recompute alike. Of the plans with their ways that have room for all layers, the MOST that promise most. How many layers a stage holds supposes that the leading
         dense ones are all on the first stage; a plan that this made too large is left out.
 """
 

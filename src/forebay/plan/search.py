@@ -191,7 +191,7 @@ def _one_kind(
         if len(less):
             cuts, needs = joined([cuts, less]), np.concatenate([needs, lesser])
         fits = needs <= has
-        searched += len(cuts)
+        searched += len(cuts) or len(every)
         if not fits.all():
             i = int(np.argmin(np.where(fits, np.inf, needs)))
             dropped.append(_too_large(cuts.plan(i, cards.chip), float(needs[i]), has, cards.chip))
@@ -205,6 +205,9 @@ def _one_kind(
             laid, needed, took = laid_out(work, knows.site, other, bound, has, wishes, can, beat)
             searched += len(laid)
             cuts, needs, seconds = joined([cuts, laid]), np.concatenate([needs, needed]), np.concatenate([seconds, took])
+        if not len(cuts) and fits.all():  # no plan has equal stages, and no other fits
+            every, needed = fitted(work, every, has, wishes)
+            dropped.append(_too_large(every.plan(i := int(np.argmin(needed)), cards.chip), float(needed[i]), has, cards.chip))
         best += _heads(cuts, seconds, needs, cards.chip)
         if told is not None:
             told(done + 1, len(counts))
