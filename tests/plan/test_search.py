@@ -126,7 +126,7 @@ def spread(cut):
 def test_recomputing_by_stage_is_the_best_of_all_assignments(memory_gb, offload):
     few = Pool(cards=(replace(EIGHT.cards[0], memory_bytes=int(memory_gb * 1e9)),))
     most = {"stages": 4, "context": 1, "tensor": 2, "micro_batch": 2}
-    wishes = Wishes(by_stage=True, offload=offload, most=most, least={"stages": 2})
+    wishes = Wishes(by_stage=True, even=True, offload=offload, most=most, least={"stages": 2})
     at = known(few.cards[0], "bf16", framework("megatron")).site
     every = spread(space(WORK, few.cards[0], wishes, framework("megatron")))
     fits = every[(fullest(WORK, every) <= memory_gb * 1e9) & ((every.offload == 0) | offload)]

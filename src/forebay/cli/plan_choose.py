@@ -59,6 +59,9 @@ def choose(
         bool,
         typer.Option("--by-stage", help="Stages may recompute differently, even where the framework's arguments can't say it."),
     ] = False,
+    even: Annotated[
+        bool, typer.Option("--even", help="Stages have as even layers as can be, even where the framework could be told others.")
+    ] = False,
     schedule: Schedule = None,
     spare: Spare = "",
     some_idle: Annotated[bool, typer.Option("--some-idle", help="Plans may leave cards of the pool idle.")] = False,
@@ -96,6 +99,7 @@ def choose(
         recompute=tuple(_word(one, RECOMPUTE, "--recompute") for one in recompute or ()),
         offload=not no_offload,
         by_stage=by_stage,
+        even=even,
         use_all=not some_idle,
         spare=share(spare, "--spare"),
         framework=framework,

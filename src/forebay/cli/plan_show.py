@@ -44,7 +44,7 @@ def show(
     if found.priced:
         menu(found.menu)
         line(f"\nChoice {choice}")
-    details(one, found.workload.model.layers if found.workload else None)
+    details(one, found.workload.model if found.workload else None)
     if found.priced:
         dropped(found.menu.dropped)
         helps(found.menu.helps, found.menu.choices[0].seconds_a_step)

@@ -9,6 +9,7 @@ from forebay.cli import out
 from forebay.cli.figures import amount, line, seconds
 from forebay.plan.export.exported import in_words
 from forebay.plan.export.pieces import stage_layers
+from forebay.plan.model import Model
 from forebay.plan.plan import Choice, Dropped, Help, Memory, Menu, Plan
 from forebay.units import show_bytes, show_joules
 
@@ -138,7 +139,7 @@ def words(said: Sequence[str]) -> str:
     return ", ".join(f"{one} x {n}" if n > 1 else one for one, n in runs)
 
 
-def details(choice: Choice, layers: int | None) -> None:
+def details(choice: Choice, model: Model | None) -> None:
     """One choice: its degrees, its memory stage by stage, where the seconds go."""
     out.facts(degrees(choice.plan))
     if choice.parts:
@@ -151,7 +152,7 @@ def details(choice: Choice, layers: int | None) -> None:
         )
     if choice.memory:
         line("\nWhat a card of each stage holds")
-        cut = stage_layers(choice.plan, layers) if layers else ("-",) * len(choice.memory)
+        cut = stage_layers(choice.plan, model.layers, model.predicted) if model else ("-",) * len(choice.memory)
         rows = [
             (i, chip, n, *(show_bytes(getattr(one, part)) for part in PARTS), show_bytes(one.total))
             for i, (chip, n, one) in enumerate(zip(choice.plan.stages, cut, choice.memory, strict=True), 1)

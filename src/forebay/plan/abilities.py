@@ -13,6 +13,9 @@ gathered from a backward on (torch 2.13, distributed/pipelining/stage.py: backwa
 DeepSpeed: its pipeline engine takes ZeRO 0 and 1 (deepspeed/runtime/pipe/engine.py); AutoTP goes with neither stages nor context.
 Megatron-LM's --use-tp-pp-dp-mapping counts stages before data; meshes of torchtitan and DeepSpeed have stages outermost.
 FlagScale: Megatron-LM, and lists that say for each stage whether it recomputes.
+Layers: Megatron-Core has --pipeline-model-parallel-layout, which names the layers of each piece, since 0.13 (CHANGELOG.md there; until
+then the first and the last stage could differ from the others, which are alike, since 0.9); torchtitan names the modules of each
+piece; DeepSpeed cuts by a rule of its own (PipelineModule's partition_method), MaxText evenly.
 """
 
 from __future__ import annotations
@@ -35,20 +38,21 @@ class Abilities:
     apart: tuple[frozenset[str], ...] = ()
     by_stage: tuple[str, ...] = ()  # ways of recomputing that may differ from stage to stage
     by_stage_chunks: bool = True  # also where a stage has several chunks
+    layouts: bool = False  # each chunk of each stage may be told its layers
 
 
 def _pairs(words: str) -> tuple[frozenset[str], ...]:
     return tuple(frozenset(pair.split(", ")) for pair in words.split("; "))
 
 
-EVERYTHING = Abilities(zero=(0, 1, 2, 3), piped=(0, 1, 2, 3), by_stage=RECOMPUTE)
-MEGATRON = Abilities(zero=(0, 1, 2, 3))
+EVERYTHING = Abilities(zero=(0, 1, 2, 3), piped=(0, 1, 2, 3), by_stage=RECOMPUTE, layouts=True)
+MEGATRON = Abilities(zero=(0, 1, 2, 3), layouts=True)
 OLD = Abilities(lacks=frozenset({"hybrid"}))
 ABILITIES: Mapping[str, Abilities] = {
     "megatron": MEGATRON,
     "megatron-graphs": MEGATRON,
     "megatron-fused": MEGATRON,
-    "megatron-2025": MEGATRON,
+    "megatron-2025": Abilities(zero=(0, 1, 2, 3)),
     "megatron-lm": MEGATRON,
     "megatron-2024": OLD,
     "megatron-2021": OLD,
@@ -56,7 +60,11 @@ ABILITIES: Mapping[str, Abilities] = {
     # MaxText: FSDP, its optimizer over the data degree, and both under its pipeline.
     "jax": Abilities(zero=(0, 1, 3), piped=(0, 1, 3)),
     "torchtitan": Abilities(
-        zero=(0, 2, 3), piped=(0, 2, 3), lacks=frozenset({"ulysses", "offload", "inner"}), apart=_pairs("copies, expert_tensor")
+        zero=(0, 2, 3),
+        piped=(0, 2, 3),
+        lacks=frozenset({"ulysses", "offload", "inner"}),
+        apart=_pairs("copies, expert_tensor"),
+        layouts=True,
     ),
     # Plain FSDP as in llm-foundry: NO_SHARD, SHARD_GRAD_OP, FULL_SHARD, HYBRID_SHARD.
     "fsdp": Abilities(zero=(0, 2, 3), lacks=frozenset({"tensor", "stages", "context", "expert", "offload"})),
@@ -67,7 +75,7 @@ ABILITIES: Mapping[str, Abilities] = {
             "tensor, stages; tensor, context; stages, context; tensor, zero 3; hybrid, context; tensor, experts at home"
         ),
     ),
-    "flagscale": Abilities(zero=(0, 1, 2, 3), by_stage=("none", "full"), by_stage_chunks=False),
+    "flagscale": Abilities(zero=(0, 1, 2, 3), by_stage=("none", "full"), by_stage_chunks=False, layouts=True),
 }
 
 

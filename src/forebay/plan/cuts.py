@@ -1,8 +1,8 @@
 """The noun Cuts: many plans at once, an array a degree.
 
 Asked:  pricing a plan takes some hundred operations; how are fifty thousand priced in a second?
-Answer: the same operations on arrays. Here all stages of a plan have the same chip and as even a share of the layers as can be;
-        plans with unequal stages are priced stage by stage (`plan/stages.py`).
+Answer: the same operations on arrays. Here all stages of a plan have the same chip, and as even a share of the layers as can be
+        where `layers` doesn't say them; plans over several chips are priced one by one (`plan/mixed.py`).
 Limits: words (schedule, recompute, offload) are indices into the tuples of `plan/plan.py`.
 """
 
@@ -43,6 +43,7 @@ class Cuts:
     ends: Bools
     stages_inner: Bools  # ranks count stages before data
     by_stage: Ints  # (plans, stages): how each stage recomputes where they differ, else -1; no columns where no plan's do
+    layers: Ints  # (plans, stages): each stage's layers where they are said, else -1; no columns where no plan's are
 
     def __len__(self) -> int:
         return len(self.tensor)
@@ -59,6 +60,14 @@ class Cuts:
     def cards(self) -> Ints:
         return self.data * self.tensor * self.context * self.stages
 
+    @property
+    def shape(self) -> Ints:
+        """One number for each tensor, stages, context, expert, and whether weights are cut."""
+        found = self.tensor
+        for column, width in ((self.stages, 1 << 14), (self.context, 1 << 20), (self.expert, 1 << 14), (self.zero == 3, 2)):
+            found = found * width + column
+        return found
+
     def plan(self, i: int, chip: str) -> Plan:
         """The i-th plan, on this chip."""
         return Plan(
@@ -69,6 +78,7 @@ class Cuts:
             context=int(self.context[i]),
             expert=int(self.expert[i]),
             expert_tensor=int(self.expert_tensor[i]),
+            layers=self._layers(i),
             ends=bool(self.ends[i]),
             chunks=int(self.chunks[i]),
             schedule=SCHEDULES[self.schedule[i]],
@@ -81,13 +91,17 @@ class Cuts:
             inner=INNER[int(self.stages_inner[i])],
         )
 
+    def _layers(self, i: int) -> tuple[int, ...]:
+        said = self.layers[i, : self.stages[i]]
+        return tuple(int(n) for n in said) if said.size and said[0] >= 0 else ()
+
     def _recompute(self, i: int) -> tuple[str, ...]:
         levels = self.by_stage[i, : self.stages[i]]
         return tuple(RECOMPUTE[one] for one in levels) if levels.size and levels[0] >= 0 else (RECOMPUTE[self.recompute[i]],)
 
 
 def alike(count: int) -> Ints:
-    """`by_stage` of so many plans whose stages all recompute alike."""
+    """`by_stage` or `layers` of so many plans whose stages are all alike."""
     return np.zeros((count, 0), dtype=np.int64)
 
 
@@ -96,14 +110,18 @@ def joined(parts: Sequence[Cuts]) -> Cuts:
     names = [one.name for one in fields(Cuts)]
     if not parts:
         return cuts([])
-    width = max(one.by_stage.shape[1] for one in parts)
-    parts = [replace(one, by_stage=np.pad(one.by_stage, ((0, 0), (0, width - one.by_stage.shape[1])), constant_values=-1))
-             for one in parts]  # fmt: skip
+    for name in ("by_stage", "layers"):
+        width = max(getattr(one, name).shape[1] for one in parts)
+        parts = [replace(one, **{name: _wider(getattr(one, name), width)}) for one in parts]
     return Cuts(**{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
 
 
+def _wider(table: Ints, width: int) -> Ints:
+    return np.pad(table, ((0, 0), (0, width - table.shape[1])), constant_values=-1)
+
+
 def cuts(plans: Sequence[Plan]) -> Cuts:
-    """Plans of one chip each and even stages, as arrays."""
+    """Plans of one chip each, as arrays."""
 
     def ints(values: list[int]) -> Ints:
         return np.array(values, dtype=np.int64)
@@ -126,14 +144,14 @@ def cuts(plans: Sequence[Plan]) -> Cuts:
         ulysses=np.array([p.context_kind == "ulysses" for p in plans], dtype=np.bool_),
         ends=np.array([p.ends for p in plans], dtype=np.bool_),
         stages_inner=np.array([p.inner == "stages" for p in plans], dtype=np.bool_),
-        by_stage=_by_stage(plans),
+        by_stage=_table([[RECOMPUTE.index(one) for one in p.recompute] if len(set(p.recompute)) > 1 else [] for p in plans]),
+        layers=_table([p.layers for p in plans]),
     )
 
 
-def _by_stage(plans: Sequence[Plan]) -> Ints:
-    uneven = [p for p in plans if len(set(p.recompute)) > 1]
-    found = np.full((len(plans), max((len(p.stages) for p in uneven), default=0)), -1, dtype=np.int64)
-    for i, p in enumerate(plans):
-        if len(set(p.recompute)) > 1:
-            found[i, : len(p.stages)] = [RECOMPUTE.index(one) for one in p.recompute]
+def _table(rows: Sequence[Sequence[int]]) -> Ints:
+    """Rows of several lengths, with -1 behind them."""
+    found = np.full((len(rows), max((len(one) for one in rows), default=0)), -1, dtype=np.int64)
+    for i, one in enumerate(rows):
+        found[i, : len(one)] = one
     return found

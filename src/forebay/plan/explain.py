@@ -224,7 +224,7 @@ def _by_stage(work: Workload, pool: Pool, plan: Plan) -> tuple[Why, ...]:
     lacking = [chip for chip in plan.need() if chip not in has]
     if lacking:
         raise BadInput("The pool hasn't the cards of the plan.", asked=", ".join(lacking), found=", ".join(has))
-    layers = plan.layers or even(work.model.layers, len(plan.stages), plan.ends)
+    layers = plan.layers or even(work.model.layers, len(plan.stages), plan.ends, work.model.predicted)
     found = []
     for i, (one, n, chip) in enumerate(zip(memory(work, plan), layers, plan.stages, strict=True)):
         chips = tuple(dict.fromkeys(plan.data_chips)) or (chip,)

@@ -39,8 +39,10 @@ class Holding:
         before: Ints,
         micro_batches: Ints,
         recompute: Ints,
+        largest: Any = 1.0,
     ) -> None:
-        """`layers` are the stage's, `before` those of the stages in front of it."""
+        """`layers` are the stage's, `before` those of the stages in front of it. `largest`: of a stage's chunks, times their mean."""
+        self.largest = largest
         self.how, self.model, self.form = how, workload.model, workload.number_format
         self.plans, self.stage, self.micro_batches, self.recompute = plans, stage, micro_batches, recompute
         self.sequence = workload.tokens
@@ -137,7 +139,8 @@ class Holding:
                 some_dense, some_expert = self._kept(kind)
                 dense, expert = np.where(here, some_dense, dense), np.where(here, some_expert, expert)
         held = in_flight(p.schedule, p.stages, p.chunks, self.micro_batches, self.stage)
-        activations = held * (self.dense * dense + self.expert * expert)
+        # Which chunks are held is not followed where they differ: as if all were the largest.
+        activations = held * self.largest * (self.dense * dense + self.expert * expert)
         ends = self.last * (2 * self.w * model.width / self.cut * t)  # the last norm's input and output
         again = np.maximum((self.dense > 0) * (whole_dense - dense), (self.expert > 0) * (whole_expert - expert))
         if self.how.receives_all:

@@ -4,8 +4,8 @@ Asked:  this model, this batch, these cards: how should it be cut?
 Answer: every plan of the space (`space`) is checked for memory and priced, as arrays; none is skipped, so the first is the best
         of the space by the model's own figures. Recomputing only ever adds time, so of a plan's variants only the first that fits
         is priced: none, selective, full; if it recomputes, the first with the optimizer in the host's memory; and where software
-        or wishes let stages recompute differently, the least of each stage (`by_stage`). Pools of several kinds are searched by
-        `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context, expert, sharded or not):
+        or wishes let stages recompute differently, the least of each stage (`by_stage`). Where software can be told the layers of
+        each stage, plans that could be on the menu by it are laid out (`layouts`). Pools of several kinds are searched by `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context, expert, sharded or not):
         variants of one shape teach little.
 Units:  seconds, bytes, micro-units of money, joules.
 Limits: as good as its figures; the interval of a choice says how good that is. Ties go to the plan that needs less memory.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,15 @@ from forebay.plan.detail import detailed
 from forebay.plan.framework import Framework, framework
 from forebay.plan.helps import helps
 from forebay.plan.knowledge import Known, known
+from forebay.plan.layouts import MOST as MOST_LAID
+from forebay.plan.layouts import laid_out, open_
 from forebay.plan.memory import fullest
 from forebay.plan.mixed import mixed
 from forebay.plan.model import Workload
 from forebay.plan.plan import RECOMPUTE, Choice, Dropped, Menu, Plan
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.refuse import agreed, nothing_divides, runnable
-from forebay.plan.space import LEFT_OUT, allowed, divisors, space
+from forebay.plan.space import LEFT_OUT, allowed, divides, divisors, space
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
 from forebay.units import GB
@@ -43,6 +46,8 @@ Floats = NDArray[np.float64]
 MOST = 5
 NEXT = 10
 ALIKE = "All stages of a plan recompute alike"
+LAID = f"Unequal layers were tried of plans that could be best by them, {MOST_LAID} at most."
+EVEN = "Stages have as even layers as can be."
 Told = Callable[[int, int], None]
 
 
@@ -84,19 +89,25 @@ def search(
 
 
 def _found(
-    work: Workload, pool: Pool, wishes: Wishes, software: Framework, rests: tuple[Calibration, ...], told: Told | None
+    work: Workload,
+    pool: Pool,
+    wishes: Wishes,
+    software: Framework,
+    rests: tuple[Calibration, ...],
+    told: Told | None,
+    most: int = MOST,
 ) -> tuple[list[Choice], list[Dropped], int, str]:
-    """Priced plans, what was dropped, how many were looked at, and what was exact."""
+    """Priced plans, what was dropped, how many were looked at, and what was exact; `most`: how many are wanted."""
     kinds = [known(cards, work.number_format, software, rests, wishes.imbalance) for cards in pool.cards]
     found: list[Choice] = []
     dropped: list[Dropped] = []
     searched = 0
     stages = "" if ways(abilities(software.name), wishes) else f" {ALIKE} (--by-stage: not so)."
-    exact = f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages}"
+    exact = f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages} {LAID if tells_layers(software, wishes) else EVEN}"
     for cards, knows in zip(pool.cards, kinds, strict=True):
         if len(pool.cards) > 1 and wishes.use_all and wishes.objective != "cards":
             continue  # a part of a mixed pool leaves the rest idle
-        best, less, count = _one_kind(work, cards, wishes, software, knows, told)
+        best, less, count = _one_kind(work, cards, wishes, software, knows, told, most)
         found, dropped, searched = found + best, dropped + less, searched + count
     if len(pool.cards) > 1:
         best, less, count = mixed(work, pool, wishes, software, kinds, told)
@@ -107,7 +118,7 @@ def _found(
 
 def _best_seconds(work: Workload, pool: Pool, wishes: Wishes, software: Framework, rests: tuple[Calibration, ...]) -> float:
     """Of the best plan. Raises DoesNotFit where there is none."""
-    found, dropped, _, _ = _found(work, pool, wishes, software, rests, None)
+    found, dropped, _, _ = _found(work, pool, wishes, software, rests, None, most=1)
     if not found:
         raise nothing_fits(dropped)
     score = _objective(wishes, pool)
@@ -150,10 +161,16 @@ def room(cards: Cards, knows: Known, wishes: Wishes) -> float:
     return (cards.memory_bytes or knows.site.device.memory_bytes) * (1.0 - wishes.spare)
 
 
+def tells_layers(software: Framework, wishes: Wishes) -> bool:
+    """May stages have unequal layers on cards of one kind?"""
+    return abilities(software.name).layouts and not wishes.even
+
+
 def _one_kind(
-    work: Workload, cards: Cards, wishes: Wishes, software: Framework, knows: Known, told: Told | None
+    work: Workload, cards: Cards, wishes: Wishes, software: Framework, knows: Known, told: Told | None, most: int
 ) -> tuple[list[Choice], list[Dropped], int]:
     """The best plans on cards of one kind."""
+    can, has = abilities(software.name), room(cards, knows, wishes)
     counts = [cards.count]
     if not wishes.use_all or wishes.objective == "cards":
         counts = [n for n in divisors(cards.count) if n >= cards.count // 64]
@@ -162,21 +179,36 @@ def _one_kind(
     best: list[Choice] = []
     dropped: list[Dropped] = []
     searched = 0
+    lays = tells_layers(software, wishes)
     for done, count in enumerate(counts):
-        cuts = space(work, cards, wishes, software, count)
-        if not len(cuts):
+        every = space(work, cards, wishes, software, count, laid=lays)
+        if not len(every):
             continue
-        less, lesser = eased(work, cuts, room(cards, knows, wishes), wishes, abilities(software.name))
-        cuts, needs = fitted(work, cuts, room(cards, knows, wishes), wishes)
+        # Where layers can be told, those that don't divide are laid out below.
+        cuts = every[divides(work.model, every)] if lays else every
+        less, lesser = eased(work, cuts, has, wishes, can)
+        cuts, needs = fitted(work, cuts, has, wishes)
         if len(less):
             cuts, needs = joined([cuts, less]), np.concatenate([needs, lesser])
-        fits = needs <= room(cards, knows, wishes)
-        searched += len(cuts)
+        fits = needs <= has
+        searched += len(cuts) or len(every)
         if not fits.all():
             i = int(np.argmin(np.where(fits, np.inf, needs)))
-            dropped.append(_too_large(cuts.plan(i, cards.chip), float(needs[i]), room(cards, knows, wishes), cards.chip))
-        if fits.any():
-            best += _priced(work, cuts[fits], needs[fits], cards, knows)
+            dropped.append(_too_large(cuts.plan(i, cards.chip), float(needs[i]), has, cards.chip))
+        cuts, needs = cuts[fits], needs[fits]
+        other = open_(work, every, wishes, can) if lays else every[:0]
+        both = joined([cuts, other])
+        took = np.asarray(step(work, knows.site, both, np.arange(len(both)) >= len(cuts)).total) if len(both) else np.zeros(0)
+        seconds, bound = took[: len(cuts)], took[len(cuts) :]
+        if len(other):
+            beat = partial(_to_beat, cuts, seconds, most)
+            laid, needed, took = laid_out(work, knows.site, other, bound, has, wishes, can, beat)
+            searched += len(laid)
+            cuts, needs, seconds = joined([cuts, laid]), np.concatenate([needs, needed]), np.concatenate([seconds, took])
+        if not len(cuts) and fits.all():  # no plan has equal stages, and no other fits
+            every, needed = fitted(work, every, has, wishes)
+            dropped.append(_too_large(every.plan(i := int(np.argmin(needed)), cards.chip), float(needed[i]), has, cards.chip))
+        best += _heads(cuts, seconds, needs, cards.chip)
         if told is not None:
             told(done + 1, len(counts))
     if not searched:
@@ -191,18 +223,30 @@ def _one_kind(
     return best, dropped, searched
 
 
-def _priced(work: Workload, cuts: Cuts, needs: Floats, cards: Cards, knows: Known) -> list[Choice]:
-    """The best plan of each shape, fastest first."""
-    seconds = np.asarray(step(work, knows.site, cuts).total)
-    shape = cuts.tensor
-    for column in (cuts.stages, cuts.context, cuts.expert, cuts.zero == 3):
-        shape = shape * (int(column.max()) + 1) + column
+def _first(cuts: Cuts, seconds: Floats, needs: Floats) -> NDArray[np.int64]:
+    """The best plan of each shape."""
+    shape = cuts.shape
     order = np.lexsort((needs, seconds, shape))
-    heads = order[np.concatenate([[True], np.diff(shape[order]) != 0])]
+    return order[np.concatenate([[True], np.diff(shape[order]) != 0])[: len(order)]]
+
+
+def _to_beat(cuts: Cuts, seconds: Floats, most: int, more: Cuts, later: Floats, others: Cuts) -> Floats:
+    """The seconds that each of the others must stay under to be one of the best: its shape's, and the last of the best shapes'."""
+    cuts, seconds = (joined([cuts, more]), np.concatenate([seconds, later])) if len(more) else (cuts, seconds)
+    if not len(cuts):
+        return np.full(len(others), np.inf)
+    heads = _first(cuts, seconds, seconds)
+    shapes, took = cuts.shape[heads], seconds[heads]
+    last = np.sort(took)[most - 1] if len(took) >= most else np.inf
+    at = np.minimum(np.searchsorted(shapes, mine := others.shape), len(shapes) - 1)
+    return np.minimum(np.where(shapes[at] == mine, took[at], np.inf), last)
+
+
+def _heads(cuts: Cuts, seconds: Floats, needs: Floats, chip: str) -> list[Choice]:
+    """The best plan of each shape, fastest first."""
+    heads = _first(cuts, seconds, needs)
     heads = heads[np.argsort(seconds[heads], kind="stable")][: MOST + NEXT]
-    return [
-        Choice(plan=cuts.plan(int(i), cards.chip), seconds_a_step=float(seconds[i]), memory_bytes=int(needs[i])) for i in heads
-    ]
+    return [Choice(plan=cuts.plan(int(i), chip), seconds_a_step=float(seconds[i]), memory_bytes=int(needs[i])) for i in heads]
 
 
 def _objective(wishes: Wishes, pool: Pool) -> Callable[[Choice], float]:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forebay.plan.abilities import Abilities, abilities
 from forebay.plan.cuts import Cuts, alike
@@ -37,6 +38,7 @@ LEFT_OUT = (
 )
 MICRO = 16
 PIECE = 2048
+LAID_CHUNKS = 8  # of a stage, where they don't divide the layers
 COLUMNS = (
     "replicas",
     "shards",
@@ -56,10 +58,20 @@ COLUMNS = (
 
 
 def space(
-    work: Workload, cards: Cards, wishes: Wishes, software: Framework, count: int | None = None, can: Abilities | None = None
+    work: Workload,
+    cards: Cards,
+    wishes: Wishes,
+    software: Framework,
+    count: int | None = None,
+    can: Abilities | None = None,
+    *,
+    laid: bool = False,
 ) -> Cuts:
-    """Every plan over `count` cards (all of them, where not said) that the wishes allow and the software runs."""
-    rows = list(_rows(work, cards, wishes, software, count or cards.count, can or abilities(software.name)))
+    """Every plan over `count` cards (all of them, where not said) that the wishes allow and the software runs.
+
+    `laid`: with those whose chunks don't divide the layers; their stages' layers are for `layouts` to say.
+    """
+    rows = list(_rows(work, cards, wishes, software, count or cards.count, can or abilities(software.name), laid))
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(COLUMNS))
     columns: dict[str, Any] = {name: table[:, i] for i, name in enumerate(COLUMNS)}
     columns |= {name: columns[name].astype(np.bool_) for name in WORDS}
@@ -69,8 +81,14 @@ def space(
         recompute=nothing,
         offload=nothing,
         by_stage=alike(len(rows)),
+        layers=alike(len(rows)),
         sequence_parallel=columns["tensor"] > 1,
     )
+
+
+def divides(m: Model, cuts: Cuts) -> NDArray[np.bool_]:
+    """Of which plans do the stages' chunks divide the layers, or the layers and the ends?"""
+    return cuts.ends | ((m.layers + m.predicted) % (cuts.stages * cuts.chunks) == 0)
 
 
 def divisors(number: int) -> list[int]:
@@ -79,12 +97,12 @@ def divisors(number: int) -> list[int]:
 
 
 def _rows(
-    work: Workload, cards: Cards, wishes: Wishes, software: Framework, count: int, can: Abilities
+    work: Workload, cards: Cards, wishes: Wishes, software: Framework, count: int, can: Abilities, laid: bool
 ) -> Iterator[tuple[int, ...]]:
     m = work.model
     for tensor, context, data, stages in _degrees(work, cards, wishes, count, can):
         pipes = {
-            micro: list(_pipelines(m, wishes, software, stages, work.sequences // (data * micro), can))
+            micro: list(_pipelines(m, wishes, software, stages, work.sequences // (data * micro), can, laid))
             for micro in divisors(work.sequences // data)
             if micro <= MICRO and allowed(wishes, "micro_batch", micro)
         }
@@ -157,7 +175,7 @@ def _experts(m: Model, wishes: Wishes, tensor: int, ranks: int, can: Abilities) 
 
 
 def _pipelines(
-    m: Model, wishes: Wishes, software: Framework, stages: int, rounds: int, can: Abilities
+    m: Model, wishes: Wishes, software: Framework, stages: int, rounds: int, can: Abilities, laid: bool
 ) -> Iterator[tuple[int, int, int]]:
     """Schedule, chunks, and whether the ends count as layers."""
     layers = m.layers + m.predicted
@@ -171,9 +189,13 @@ def _pipelines(
         for chunks in range(2 if name in BLOCKS or name == "interleaved" else 1, most + 1):
             if name == "interleaved" and not group(stages, rounds):
                 continue
-            even, with_ends = layers % (stages * chunks) == 0, (layers + 2) % (stages * chunks) == 0
+            count = stages * chunks
+            even = layers % count == 0
+            # The last piece has the predicted layers beside the loss.
+            with_ends = (layers + 2) % count == 0 and (layers + 2) // count > m.predicted
             # Layers that don't divide are shared out as evenly as can be where a stage has one piece.
             uneven = chunks == 1 and stages <= layers and "uneven" not in can.lacks
+            uneven |= laid and name == "interleaved" and chunks <= LAID_CHUNKS and count <= m.layers
             if allowed(wishes, "chunks", chunks) and (even or with_ends or uneven):
                 yield SCHEDULES.index(name), chunks, int(with_ends and not even)
 

@@ -4,7 +4,8 @@ Asked:  how long is a step of this workload, cut so, on cards of one kind?
 Answer: layers (`layers`) put into a pipeline (`schedule`), then what a step does once (`once`), and what the
         slowest of many cards costs all others.
 Units:  seconds. Arrays have one entry a plan.
-Limits: stages are equal but for the embedding and the loss; unequal ones are simulated (`stages`).
+Limits: chunks of a stage are alike; of stages whose layers are said only the fullest one's weights are known, so its share of
+        gradients and weights travels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forebay.plan.cuts import Cuts, alike
+from forebay.plan.divide import leading
 from forebay.plan.layers import ends, layer
 from forebay.plan.model import Workload
 from forebay.plan.network import send
@@ -66,10 +68,10 @@ class Rhythm:
     optimizer: Any
 
 
-def step(work: Workload, at: Site, cuts: Cuts) -> Step:
-    """A step of each plan."""
+def step(work: Workload, at: Site, cuts: Cuts, level: Any = False) -> Step:
+    """A step of each plan; where `level`, no longer than with any number of layers a stage (`_level`)."""
     micro = work.sequences / (cuts.data * cuts.micro_batch)
-    found = rhythm(work, at, cuts, micro)
+    found = rhythm(work, at, cuts, micro, level)
     everything = found.slowest.times(micro)
     sends = found.first_sends + micro * found.sends
     busy = everything.total + found.bubble + sends
@@ -90,8 +92,8 @@ def drift(cards: Any) -> Any:
     return DRIFT * np.log2(np.maximum(1.0, cards / 8.0))
 
 
-def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
-    """Of each plan, whose data ranks run `micro` micro-batches each."""
+def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any, level: Any = False) -> Rhythm:
+    """Of each plan, whose data ranks run `micro` micro-batches each; `level` as in `step`."""
     m, p, v, c = work.model, cuts.stages, cuts.chunks, cuts.context
     parts = pieces(work, at, cuts)
     first, middle, last = _stages(work, parts, cuts)
@@ -100,6 +102,14 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
     others = first.total + last.total + (p - 2) * middle.total - slowest.total
     if cuts.by_stage.shape[1]:
         slowest, others = _uneven(work, at, cuts, slowest, others)
+    heavier = np.ones(len(cuts))
+    if cuts.layers.shape[1]:
+        slowest, others = _laid(work, at, cuts, slowest, others)
+        heavier = np.maximum(1.0, np.where(cuts.layers[:, 0] >= 0, cuts.layers.max(axis=1) * p / m.layers, 1.0))
+    if np.any(level):
+        least, rest = _level(work, parts, p, v)
+        slowest, others = _where(level, least, slowest), np.where(level, rest, others)
+        heavier = np.where(level, -(-m.layers // (p * v)) * p * v / m.layers, heavier)
     bubble = np.where(p > 1, others / v, 0.0)
     split = (cuts.schedule > 1) & (p > 1)
     if split.any():
@@ -116,8 +126,8 @@ def rhythm(work: Workload, at: Site, cuts: Cuts, micro: Any) -> Rhythm:
         sends=hop * 2 * v * exposed * (p > 1),
         bubble=bubble,
         first_sends=hop * 2 * (p - 1),
-        data=data,
-        optimizer=optimizer,
+        data=data * heavier,
+        optimizer=optimizer * heavier,
     )
 
 
@@ -179,6 +189,70 @@ def _stages(work: Workload, parts: Pieces, cuts: Cuts) -> tuple[Pass, Pass, Pass
     single = p == 1
     middle = _where(p == 2, first, mixed.times(per))  # of two stages none is in the middle
     return _where(single, alone, first), _where(single, alone, middle), _where(single, alone, last)
+
+
+def _level(work: Workload, parts: Pieces, stages: Any, chunks: Any) -> tuple[Pass, Any]:
+    """What no split's slowest stage is shorter than: the mean, and the layers that one of the stages must have at least. With it
+    the seconds of the others."""
+    m = work.model
+    lead = m.experts.dense_layers if m.experts else 0
+    plain, mixed, opening, closing = (whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing))
+    all_ = plain.times(lead) + mixed.times(m.layers + m.predicted - lead) + opening + closing
+    # Pieces of interleaved stages are alike (`divide.spared`).
+    slowest = _longer(all_.times(1.0 / stages), mixed.times(-(-(m.layers - lead) // (stages * chunks)) * chunks))
+    return slowest, all_.total - slowest.total
+
+
+def _laid(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> tuple[Pass, Any]:
+    """The slowest stage and the seconds of all others, where each stage's layers are said; else as given."""
+    rows = np.flatnonzero(cuts.layers[:, 0] >= 0)
+    few, m = cuts[rows], work.model
+    layers, place, last = np.maximum(few.layers, 0), np.arange(few.layers.shape[1]), few.stages[:, None] - 1
+    ahead = leading(layers, few.chunks)
+    lead = m.experts.dense_layers if m.experts else 0
+    plain = np.clip(lead - (np.cumsum(ahead, axis=1) - ahead), 0, ahead)
+    mixed = np.where(place <= last, layers - plain, 0) + (place == last) * m.predicted
+    how = np.broadcast_to(few.recompute[:, None], layers.shape)
+    if few.by_stage.shape[1]:
+        said = np.pad(few.by_stage, ((0, 0), (0, max(0, layers.shape[1] - few.by_stage.shape[1]))), constant_values=-1)
+        how = np.where(said[:, :1] >= 0, said[:, : layers.shape[1]], how)
+    site = replace(at, slower=at.slower[rows]) if np.ndim(at.slower) else at
+    times = np.zeros(layers.shape)
+    ways = []
+    for way in np.unique(how[place <= last]):
+        same = replace(few, recompute=np.full(len(rows), way), by_stage=alike(len(rows)))
+        parts = pieces(work, site, same)
+        each = [whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing)]
+        counts = [np.where(how == way, count, 0) for count in (plain, mixed, (place == 0) * 1, (place == last) * 1)]
+        times = times + sum(count * one.total[:, None] for count, one in zip(counts, each, strict=True))
+        ways.append((counts, each))
+    at_most = np.argmax(times, axis=1)
+    longest, one_each = Pass(), np.arange(len(rows))
+    for counts, each in ways:
+        for count, one in zip(counts, each, strict=True):
+            longest = longest + one.times(count[one_each, at_most])
+    if (few.chunks > 1).any():
+        longest = _where(few.chunks > 1, _longer(longest, _by_chunk(work, pieces(work, site, few), few, layers, ahead)), longest)
+    spread = {one.name: np.broadcast_to(getattr(slowest, one.name), len(cuts)).copy() for one in fields(Pass)}
+    for name, column in spread.items():
+        column[rows] = getattr(longest, name)
+    others = np.array(others)
+    others[rows] = np.maximum(times.sum(axis=1) - longest.total, 0.0)
+    return Pass(**spread), others
+
+
+def _by_chunk(work: Workload, parts: Pieces, cuts: Cuts, layers: Any, ahead: Any) -> Pass:
+    """What interleaved stages take if they wait in each chunk for the one that has most in it: all pieces are alike but the first
+    and the last of the model, which have the ends. These two meet in one round only (`schedule._interleaved`)."""
+    m = work.model
+    each = -(-layers.max(axis=1) // cuts.chunks)
+    plain, mixed, opening, closing = (whole(one) for one in (parts.plain, parts.mixed, parts.opening, parts.closing))
+    lead = np.minimum(m.experts.dense_layers if m.experts else 0, ahead[:, 0])
+    final = np.maximum(layers[np.arange(len(cuts)), cuts.stages - 1] - each * (cuts.chunks - 1), 0) + m.predicted
+    first = plain.times(lead) + mixed.times(ahead[:, 0] - lead) + opening
+    last = mixed.times(final) + closing
+    piece = mixed.times(each)
+    return mixed.times(each * (cuts.chunks - 1)) + _longer(piece, _longer(first, last))
 
 
 def _uneven(work: Workload, at: Site, cuts: Cuts, slowest: Pass, others: Any) -> tuple[Pass, Any]:

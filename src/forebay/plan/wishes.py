@@ -37,6 +37,7 @@ class Wishes:
     schedules: tuple[str, ...] = ()  # allowed ones; (): all
     recompute: tuple[str, ...] = ()  # allowed ones; (): all
     by_stage: bool = False  # stages may recompute differently, even where the framework's arguments have no words for it
+    even: bool = False  # stages have as even layers as can be, even where the framework could be told others
     offload: bool = True  # may the optimizer live in the host's memory?
     use_all: bool = True  # plans use every card of the pool; False: they may leave some idle
     framework: str = "megatron"  # which software will run the plan: a name of `plan/framework.py`

@@ -125,7 +125,7 @@ def same(plan: Plan, work: Workload, *, chips: bool = False) -> Plan:
     return uncut(
         replace(
             plan,
-            layers=stage_layers(plan, work.model.layers),
+            layers=stage_layers(plan, work.model.layers, work.model.predicted),
             ends=False,
             stages=plan.stages if chips else ("any",) * len(plan.stages),
             schedule="1f1b" if one else plan.schedule,

@@ -45,7 +45,7 @@ def test_both_forms_are_read_back_as_the_same_plan(job):
         assert (back.sequences, back.tokens) == (work.sequences, work.tokens)
         inside = plan.expert_tensor if plan.expert > 1 else 1
         assert back.plan == replace(want, layers=want.layers if back.pieces else (), expert_tensor=inside)
-        assert back.pieces is None or back.pieces == pieces(plan, work.model.layers)
+        assert back.pieces is None or back.pieces == pieces(plan, work.model.layers, work.model.predicted)
         if back.number_format:
             assert back.number_format == NAMED[work.number_format]
 

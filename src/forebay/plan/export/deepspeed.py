@@ -99,8 +99,8 @@ def _refuse_stages(work: Workload, plan: Plan) -> None:
         cannot("deepspeed", f"schedule {plan.schedule}", "--schedule 1f1b")
     if plan.zero > 1:
         cannot("deepspeed", f"zero={plan.zero} with stages {len(plan.stages)}", "zero at most 1")
-    cut = pieces(plan, work.model.layers)
-    inner = {cut[0] + plan.ends, cut[-1] + plan.ends, *cut[1:-1]}
+    cut = pieces(plan, work.model.layers, work.model.predicted)
+    inner = {cut[0] + plan.ends, cut[-1] + plan.ends + (0 if plan.layers else work.model.predicted), *cut[1:-1]}
     if len(inner) > 1:
         cannot("deepspeed", f"unequal stages: {', '.join(str(n) for n in cut)} layers")
 

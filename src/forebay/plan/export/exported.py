@@ -9,7 +9,7 @@ Limits: files are texts here; `forebay plan export` writes them.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NoReturn
@@ -78,7 +78,7 @@ def checked(work: Workload, plan: Plan) -> None:
         check(plan.schedule, len(plan.stages), plan.chunks, plan.micro_batches(work.sequences))
     elif plan.chunks > 1:
         raise BadInput("A single stage isn't cut into pieces.", asked=f"chunks={plan.chunks}", hint="chunks=1")
-    pieces(plan, m.layers)
+    pieces(plan, m.layers, m.predicted)
 
 
 class Cannot(Exception):
@@ -130,7 +130,8 @@ def in_words(plan: Plan) -> str:
     """ "tensor 8, stages 4 (2 pieces each), data 2 x 16, ...": what differs from doing nothing."""
     words = [f"tensor {plan.tensor}"] if plan.tensor > 1 else []
     if len(plan.stages) > 1:
-        words.append(f"stages {len(plan.stages)}" + (f" of {plan.chunks} pieces" if plan.chunks > 1 else ""))
+        said = f" ({layers_in_words(plan.layers)})" if plan.layers and not mixed(plan) else ""
+        words.append(f"stages {len(plan.stages)}" + (f" of {plan.chunks} pieces" if plan.chunks > 1 else "") + said)
     words += [f"context {plan.context}"] if plan.context > 1 else []
     words += [f"expert {plan.expert}"] if plan.expert > 1 else []
     words.append(f"data {plan.replicas} x {plan.shards}" if plan.replicas > 1 and plan.shards > 1 else f"data {plan.data}")
@@ -141,6 +142,14 @@ def in_words(plan: Plan) -> str:
     words += [f"recompute {' and '.join(ways)}"] if ways else []
     words += ["stages inside data"] if plan.inner == "stages" and len(plan.stages) > 1 else []
     words += ["optimizer on the host"] if plan.offload == "optimizer" else []
+    return ", ".join(words)
+
+
+def layers_in_words(layers: Sequence[int]) -> str:
+    """ "3 layers, 14 of 4, 2": each run of stages with as many."""
+    runs = [(n, len(list(run))) for n, run in groupby(layers)]
+    words = [f"{count} of {n}" if count > 1 else str(n) for n, count in runs]
+    words[0] += f" layer{'s' if runs[0][0] != 1 else ''}"
     return ", ".join(words)
 
 

@@ -88,7 +88,7 @@ def _hetero(work: Workload, plan: Plan) -> dict[str, object]:
     runs = kinds(plan)
     told: dict[str, object] = {
         "enable_hetero": True,
-        "hetero_pipeline_layer_split": list(stage_layers(plan, work.model.layers)),
+        "hetero_pipeline_layer_split": list(stage_layers(plan, work.model.layers, work.model.predicted)),
         "hetero_process_meshes": [n for _, s in runs for n in (plan.tensor, plan.context, plan.expert, plan.data, s)],
         "hetero_device_types": [chip for chip, _ in runs],
         "hetero_current_device_type": runs[0][0],

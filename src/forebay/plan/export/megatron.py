@@ -91,7 +91,7 @@ def _stages(m: Model, plan: Plan, target: str) -> dict[str, Value]:
         return {}
     if plan.schedule not in ("1f1b", "interleaved"):
         cannot(target, f"schedule {plan.schedule}", "--schedule 1f1b, interleaved")
-    cut = pieces(plan, m.layers)
+    cut = pieces(plan, m.layers, m.predicted)
     if len(set(cut)) == 1:
         return {"num_virtual_stages_per_pipeline_rank": plan.chunks} if plan.chunks > 1 else {}
     inner = set(cut[1:-1]) | {cut[0] + 1, cut[-1] + 1}

@@ -134,7 +134,7 @@ def _degrees(work: Workload, plan: Plan) -> dict[str, object]:
 def modules(work: Workload, plan: Plan, head: str) -> list[list[str]]:
     """The modules of each piece by name; the last module is `output` up to 0.2.2 and `lm_head` since."""
     found, first = [], 0
-    for n in pieces(plan, work.model.layers):
+    for n in pieces(plan, work.model.layers, work.model.predicted):
         found.append([f"layers.{i}" for i in range(first, first + n)])
         first += n
     found[0].insert(0, "tok_embeddings")
