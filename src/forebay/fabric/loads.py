@@ -156,22 +156,26 @@ def _through_scale_up(wiring: Wiring, carried: Floats, source: Ints, target: Int
 
 
 def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:
-    """The mix with the least busy busiest link. Its worst link is convex in the share, so a ternary search finds it."""
+    """The mix with the least busy busiest link."""
     used = (near + detour > 0) & (capacity > 0)
     if not used.any():
         return near
-    a, b = near[used] / capacity[used], detour[used] / capacity[used]
+    share = best_share(near[used] / capacity[used], detour[used] / capacity[used])
+    mixed: Floats = near + share * (detour - near)
+    return mixed
+
+
+def best_share(near: Floats, detour: Floats) -> float:
+    """How much is to go round, of 1: the busiest link is convex in the share, so a ternary search finds it."""
     low, high = 0.0, 1.0
     for _ in range(60):
         one, two = low + (high - low) / 3, high - (high - low) / 3
-        if (a + one * (b - a)).max() <= (a + two * (b - a)).max():
+        if (near + one * (detour - near)).max() <= (near + two * (detour - near)).max():
             high = two
         else:
             low = one
     share = (low + high) / 2
-    share = 0.0 if share < 1e-9 else share
-    mixed: Floats = near + share * (detour - near)
-    return mixed
+    return 0.0 if share < 1e-9 else share
 
 
 def _to_lost(wiring: Wiring, card: int, starts: Longs, sources: Ints, size: Floats, group_of: Ints, carried: Floats) -> int:

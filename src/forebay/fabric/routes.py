@@ -70,7 +70,7 @@ def routes(wiring: Wiring, graph: Graph, source: Ints, target: Ints, routing: Ro
     return Routes(offsets=offsets, links=links, cut=cut)
 
 
-def check(wiring: Wiring, *cards: Ints) -> None:
+def check(wiring: Any, *cards: Ints) -> None:
     for who in cards:
         if len(who) and not 0 <= int(who.min()) <= int(who.max()) < wiring.cards:
             worst = int(who.max()) if int(who.max()) >= wiring.cards else int(who.min())

@@ -19,14 +19,14 @@ import numpy as np
 from numba import njit
 
 from forebay.errors import BadInput
-from forebay.fabric.collectives import Stage, collective
+from forebay.fabric.collectives import Stage
 from forebay.fabric.flows import last_of_equals
 from forebay.fabric.graph import FAR, search
 from forebay.fabric.push import push
 from forebay.fabric.rates import Longs, rates
 from forebay.fabric.routes import Routing, first_of_host, forwards, nearest_port, routes
 from forebay.fabric.step import ranks_of
-from forebay.fabric.timing import Place, in_a_domain, round_loads, timed
+from forebay.fabric.timing import Place, performed, round_loads, timed
 from forebay.fabric.traffic import Traffic
 from forebay.fabric.wiring import Floats, Ints
 
@@ -56,8 +56,7 @@ def verify(at: Place, traffic: Traffic, cards: Ints | None = None, seed: int = 0
         if groups.shape[1] < 2 or not e.times:
             continue
         name = timed(at, e.collective, groups, e.nbytes).collective
-        shape = at.wiring.design.shape if at.wiring.design else ()
-        made = collective(name, groups.shape[1], inner=in_a_domain(at.wiring, groups), shape=shape if "bucket" in name else ())
+        made = performed(at, name, groups)
         seen: set[bytes] = set()
         for stage in made.stages:
             source, target, key = _draw(stage, groups, dice)
