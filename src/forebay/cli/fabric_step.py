@@ -24,11 +24,13 @@ from forebay.cli.fabric_given import (
     plain,
     seconds,
     traffic,
+    wired,
     wiring,
 )  # fmt: skip
 from forebay.errors import BadInput
 from forebay.fabric.curves import named
 from forebay.fabric.health import Fault, broken, cut_off, parse, pooled
+from forebay.fabric.mesh import Mesh, MeshPlace
 from forebay.fabric.physics import bus_factor
 from forebay.fabric.step import StepTime, hosts_shuffled, in_order, rails_unaligned, step
 from forebay.fabric.timing import Place, timed
@@ -39,7 +41,7 @@ from forebay.units import parse_bytes, show_bytes, show_bytes_per_s
 ALL_KINDS = ("port", "nic", "link", "leaf", "spine", "core", "plane")
 
 
-def cards_of(w: Wiring, ranks: int, ways: Ways) -> Ints | None:
+def cards_of(w: Wiring | Mesh, ranks: int, ways: Ways) -> Ints | None:
     """Each rank's card. None, in the step's own error: more ranks than cards."""
     made = {"in-order": in_order, "shuffled": lambda w, n: hosts_shuffled(w, n, ways.seed), "unaligned": rails_unaligned}
     if ways.placement not in made:
@@ -67,7 +69,7 @@ def simulate(
     """
     if bool(model) == bool(collective):
         raise BadInput("A step of a model, or one collective.", hint="--model dense-70b, or --collective all_reduce --size 1GiB")
-    w = wiring(fabric, given)
+    w = wired(fabric, given)
     here = at(w, job, ways)
     if collective:
         _collective(here, collective, size, ranks, ways, as_json)
@@ -78,11 +80,13 @@ def simulate(
             out.as_json(plain(took) | {"source": t.source, "physics": plain(here.physics)})
             return
         _told(took, t, w)
-    if not as_json:
+    if not as_json and isinstance(w, Mesh):
+        following(f"forebay fabric price {again(fabric, given)}")
+    elif not as_json:
         following(f"forebay fabric break {again(fabric, given)} --all-kinds --model {model or 'dense-70b'}")
 
 
-def _collective(here: Place, name: str, size: str, ranks: int | None, ways: Ways, as_json: bool) -> None:
+def _collective(here: Place | MeshPlace, name: str, size: str, ranks: int | None, ways: Ways, as_json: bool) -> None:
     w, n, nbytes = here.wiring, ranks or here.wiring.cards, parse_bytes(size)
     if not 2 <= n <= w.cards:
         raise BadInput("A collective is of two cards or more, and of no more than there are.", asked=f"{n} ranks",
@@ -104,7 +108,7 @@ def _collective(here: Place, name: str, size: str, ranks: int | None, ways: Ways
                ("busbw", show_bytes_per_s(busbw) + ", as nccl-tests prints it")])  # fmt: skip
 
 
-def _told(took: StepTime, t: Traffic, w: Wiring) -> None:
+def _told(took: StepTime, t: Traffic, w: Wiring | Mesh) -> None:
     line(f"{took.traffic} on {took.fabric}")
     if t.source:
         line(t.source)

@@ -34,6 +34,8 @@ AT_ONCE = 256  # ranks that a card sends to at the same time, at the most
 KEPT = 64  # rounds that a place remembers: a reduce-scatter and its all-gather go the same ways
 PIECES = (8, 64, 512, 4096)  # into which a tree may cut what it sends
 SLICES = (1, 2, 4, 8, 16, 32, 64, 128)  # into which a pipeline of stages may cut the buffer
+# What libraries do. A sum goes in slices over the hosts, inside and between them at once (NCCL's trees); a gather or a scatter
+# alone goes round in rings, one for each rail (NCCL's channels), and sums nothing inside the hosts first.
 ALGORITHMS = {
     "all_reduce": (
         "ring_all_reduce",
@@ -43,11 +45,11 @@ ALGORITHMS = {
         "bucket_all_reduce",
         "direct_all_reduce",
     ),
-    "all_gather": ("ring_all_gather", "hierarchical_all_gather", "pipelined_all_gather", "direct_all_gather"),
+    "all_gather": ("ring_all_gather", "hierarchical_all_gather", "rails_all_gather", "direct_all_gather"),
     "reduce_scatter": (
         "ring_reduce_scatter",
         "hierarchical_reduce_scatter",
-        "pipelined_reduce_scatter",
+        "rails_reduce_scatter",
         "direct_reduce_scatter",
     ),
     "all_to_all": ("direct_all_to_all",),
@@ -142,7 +144,7 @@ def _candidates(name: str, wiring: Wiring | Mesh, cards: Ints) -> list[Collectiv
     """The collective of that name, or those that these groups allow of a kind."""
     n, inner = cards.shape[1], in_a_domain(wiring, cards)
     shape = torus_sides(wiring, cards)
-    hosts = dict.fromkeys((f"{how}_{kind}" for how in ("hierarchical", "pipelined") for kind in _INNER), 1 < inner < n)
+    hosts = dict.fromkeys((f"{how}_{kind}" for how in ("hierarchical", "pipelined", "rails") for kind in _INNER), 1 < inner < n)
     # Over switches it moves the same bytes as a ring, and libraries don't: so many at once overrun a port.
     direct = dict.fromkeys((f"direct_{kind}" for kind in _INNER), wiring.direct and n <= AT_ONCE)
     suits = {**hosts, **direct, "bucket_all_reduce": bool(shape)}
@@ -199,7 +201,7 @@ def _timings(at: Place | MeshPlace, made: Collective, cards: Ints, nbytes: float
         latency, wire = sum(part.latency_s for part in parts), sum(part.wire_s for part in parts)
         if slices > 1:
             pace = max((part.latency_s + part.wire_s / slices for part in parts), default=0.0)
-            worst = busy.max(initial=0.0)
+            worst = float(busy.max(initial=0.0))
             whole = latency + wire / slices + (slices - 1) * max(pace, worst / slices)
             latency, wire = max(0.0, whole - worst), worst
         latency += launch
