@@ -68,9 +68,10 @@ def test_an_all_to_all_on_a_torus_is_bound_by_its_longest_side(shape):
     assert took == pytest.approx(S * max(shape) / 8 / link, rel=THOUSANDTH)
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (4, 4, 4)])
-def test_a_bucket_all_reduce_uses_every_link_of_a_torus(shape):
-    wiring = build(propose("torus", int(np.prod(shape)) // 8, shape=shape))
+@pytest.mark.parametrize("kind, shape, cube", [("torus", (8, 8), ()), ("torus", (4, 4, 4), ()), ("ocs-torus", (8, 8, 8), (4,))])
+def test_a_bucket_all_reduce_uses_every_link_of_a_torus(kind, shape, cube):
+    """With faces that meet in circuit switches too: a circuit is a cable."""
+    wiring = build(propose(kind, int(np.prod(shape)) // 8, shape=(*shape, *cube)))
     n, d, link = wiring.cards, len(shape), wiring.cable_bytes_per_s[0]
     took = timed(place(wiring), "bucket_all_reduce", one_group(n), S)
     assert took.seconds == pytest.approx(2 * (n - 1) / n * S / (2 * d * link), rel=THOUSANDTH)

@@ -248,7 +248,7 @@ def _designs(kind: str, q: Question) -> Iterator[Design]:
 def named(design: Design, question: Question | None = None) -> str:
     """ "rail-only 2:1, 2 planes": a kind with what sets it apart."""
     words = [design.kind]
-    words += [f"{design.oversubscription:g}:1"] if design.oversubscription != 1 else []
+    words += [f"{design.oversubscription:g}:1"] if design.oversubscription != 1 and design.tiers != 1 else []
     words += ["x".join(map(str, design.shape))] if design.shape else []
     words += [f"{design.tiers} tiers"] if design.tiers and design.kind == "rail-optimised" else []
     words += [f"{design.planes} planes"] if design.planes > 1 else []
