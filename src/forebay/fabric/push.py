@@ -20,29 +20,6 @@ from forebay.fabric.routes import nearest_port
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def parts(step_start: Any, step_to: Any) -> Any:
-    routers = len(step_start) - 1
-    part = np.full(routers, -1, np.int32)
-    queue = np.empty(routers, np.int32)
-    parts = 0
-    for first in range(routers):
-        if part[first] >= 0:
-            continue
-        part[first] = parts
-        queue[0], at, n = first, 0, 1
-        while at < n:
-            router = queue[at]
-            at += 1
-            for k in range(step_start[router], step_start[router + 1]):
-                if part[step_to[k]] < 0:
-                    part[step_to[k]] = parts
-                    queue[n] = step_to[k]
-                    n += 1
-        parts += 1
-    return part
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def push(
     held: Any, away: Any, order: Any, n: Any, step_start: Any, step_to: Any, step_link: Any, step_speed: Any, carried: Any
 ) -> None:
@@ -211,7 +188,7 @@ def push_all(
         for i in range(home_start[h], home_start[h + 1]):
             held[home_router[i]] = 0.0
     if valiant:
-        _first_leg(entering, component, leaves_in, port_router, wanted, away, order, held,
+        first_leg(entering, component, leaves_in, port_router, wanted, away, order, held,
                    step_start, step_to, step_link, step_speed, carried)  # fmt: skip
     return carried, cut
 
@@ -312,7 +289,7 @@ def _scatter(held: Any, entering: Any, component: Any, leaves_in: Any, port_rout
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _first_leg(
+def first_leg(
     entering: Any, component: Any, leaves_in: Any, port_router: Any, leaf: Any, away: Any, order: Any, held: Any,
     step_start: Any, step_to: Any, step_link: Any, step_speed: Any, carried: Any,
 ) -> None:  # fmt: skip
