@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from math import log2
 
@@ -162,8 +163,37 @@ def test_an_oversubscribed_leaf_divides_the_rate(ratio):
 def test_faster_links_never_make_anything_slower():
     wiring = build(propose("slim-fly", 25, shape=(5,), switch_ports=32))
     slow = [timed(place(wiring), name, one_group(wiring.cards), S).seconds for name in ("ring_all_reduce", "all_to_all")]
-    from dataclasses import replace
-
     faster = replace(wiring, cable_bytes_per_s=wiring.cable_bytes_per_s * 1.5)
     fast = [timed(place(faster), name, one_group(wiring.cards), S).seconds for name in ("ring_all_reduce", "all_to_all")]
     assert all(b <= a * (1 + 1e-12) for a, b in zip(slow, fast, strict=True))
+
+
+def striped(leaves, ports, spines):
+    """A two-tier tree of leaves half down, half up, whose uplinks go round over so many spines, on from where the last leaf
+    ended: each leaf has the floor or the ceiling of its share to each spine."""
+    even = build(propose("clos-2", leaves * ports // 2, cards_per_host=1, nics_per_host=1, switch_ports=ports))
+    up = ports // 2
+    kept = np.concatenate([np.arange(leaves), leaves + np.arange(spines)])
+    ends = leaves + np.arange(leaves * up) % spines
+    assert np.bincount(ends)[leaves:].max() <= ports
+    return even, replace(
+        even,
+        **{name: getattr(even, name)[kept] for name in ("router_tier", "router_plane", "router_group", "router_ports")},
+        cable_a=np.repeat(np.arange(leaves), up).astype(np.int32),
+        cable_b=ends.astype(np.int32),
+        cable_bytes_per_s=np.full(leaves * up, B),
+    )
+
+
+@pytest.mark.parametrize("leaves, ports, spines", [(10, 16, 5), (40, 64, 20)])
+def test_uneven_stripes_save_spines_and_lose_more_of_an_all_to_all(leaves, ports, spines):
+    """A leaf spreads over its uplinks, blind to how many lead down from a spine: two arrive and one leads on."""
+    even, uneven = striped(leaves, ports, spines)
+    assert int((even.router_tier == 2).sum()) == ports // 2 > spines
+    took = [timed(place(w), "all_to_all", one_group(w.cards), S).seconds for w in (even, uneven)]
+    assert took[0] == pytest.approx((even.cards - 1) / even.cards * S / B, rel=0.01)
+    fewer = spines / (ports // 2)
+    # A spine brings 1 / spines of all that a leaf gets, over one cable where it has the floor of ports / 2 / spines.
+    crossing = (leaves - 1) / leaves * ports / 2 / spines
+    assert took[1] == pytest.approx(crossing * S / B, rel=0.05)
+    assert took[0] / took[1] == pytest.approx(fewer, rel=0.1)
