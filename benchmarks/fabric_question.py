@@ -28,11 +28,13 @@ from forebay.fabric.counts import Counts, counts
 from forebay.fabric.design import Design, ScaleUp
 from forebay.fabric.draw import Bar, Point, bars, scatter
 from forebay.fabric.ideal import crossbar
+from forebay.fabric.mesh import mesh, place_mesh
 from forebay.fabric.physics import DEFAULT
 from forebay.fabric.presets import preset
 from forebay.fabric.prices import PriceBook, power, price
 from forebay.fabric.quantities import quantities
-from forebay.fabric.step import step
+from forebay.fabric.routes import Routing
+from forebay.fabric.step import hosts_shuffled, step
 from forebay.fabric.timing import place
 from forebay.fabric.traffic import Traffic
 from forebay.units import MICRO_PER_UNIT
@@ -64,7 +66,7 @@ class Row:
     counted: Counts
     millions: tuple[float, ...]  # under each book
     kilowatts: float
-    slower: tuple[float, ...]  # step over ideal step, a model each; (): no wiring to be timed
+    slower: tuple[float, ...]  # step over ideal step, a model each
     shuffled: tuple[float, ...]
     note: str = ""
 
@@ -84,7 +86,8 @@ def main() -> None:
     chip = catalogue.find("h100-sxm")
     traffics = [preset(name, asked.cards, chip) for name in MODELS]
     question = Question(cards=asked.cards, scale_up=NVLINK, within=within)
-    usual = [usual_row(family, kind, asked.cards // 8, books, traffics, question) for family, kind in FAMILIES]
+    usual = [usual_row(family, kind, asked.cards // 8, books, traffics, question) for family, kind in FAMILIES[1:]]
+    meshes = mesh_rows(asked.cards // 8, books, traffics)
     picked, timed = [], []
     for family, kind in FAMILIES[1:]:
         found = choose(Question(cards=asked.cards, scale_up=NVLINK, within=within, kinds=(kind,)), traffics, book, DEFAULT)
@@ -94,10 +97,10 @@ def main() -> None:
     for family, kind in SWITCHED:
         asks = Question(cards=asked.cards, scale_up=NVLINK, within=within, kinds=(kind,), shuffled=True)
         robust.append(picked_row(family, choose(asks, traffics, book, DEFAULT), books, traffics))
-    text = tables(usual, picked, robust, question, traffics, timed[0].ideal_s, time.process_time() - began)
+    text = tables([*meshes, *usual], picked, robust, question, traffics, timed[0].ideal_s, time.process_time() - began)
     if asked.json:
         plain = [{"family": r.family, "build": r.build, "millions": r.millions, "kilowatts": r.kilowatts, "slower": r.slower,
-                  "shuffled": r.shuffled, "note": r.note} for r in (*usual, *picked, *robust)]  # fmt: skip
+                  "shuffled": r.shuffled, "note": r.note} for r in (*meshes, *usual, *picked, *robust)]  # fmt: skip
         print(json.dumps({"rows": plain, "cpu_s": time.process_time() - began, "machine": machine()}, indent=2))
         return
     print(text)
@@ -109,18 +112,6 @@ def main() -> None:
 def usual_row(family: str, kind: str, hosts: int, books: list[PriceBook], traffics: list[Traffic], q: Question) -> Row:
     more = {"planes": 8} if kind == "mpft" else {}
     design = propose(kind, hosts, scale_up=NVLINK, **more)
-    if kind == "full-mesh":  # a port of a NIC's full speed to each of the others: what the question was about
-        ports = (design.cards - 1) * design.cards_per_host
-        design = Design(kind=kind, hosts=hosts, nics_per_host=ports, scale_up=NVLINK)
-        return row(
-            family,
-            "a full port to each other card",
-            design,
-            books,
-            (1.0,) * len(traffics),
-            (1.0,) * len(traffics),
-            "not timed: as the ideal",
-        )
     if kind in ("torus", "nd-full-mesh"):  # a full port a cable
         cables = 2 * len(design.shape) if kind == "torus" else sum(side - 1 for side in design.shape)
         design = propose(kind, hosts, scale_up=NVLINK, shape=design.shape, nics_per_host=8 * cables)
@@ -128,16 +119,36 @@ def usual_row(family: str, kind: str, hosts: int, books: list[PriceBook], traffi
     return row(family, named(design, q), design, books, straight, shuffled)
 
 
+def mesh_rows(hosts: int, books: list[PriceBook], traffics: list[Traffic]) -> list[Row]:
+    """What the question was about: a port of a NIC's full speed to each of the others; and one NIC, cut over as many cables."""
+    found = []
+    for words, ports, kind in (("a full port to each other card", hosts * 8 - 1, "spray"),
+                               ("one port cut over all other cards, UGAL", 1, "ugal")):  # fmt: skip
+        design = Design(kind="full-mesh", hosts=hosts, nics_per_host=8 * ports, scale_up=NVLINK)
+        at = place_mesh(mesh(design), Routing(kind=kind), DEFAULT)
+        best = [ideal_s(hosts, t) for t in traffics]
+        straight = tuple(step(at, t).seconds / least for t, least in zip(traffics, best, strict=True))
+        mixed = [step(at, t, hosts_shuffled(at.wiring, t.ranks)).seconds for t in traffics]
+        shuffled = tuple(s / least for s, least in zip(mixed, best, strict=True))
+        found.append(row("full mesh", words, design, books, straight, shuffled))
+    return found
+
+
 IDEAL: dict[str, float] = {}
+
+
+def ideal_s(hosts: int, traffic: Traffic) -> float:
+    if traffic.name not in IDEAL:
+        plain = Design(kind="crossbar", hosts=hosts, scale_up=NVLINK)
+        IDEAL[traffic.name] = step(place(crossbar(plain), physics=DEFAULT), traffic).seconds
+    return IDEAL[traffic.name]
 
 
 def steps(design: Design, traffics: list[Traffic]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Seconds of each traffic, in order and with hosts shuffled, over the ideal's."""
     at = place(build(design), routing_for(design), DEFAULT)
     for t in traffics:
-        if t.name not in IDEAL:
-            plain = Design(kind="crossbar", hosts=design.hosts, scale_up=NVLINK)
-            IDEAL[t.name] = step(place(crossbar(plain), physics=DEFAULT), t).seconds
+        ideal_s(design.hosts, t)
     straight = tuple(best_step(at, t)[0].seconds / IDEAL[t.name] for t in traffics)
     shuffled = tuple(best_step(at, t, shuffled=True)[0].seconds / IDEAL[t.name] for t in traffics)
     return straight, shuffled
@@ -219,7 +230,7 @@ def write(text: str, timed: list[Choice], usual: list[Row], picked: list[Row], i
     _, _, after = rest.partition("<!-- end -->\n")
     mark = "<!-- made by benchmarks/fabric_question.py -->\n"
     page.write_text(f"{before}{mark}{text}\n<!-- end -->\n{after}", encoding="utf-8")
-    costs = [(r, round(r.millions[0] * 1e6 * MICRO_PER_UNIT), r.slower[0] * ideal_s) for r in (*usual[1:], *picked)]
+    costs = [(r, round(r.millions[0] * 1e6 * MICRO_PER_UNIT), r.slower[0] * ideal_s) for r in (*usual, *picked)]
     points = {
         (cost, step_s): Point(
             name=r.build,

@@ -23,7 +23,8 @@ _BYTES = {"b": 1, "kb": KB, "mb": MB, "gb": GB, "tb": TB, "kib": KIB, "mib": MIB
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _FLOP = {"gflop/s": 1e9, "gflops": 1e9, "tflop/s": 1e12, "tflops": 1e12, "pflop/s": 1e15, "pflops": 1e15}
 _WATTS = {"w": 1.0, "kw": 1e3}
-_RATE = {"b/s": 1, "kb/s": KB, "mb/s": MB, "gb/s": GB, "tb/s": TB, "gbit/s": GB // 8, "mbit/s": MB // 8}
+_RATE = {"b/s": 1, "kb/s": KB, "mb/s": MB, "gb/s": GB, "tb/s": TB,
+         "bit/s": 1 / 8, "kbit/s": KB // 8, "mbit/s": MB // 8, "gbit/s": GB // 8, "tbit/s": TB // 8}  # fmt: skip
 
 
 def parse_bytes(text: str) -> int:
@@ -48,8 +49,12 @@ def parse_flop_per_s(text: str) -> float:
 
 
 def parse_bytes_per_s(text: str) -> float:
-    """Bytes a second in "3350 GB/s" or "400 Gbit/s"."""
-    return _parse(text, _RATE, "a rate such as 3350 GB/s or 400 Gbit/s")
+    """Bytes a second in "3350 GB/s", "400 Gbit/s" or "400 Gbps". "400 Gb/s" is bits to some, bytes to others: refused."""
+    if small := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgtKMGT]?)b/s\s*", text):
+        said = f"{small[1]} {small[2] if small[2] == 'k' else small[2].upper()}"
+        raise BadInput("Bits or bytes?", asked=repr(text), hint=f"{said}bit/s or {said}B/s")
+    spelt = re.sub(r"(?<=[a-zA-Z])([bB])ps(?=\s*$)", lambda b: "bit/s" if b[1] == "b" else "B/s", text)
+    return _parse(spelt, _RATE, "a rate such as 3350 GB/s or 400 Gbit/s")
 
 
 def parse_watts(text: str) -> float:

@@ -10,8 +10,10 @@ from forebay.fabric.build import build, propose
 from forebay.fabric.design import ScaleUp
 from forebay.fabric.health import broken, cut_off, damage, parse, pooled
 from forebay.fabric.loads import of_groups
+from forebay.fabric.routes import Routing, routes
 from forebay.fabric.timing import place, timed
 from forebay.fabric.traffic import Exchange, Traffic
+from forebay.fabric.verify import ways
 
 UP = ScaleUp(cards=8, bytes_per_s=450e9)
 
@@ -89,3 +91,37 @@ def test_a_fault_that_cannot_be_says_what_can(text, says):
     with pytest.raises(BadInput, match=says) as error:
         broken(build(propose("clos-2", 16)), (parse(text),))
     assert error.value.hint
+
+
+@pytest.mark.parametrize("kind", ["rail-optimised", "rail-only", "mpft", "clos-2"])
+def test_a_job_that_a_lost_port_stops_goes_on_when_it_is_started_anew(kind):
+    """In and out through the scale-up and the next card's NIC, which then carries two rings: twice the time."""
+    whole = build(propose(kind, 64, scale_up=UP))
+    hurt = damage(place(whole), (parse("port:0"),), ring_traffic(whole))
+    assert hurt.stops and not hurt.cut_hosts
+    assert hurt.restarted is not None and hurt.restarted.cut == 0
+    assert hurt.restarted.seconds / hurt.before.seconds == pytest.approx(2.0, rel=1e-6)
+
+
+def test_started_anew_without_scale_up_it_still_stops():
+    bare = build(propose("rail-optimised", 64))
+    hurt = damage(place(bare), (parse("port:0"),), ring_traffic(bare))
+    assert hurt.restarted is not None and hurt.restarted.cut > 0
+
+
+@pytest.mark.parametrize("faults", [("port:0",), ("port:0", "port:1", "port:17"), ("leaf:0",)])
+@pytest.mark.parametrize("kind", ["rail-optimised", "rail-only", "mpft", "clos-3", "multi-plane"])
+def test_stand_ins_carry_what_their_flows_listed_carry(kind, faults):
+    wiring = broken(build(propose(kind, 40, scale_up=UP, switch_ports=16)), tuple(map(parse, faults)))
+    groups = np.arange(320).reshape(2, 160)
+    at = place(wiring, Routing(stand_in=True))
+    together = of_groups(wiring, at.graph, groups, 1.0, at.routing)
+    pairs = np.array([(a, b) for row in groups for a in row for b in row if a != b])
+    offsets, links, shares = ways(at, pairs[:, 0], pairs[:, 1])
+    assert together.nbytes == pytest.approx(np.bincount(links, shares, minlength=wiring.links), abs=1e-6)
+    assert together.cut == int((np.diff(offsets) == 0).sum())
+    if len(faults) == 1:
+        hashed = routes(wiring, at.graph, pairs[:, 0], pairs[:, 1], Routing(kind="ecmp", stand_in=True))
+        crossed = np.bincount(hashed.links, minlength=wiring.links)
+        scale_up = slice(wiring.first_scale_up_link, None)
+        assert len(hashed.cut) == together.cut and crossed[scale_up] == pytest.approx(together.nbytes[scale_up])

@@ -362,3 +362,22 @@ def test_cards_that_share_a_nic_are_one_unit_and_several_nics_of_a_card_are_port
 def test_131072_endpoints_are_built_in_seconds(kind, more):
     w = build(propose(kind, 16_384, **more))
     assert w.cards == 131_072
+
+
+@pytest.mark.parametrize("kind", ["clos-2", "rail-only", "mpft", "multi-plane"])
+def test_one_switch_has_no_oversubscription_and_isnt_named_by_it(kind):
+    from forebay.fabric.choose import named
+
+    found = [d for d in candidates(kind, 8 if kind != "clos-2" else 4) if not len(build(d).cable_a)]
+    assert found and all(d.tiers == 1 and d.oversubscription == 1 and ":1" not in named(d) for d in found)
+    assert len(set(map(named, found))) == len(found)
+    assert [fill(d) for d in found] == found
+
+
+def test_where_more_ports_down_make_room_on_one_leaf_it_isnt_named_either():
+    from forebay.fabric.choose import named
+
+    five = fill(Design(kind="clos-2", hosts=5, oversubscription=7.0))
+    assert tiers(build(five)) == (1,) and named(five) == "clos-2" and fill(five) == five
+    with pytest.raises(BadInput, match="One tier is one leaf"):
+        fill(Design(kind="clos-2", hosts=5, tiers=1))

@@ -54,6 +54,36 @@ def test_a_hierarchical_all_reduce_does_too(inner, outer):
         assert set(buffer.values()) == {all_of(inner * outer)}
 
 
+@pytest.mark.parametrize("slices", [1, 2, 5])
+@pytest.mark.parametrize("inner, outer", [(1, 5), (4, 1), (2, 3), (4, 4), (8, 3)])
+def test_a_pipelined_all_reduce_does_in_any_number_of_slices(inner, outer, slices):
+    made = collective("pipelined_all_reduce", inner * outer, inner=inner, pieces=slices)
+    for buffer in perform(made, summands(made)):
+        assert set(buffer.values()) == {all_of(inner * outer)} and len(buffer) == slices * inner * outer
+
+
+@pytest.mark.parametrize("inner, outer", [(1, 5), (4, 1), (2, 3), (4, 4), (8, 3)])
+def test_rings_over_all_rails_do_too(inner, outer):
+    made = collective("rails_all_reduce", inner * outer, inner=inner)
+    for buffer in perform(made, summands(made)):
+        assert set(buffer.values()) == {all_of(inner * outer)} and len(buffer) == made.chunks
+
+
+@pytest.mark.parametrize("outer", [2, 4, 5])
+def test_each_ring_leaves_a_host_by_another_card_and_keeps_to_its_rail(outer):
+    """With an odd number of hosts a ring must change its rail once."""
+    pairs = list(collective("rails_all_gather", 4 * outer, inner=4).stages[0].pairs())
+    across = [(a, b) for a, b in pairs if a // 4 != b // 4]
+    assert sorted(a for a, _ in across) == sorted(b for _, b in across) == list(range(4 * outer))
+    assert sum(a % 4 != b % 4 for a, b in across) == (4 if outer % 2 else 0)
+
+
+def test_the_stages_of_a_pipeline_work_at_the_same_time():
+    """Two hosts of two: while slice 1 is summed inside the hosts, slice 0 goes round between them."""
+    one, four = (len(list(collective("pipelined_all_reduce", 4, inner=2, pieces=k).rounds())) for k in (1, 4))
+    assert one == 4 and four == 7
+
+
 @pytest.mark.parametrize("shape", [(2, 2), (3, 3), (4, 4), (3, 3, 3), (2, 3), (2, 3, 4), (5,)])
 def test_a_bucket_all_reduce_does_on_every_torus(shape):
     n = 1
@@ -68,7 +98,8 @@ def test_a_bucket_all_reduce_does_on_every_torus(shape):
     "name, n, options",
     [(name, n, {}) for name in ("ring_reduce_scatter", "direct_reduce_scatter") for n in SIZES[1:]]
     + [("halving_reduce_scatter", n, {}) for n in (2, 4, 16, 32)]
-    + [("hierarchical_reduce_scatter", 12, {"inner": 4}), ("hierarchical_reduce_scatter", 16, {"inner": 8})],
+    + [("hierarchical_reduce_scatter", 12, {"inner": 4}), ("hierarchical_reduce_scatter", 16, {"inner": 8})]
+    + [("pipelined_reduce_scatter", 12, {"inner": 4, "pieces": 3}), ("rails_reduce_scatter", 12, {"inner": 4})],
 )
 def test_after_a_reduce_scatter_each_chunk_is_whole_at_one_rank_and_each_rank_has_one(name, n, options):
     made = collective(name, n, **options)
@@ -89,6 +120,8 @@ def test_halves_that_were_scattered_can_be_gathered():
     for scatter, gather, options in [
         ("halving_reduce_scatter", "doubling_all_gather", {}),
         ("hierarchical_reduce_scatter", "hierarchical_all_gather", {"inner": 4}),
+        ("pipelined_reduce_scatter", "pipelined_all_gather", {"inner": 4, "pieces": 3}),
+        ("rails_reduce_scatter", "rails_all_gather", {"inner": 4}),
     ]:
         made = collective(scatter, 16, **options)
         held = perform(made, summands(made))
@@ -156,6 +189,8 @@ def test_ranks_stand_at_the_places():
         ("ring", 4, {}, "no such collective"),
         ("halving_reduce_scatter", 12, {}, "power of two"),
         ("hierarchical_all_reduce", 10, {"inner": 4}, "divide the group"),
+        ("pipelined_all_reduce", 10, {"inner": 4}, "divide the group"),
+        ("pipelined_all_reduce", 8, {"inner": 4, "pieces": 0}, "at least one"),
         ("bucket_all_reduce", 10, {"shape": (3, 3)}, "as many places"),
         ("ring_all_reduce", 0, {}, "at least one"),
     ],

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from forebay.chips import catalogue
 from forebay.errors import BadInput
-from forebay.fabric import loads
+from forebay.fabric import detours, loads
+from forebay.fabric import verify as verifying
 from forebay.fabric.build import build, propose
 from forebay.fabric.design import ScaleUp
 from forebay.fabric.graph import graph
 from forebay.fabric.health import broken, parse
+from forebay.fabric.presets import preset
 from forebay.fabric.routes import Routing
 from forebay.fabric.timing import place, timed
+from forebay.fabric.verify import verify, ways
 
 UP = ScaleUp(cards=8, bytes_per_s=450e9)
 
@@ -110,6 +115,44 @@ def test_ugal_is_the_best_of_a_thousand_mixes(kind, by):
     best = min(((near + x * (far - near))[used] / capacity[used]).max() for x in np.linspace(0, 1, 1001))
     found = loads.of_pairs(wiring, graph(wiring), source, target, 1.0, Routing(kind="ugal")).seconds(capacity)
     assert best * (1 - 2e-3) <= found <= best * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("scale_up", [None, ScaleUp(cards=2, bytes_per_s=450e9)], ids=["bare", "nvlink"])
+@pytest.mark.parametrize("kind", ["dragonfly", "slim-fly", "hyperx"])
+@pytest.mark.parametrize("routing, share", [("valiant", 1.0), ("ugal", None)])
+def test_the_ways_of_each_flow_that_goes_round_add_up_to_the_loads(kind, scale_up, routing, share):
+    """Listed by themselves, with the hand-over through the scale-up."""
+    wiring = replace(small(kind), scale_up_bytes_per_s=scale_up.bytes_per_s if scale_up else 0.0)
+    wiring = replace(wiring, domain_of=wiring.host_of) if scale_up else wiring
+    index = graph(wiring)
+    source, target = np.array(shift(wiring, 3)[::2]).T
+    found = loads.of_pairs(wiring, index, source, target, 1.0, Routing(kind=routing)).nbytes
+    if share is None:
+        near, far = (loads.of_pairs(wiring, index, source, target, 1.0, Routing(kind=one)).nbytes for one in ("spray", "valiant"))
+        used = near + far > 0
+        share = loads.best_share(near[used] / wiring.capacities()[used], far[used] / wiring.capacities()[used])
+    _, links, shares = detours.mixed(wiring, index, ways(place(wiring), source, target), share)
+    np.testing.assert_allclose(np.bincount(links, shares, minlength=wiring.links), found, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["dragonfly", "slim-fly", "hyperx"])
+def test_a_step_that_goes_round_is_verified_flow_by_flow(kind, monkeypatch):
+    wiring = build(propose(kind, 64, scale_up=UP))
+    at = place(wiring, Routing(kind="ugal"))
+    traffic = preset("dense-70b", wiring.cards, catalogue.find("h100-sxm"))
+    sure = verify(at, traffic)
+    assert sure.worst < 1e-6 and sure.flows > 100
+    # Claimed to carry less than it does.
+    real = verifying.round_loads
+    monkeypatch.setattr(verifying, "round_loads", lambda *asked: replace(real(*asked), nbytes=real(*asked).nbytes * 0.9))
+    assert verify(at, traffic).worst > 0.01
+
+
+def test_nics_of_several_ports_are_not_listed_with_detours():
+    wiring = build(propose("multi-plane", 8, scale_up=UP))
+    pairs = np.array([0, 8]), np.array([16, 24])
+    with pytest.raises(BadInput, match="NICs of one port"):
+        detours.mixed(wiring, graph(wiring), ways(place(wiring), *pairs), 0.5)
 
 
 @pytest.mark.parametrize("kind", ["torus", "nd-full-mesh", "clos-2", "rail-optimised"])

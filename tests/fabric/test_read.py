@@ -395,6 +395,23 @@ def test_a_speed_that_is_written_is_read_back_to_the_last_digit(x):
     assert parse_bytes_per_s(write_bytes_per_s(x)) == x
 
 
+@pytest.mark.parametrize(
+    "text, bytes_per_s",
+    [("400 Gbit/s", 50e9), ("400Gbps", 50e9), ("400 gbps", 50e9), ("1.6 Tbit/s", 200e9), ("8 kbit/s", 1e3), ("8 bit/s", 1.0),
+     ("450 GB/s", 450e9), ("450 GBps", 450e9), ("3.35 TB/s", 3.35e12), ("1 B/s", 1.0)],
+)  # fmt: skip
+def test_bits_are_read_as_bits_and_bytes_as_bytes(text, bytes_per_s):
+    assert parse_bytes_per_s(text) == pytest.approx(bytes_per_s, rel=1e-15)
+
+
+@pytest.mark.parametrize("text", ["400 Gb/s", "400gb/s", "1.6 Tb/s", "100 mb/s", "9 b/s"])
+def test_a_small_b_alone_is_refused_with_both_that_it_may_be(text):
+    with pytest.raises(BadInput, match="Bits or bytes") as error:
+        parse_bytes_per_s(text)
+    bits, whole = error.value.hint.split(" or ")
+    assert parse_bytes_per_s(whole) == pytest.approx(8 * parse_bytes_per_s(bits), rel=1e-15)
+
+
 @pytest.mark.parametrize("text", ["400Gbps", "400 Gbit/s", "0.4 Tbit/s", "50 GB/s", "400000 Mbit/s"])
 def test_ways_to_write_400_gigabits(text):
     assert speed(text, "speed") == 50e9

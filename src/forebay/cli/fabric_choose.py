@@ -153,8 +153,6 @@ def _told(choice: Choice) -> None:
             f"Verified: exact flow-level times of {sure.exchanges} exchanges ({sure.flows:,} flows)"
             f" differ by {sure.worst:.2%} at most."
         )
-    if w and not choice.verified:
-        line("Not verified flow by flow: its ways are a mix that isn't listed.")
 
 
 def _compared(found: list[Choice]) -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, overload
 
 import typer
 
@@ -27,7 +27,9 @@ from forebay.codec import decode
 from forebay.errors import BadInput, Unknown, nearest
 from forebay.fabric import calibrate, read
 from forebay.fabric.build import FAMILIES, build, fill
+from forebay.fabric.build.direct import MOST_MESHED
 from forebay.fabric.design import Design, ScaleUp
+from forebay.fabric.mesh import Mesh, MeshPlace, mesh, place_mesh
 from forebay.fabric.physics import DEFAULTS, Physics
 from forebay.fabric.presets import PRESETS, preset
 from forebay.fabric.quantity import speed
@@ -134,6 +136,14 @@ def wiring(fabric: str, given: Given) -> Wiring:
     return build(found) if isinstance(found, Design) else found
 
 
+def wired(fabric: str, given: Given) -> Wiring | Mesh:
+    """As `wiring`; a full mesh too large to be laid goes by its rule, for who only times it."""
+    found = noun(fabric, given)
+    if isinstance(found, Design) and found.kind == "full-mesh" and found.cards > MOST_MESHED:
+        return mesh(found)
+    return build(found) if isinstance(found, Design) else found
+
+
 def scale_up(given: Given, cards_per_host: int, *, assumed: bool) -> ScaleUp | None:
     """The scale-up that was said, or hosts of NVLink where nothing was and it is `assumed`."""
     if given.scale_up == NO_LIMIT:
@@ -224,8 +234,14 @@ def physics(word: str) -> Physics:
     return calibrate.read(word).physics
 
 
-def at(w: Wiring, job: Job, ways: Ways) -> Place:
-    return place(w, Routing(kind=ways.routing, seed=ways.seed, subflows=ways.subflows), physics(job.physics))
+@overload
+def at(w: Wiring, job: Job, ways: Ways) -> Place: ...
+@overload
+def at(w: Wiring | Mesh, job: Job, ways: Ways) -> Place | MeshPlace: ...
+def at(w: Wiring | Mesh, job: Job, ways: Ways) -> Place | MeshPlace:
+    routing = Routing(kind=ways.routing, seed=ways.seed, subflows=ways.subflows)
+    said = physics(job.physics)
+    return place_mesh(w, routing, said) if isinstance(w, Mesh) else place(w, routing, said)
 
 
 def again(fabric: str, given: Given) -> str:

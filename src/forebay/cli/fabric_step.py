@@ -24,11 +24,13 @@ from forebay.cli.fabric_given import (
     plain,
     seconds,
     traffic,
+    wired,
     wiring,
 )  # fmt: skip
 from forebay.errors import BadInput
 from forebay.fabric.curves import named
-from forebay.fabric.health import Fault, broken, cut_off, parse, pooled
+from forebay.fabric.health import Fault, anew, broken, cut_off, parse, pooled
+from forebay.fabric.mesh import Mesh, MeshPlace
 from forebay.fabric.physics import bus_factor
 from forebay.fabric.step import StepTime, hosts_shuffled, in_order, rails_unaligned, step
 from forebay.fabric.timing import Place, timed
@@ -39,7 +41,7 @@ from forebay.units import parse_bytes, show_bytes, show_bytes_per_s
 ALL_KINDS = ("port", "nic", "link", "leaf", "spine", "core", "plane")
 
 
-def cards_of(w: Wiring, ranks: int, ways: Ways) -> Ints | None:
+def cards_of(w: Wiring | Mesh, ranks: int, ways: Ways) -> Ints | None:
     """Each rank's card. None, in the step's own error: more ranks than cards."""
     made = {"in-order": in_order, "shuffled": lambda w, n: hosts_shuffled(w, n, ways.seed), "unaligned": rails_unaligned}
     if ways.placement not in made:
@@ -67,7 +69,7 @@ def simulate(
     """
     if bool(model) == bool(collective):
         raise BadInput("A step of a model, or one collective.", hint="--model dense-70b, or --collective all_reduce --size 1GiB")
-    w = wiring(fabric, given)
+    w = wired(fabric, given)
     here = at(w, job, ways)
     if collective:
         _collective(here, collective, size, ranks, ways, as_json)
@@ -78,11 +80,13 @@ def simulate(
             out.as_json(plain(took) | {"source": t.source, "physics": plain(here.physics)})
             return
         _told(took, t, w)
-    if not as_json:
+    if not as_json and isinstance(w, Mesh):
+        following(f"forebay fabric price {again(fabric, given)}")
+    elif not as_json:
         following(f"forebay fabric break {again(fabric, given)} --all-kinds --model {model or 'dense-70b'}")
 
 
-def _collective(here: Place, name: str, size: str, ranks: int | None, ways: Ways, as_json: bool) -> None:
+def _collective(here: Place | MeshPlace, name: str, size: str, ranks: int | None, ways: Ways, as_json: bool) -> None:
     w, n, nbytes = here.wiring, ranks or here.wiring.cards, parse_bytes(size)
     if not 2 <= n <= w.cards:
         raise BadInput("A collective is of two cards or more, and of no more than there are.", asked=f"{n} ranks",
@@ -104,7 +108,7 @@ def _collective(here: Place, name: str, size: str, ranks: int | None, ways: Ways
                ("busbw", show_bytes_per_s(busbw) + ", as nccl-tests prints it")])  # fmt: skip
 
 
-def _told(took: StepTime, t: Traffic, w: Wiring) -> None:
+def _told(took: StepTime, t: Traffic, w: Wiring | Mesh) -> None:
     line(f"{took.traffic} on {took.fabric}")
     if t.source:
         line(t.source)
@@ -141,7 +145,8 @@ def break_it(
     """Break a fabric: who is cut off, and what a step takes then.
 
     A port, nic, link, leaf, spine, core, plane or host is down, or slower (@50%). "Balanced" traffic may leave a host by any of
-    its NICs; without it a synchronous ring waits for the slowest. A partition is an answer, and no error.
+    its NICs; without it a synchronous ring waits for the slowest. "Restarted": a job that stops begins anew on what is left. A
+    partition is an answer, and no error.
 
     forebay fabric break rail-optimised --hosts 128 --fault leaf:3 --model dense-70b
 
@@ -161,10 +166,12 @@ def break_it(
         hurt = broken(w, faults)
         row: dict[str, Any] = {"faults": [str(one) for one in faults], "cut_hosts": [int(host) for host in cut_off(hurt)]}
         for name, seen in views.items():
-            after, before = _step(at(seen(hurt), job, ways), t, ways), whole[name]
+            here = at(seen(hurt), job, ways)
+            after, before = _step(here, t, ways), whole[name]
             if after and before:
-                row[name] = {"before_s": before.seconds, "after_s": after.seconds, "stops": after.cut > 0,
-                             "slower": after.seconds / before.seconds}  # fmt: skip
+                row[name] = _compared(before, after)
+            if after and before and after.cut and name == "synchronous":
+                row["restarted"] = _compared(before, _step(anew(here), t, ways) or after)
         rows.append(row)
     if as_json:
         out.as_json({"fabric": w.name, "traffic": t.name if t else None, "broken": plain(rows)})
@@ -173,14 +180,19 @@ def break_it(
     if whole["synchronous"]:
         line(f"Whole: {seconds(whole['synchronous'].seconds)} a step.")
     out.table(
-        ("broken", "cut off", *(["step", "slower", "balanced"] if t else [])),
+        ("broken", "cut off", *(["step", "slower", "restarted", "balanced"] if t else [])),
         [(", ".join(row["faults"]), _hosts(w, row["cut_hosts"]), *(_after(row) if t else [])) for row in rows],
-        right=("step", "slower", "balanced"),
+        right=("step", "slower", "restarted", "balanced"),
     )
     if t and any(row["synchronous"]["stops"] and not row["cut_hosts"] for row in rows):
-        line("\nWhere nobody is cut off and the job stops all the same, a card lost its own way out, and only traffic that is"
-             "\nbalanced over the NICs of its host goes on.")  # fmt: skip
+        line("\nWhere nobody is cut off and the job stops all the same, a card lost its own way out. Restarted, it uses another's"
+             "\nof its host, through the scale-up; balanced traffic uses all of them alike.")  # fmt: skip
     following(f"forebay fabric draw {again(fabric, given)} -o fabric.svg")
+
+
+def _compared(before: StepTime, after: StepTime) -> dict[str, Any]:
+    return {"before_s": before.seconds, "after_s": after.seconds, "stops": after.cut > 0,
+            "slower": after.seconds / before.seconds}  # fmt: skip
 
 
 def _each(w: Wiring) -> list[tuple[Fault, ...]]:
@@ -206,7 +218,6 @@ def _hosts(w: Wiring, cut: list[int]) -> str:
 
 
 def _after(row: dict[str, Any]) -> list[str]:
-    told = row["synchronous"]
+    told, even, anew_ = row["synchronous"], row.get("balanced"), row.get("restarted")
     own = ["the job stops", "-"] if told["stops"] else [seconds(told["after_s"]), f"{told['slower'] - 1:+.2%}"]
-    even = row.get("balanced")
-    return [*own, "-" if not even else "stops" if even["stops"] else f"{even['slower'] - 1:+.2%}"]
+    return [*own, *("-" if not one else "stops" if one["stops"] else f"{one['slower'] - 1:+.2%}" for one in (anew_, even))]

@@ -109,7 +109,7 @@ class Choice:
     beaten: int  # that needed no timing
     unpriced: tuple[Candidate, ...]
     flips: tuple[Flip, ...]  # at which multiple of a price another wins
-    verified: tuple[Verified, ...] = ()  # the winner at exact flow level, a traffic each; (): no winner, or its ways are a mix
+    verified: tuple[Verified, ...] = ()  # the winner at exact flow level, a traffic each; (): no winner
 
 
 Tell = Callable[[str, int, int], None]
@@ -248,7 +248,7 @@ def _designs(kind: str, q: Question) -> Iterator[Design]:
 def named(design: Design, question: Question | None = None) -> str:
     """ "rail-only 2:1, 2 planes": a kind with what sets it apart."""
     words = [design.kind]
-    words += [f"{design.oversubscription:g}:1"] if design.oversubscription != 1 else []
+    words += [f"{design.oversubscription:g}:1"] if design.oversubscription != 1 and design.tiers != 1 else []
     words += ["x".join(map(str, design.shape))] if design.shape else []
     words += [f"{design.tiers} tiers"] if design.tiers and design.kind == "rail-optimised" else []
     words += [f"{design.planes} planes"] if design.planes > 1 else []
@@ -302,8 +302,6 @@ def _floor(
 def _verified(winner: Scored, question: Question, traffics: Sequence[Traffic], physics: Physics | None) -> tuple[Verified, ...]:
     wiring = build(winner.candidate.design)
     at = place(wiring, routing_for(wiring.design), physics)
-    if at.routing.kind != "spray":
-        return ()
     seats = [hosts_shuffled(wiring, t.ranks) if question.shuffled else None for t in traffics]
     return tuple(verify(at, t, seat) for t, seat in zip(traffics, seats, strict=True))
 

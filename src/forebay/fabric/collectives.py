@@ -11,6 +11,10 @@ Answer: stages of rounds. The sends of a round run side by side; the rounds of a
         direct           everybody to everybody at once, a chunk each (UB-Mesh, arXiv 2503.20377, section 5)
         tree, double     two trees in which each rank is a leaf of one (Sanders, Speck and Träff, Parallel Computing 35, 2009)
         hierarchical     inside the hosts, then between cards of the same place, then inside again
+        pipelined        the same for one slice of the buffer after the other, so that the stages overlap: what NCCL's trees over
+                         several NICs come to (NVIDIA/nccl, src/graph/trees.cc)
+        rails            as many rings as a host has ranks, each with its part of the buffer and its own way out of the host:
+                         what the channels of NCCL's rings come to (NVIDIA/nccl, src/graph/rings.cc)
         bucket           a ring along each side of a torus, all sides and both directions at once (Jain and Sabharwal, ICS 2010)
 
 Limits: a tree's stage lists all its edges; in its first and last rounds, while the pipeline fills, some of them rest.
@@ -54,32 +58,44 @@ class Collective:
     name: str
     n: int
     chunks: int  # into which a rank's buffer is cut
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...]  # of each slice
+    slices: int = 1  # the buffer is so many slices of equally many chunks, and the stages are a pipeline
 
     def rounds(self, ranks: Sequence[int] | None = None) -> Iterator[list[Send]]:
-        """All rounds, in order, with these ranks at the places."""
-        who = range(self.n) if ranks is None else ranks
-        for stage in self.stages:
-            for r in range(stage.times):
-                yield [Send(who[s.src], who[s.dst], s.chunk, s.add, s.count) for s in stage.sends(r)]
+        """All rounds, in order, with these ranks at the places. Stages of a pipeline are at it at once."""
+        who, each = range(self.n) if ranks is None else ranks, self.chunks // self.slices
+        for wave in range(self.slices + len(self.stages) - 1 if self.stages else 0):
+            at_work = [(stage, wave - s) for s, stage in enumerate(self.stages) if 0 <= wave - s < self.slices]
+            for r in range(max(stage.times for stage, _ in at_work)):
+                yield [
+                    Send(who[s.src], who[s.dst], s.chunk + k * each, s.add, s.count)
+                    for stage, k in at_work
+                    if r < stage.times
+                    for s in stage.sends(r)
+                ]
 
 
 def collective(name: str, n: int, *, inner: int = 1, shape: Sequence[int] = (), pieces: int = 32) -> Collective:
     """The collective of that name among n places.
 
-    `inner`: places that stand in a row in one host (hierarchical). `shape`: the sides of the torus (bucket). `pieces`: into how
-    many a tree cuts what it sends. Raises BadInput for another name, or places that don't divide.
+    `inner`: places that stand in a row in one host (hierarchical, pipelined, rails). `shape`: the sides of the torus (bucket).
+    `pieces`: into how many a tree cuts what it sends, and a pipeline the buffer. Raises BadInput for another name, or places
+    that don't divide.
     """
     if name not in COLLECTIVES:
         hint = ", ".join(nearest(name, list(COLLECTIVES)) or COLLECTIVES)
         raise BadInput("There is no such collective.", asked=name, hint=hint)
     if n < 1:
         raise BadInput("A group has at least one rank.", asked=f"{n} ranks")
-    if name.startswith("hierarchical"):
+    slices = 1
+    if name.startswith(("hierarchical", "pipelined", "rails")):
         if inner < 1 or n % inner:
             fits = min((k for k in range(1, n + 1) if n % k == 0), key=lambda k: abs(k - inner))
             raise BadInput("A host's ranks divide the group.", asked=f"{n} ranks, {inner} a host", hint=f"{fits} a host")
-        stages, chunks = _hierarchical(name, n, inner), n
+        if name.startswith("pipelined"):
+            slices = _positive(pieces)
+        rails = name.startswith("rails")
+        stages, chunks = (_rails(name, n, inner), n * inner) if rails else (_hierarchical(name, n, inner), n * slices)
     elif name == "bucket_all_reduce":
         sides = tuple(shape) or (n,)
         if prod(sides) != n:
@@ -89,7 +105,14 @@ def collective(name: str, n: int, *, inner: int = 1, shape: Sequence[int] = (), 
         stages, chunks = _trees(n, 2 if name.startswith("double") else 1, pieces)
     else:
         stages, chunks = COLLECTIVES[name](n)
-    return Collective(name=name, n=n, chunks=chunks, stages=tuple(s for s in stages if s.times > 0) if n > 1 else ())
+    kept = tuple(s for s in stages if s.times > 0) if n > 1 else ()
+    return Collective(name=name, n=n, chunks=chunks, stages=kept, slices=slices)
+
+
+def _positive(pieces: int) -> int:
+    if pieces < 1:
+        raise BadInput("What is sent in pieces is at least one.", asked=f"pieces = {pieces}")
+    return pieces
 
 
 Stages = tuple[list[Stage], int]
@@ -260,7 +283,30 @@ def _hierarchical(name: str, n: int, inner: int) -> list[Stage]:
         _ring(outer, add=False, rings=rails, first=1, chunk=chunk),
         _ring(inner, add=False, rings=hosts, first=1, count=outer),
     ]
-    return {"hierarchical_reduce_scatter": down, "hierarchical_all_gather": up}.get(name, [*down, *up])
+    return {"reduce_scatter": down, "all_gather": up}.get(name.split("_", 1)[1], [*down, *up])
+
+
+def _rails(name: str, n: int, inner: int) -> list[Stage]:
+    """Ring c goes through every other host upwards from card c, through the others downwards to it, so it changes hosts between
+    cards of the same place. Of its part, n chunks, who stands at place i of it has block i + 1 between sum and gather."""
+    turns = [[(c + j) % inner for j in range(inner)] for c in range(inner)]
+    rings = [[h * inner + j for h in range(n // inner) for j in (turn if h % 2 == 0 else turn[::-1])] for turn in turns]
+
+    def stage(*, add: bool, first: int) -> Stage:
+        def sends(r: int) -> list[Send]:
+            return [
+                Send(place, ring[(i + 1) % n], c * n + (i + first - r) % n, add)
+                for c, ring in enumerate(rings)
+                for i, place in enumerate(ring)
+            ]
+
+        def pairs() -> Iterator[tuple[int, int]]:
+            return ((place, ring[(i + 1) % n]) for ring in rings for i, place in enumerate(ring))
+
+        return Stage(times=n - 1, count=1, sends=sends, pairs=pairs)
+
+    both = [stage(add=True, first=0), stage(add=False, first=1)]
+    return {"rails_reduce_scatter": both[:1], "rails_all_gather": both[1:]}.get(name, both)
 
 
 def _bucket(sides: Sequence[int]) -> Stages:
@@ -322,8 +368,7 @@ def parent(place: int, n: int) -> int:
 
 def _trees(n: int, trees: int, pieces: int) -> Stages:
     """Sums go up and results come down at the same time, piece after piece."""
-    if pieces < 1:
-        raise BadInput("A tree sends at least one piece.", asked=f"pieces = {pieces}")
+    _positive(pieces)
 
     def name(tree: int, place: int) -> int:
         """Who stands at that place of a tree: the second is the first mirrored, or moved by one, so its leaves are others."""
@@ -375,6 +420,12 @@ COLLECTIVES: dict[str, Callable[[int], Stages]] = {
     "hierarchical_all_reduce": _special,
     "hierarchical_reduce_scatter": _special,
     "hierarchical_all_gather": _special,
+    "pipelined_all_reduce": _special,
+    "pipelined_reduce_scatter": _special,
+    "pipelined_all_gather": _special,
+    "rails_all_reduce": _special,
+    "rails_reduce_scatter": _special,
+    "rails_all_gather": _special,
     "bucket_all_reduce": _special,
     "direct_all_to_all": _direct_all_to_all,
     "pairwise_all_to_all": _pairwise_all_to_all,

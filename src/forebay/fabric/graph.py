@@ -116,6 +116,30 @@ def search(step_start: Any, step_to: Any, start: Any, wanted: Any, wanting: Any,
     return n
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def parts(step_start: Any, step_to: Any) -> Any:
+    """Which routers can reach each other (R,): equal numbers do."""
+    routers = len(step_start) - 1
+    part = np.full(routers, -1, np.int32)
+    queue = np.empty(routers, np.int32)
+    parts = 0
+    for first in range(routers):
+        if part[first] >= 0:
+            continue
+        part[first] = parts
+        queue[0], at, n = first, 0, 1
+        while at < n:
+            router = queue[at]
+            at += 1
+            for k in range(step_start[router], step_start[router + 1]):
+                if part[step_to[k]] < 0:
+                    part[step_to[k]] = parts
+                    queue[n] = step_to[k]
+                    n += 1
+        parts += 1
+    return part
+
+
 def _starts(key: Any, bins: int) -> Longs:
     return np.concatenate([[0], np.cumsum(np.bincount(key, minlength=bins))]).astype(np.int64)
 

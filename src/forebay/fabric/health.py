@@ -4,7 +4,8 @@ Asked:  a cable, a NIC, a ToR, a spine or a plane is down, or slower than it sho
         step take now?
 Answer: the links of what is broken get a share of their speed, 0 for what is down; routes are found anew over what is left, as
         routing protocols do; the step is timed before and after. A job stops when two of its ranks find no way to each other:
-        that is an answer, with the hosts that are cut off, and no error.
+        that is an answer, with the hosts that are cut off, and no error. Started anew, it goes on where cards that lost their
+        ports may use those of others of their host (`stand_in`): that is timed too.
         *Balanced* traffic may leave a host by any of its ports (through the scale-up), *synchronous* traffic of a card by that
         card's own; one lost port of sixteen costs the first a sixteenth and the second half (HPN, SIGCOMM 2024, section 4.2).
 Limits: what happens between the break and the new routes (seconds, or a restart from a checkpoint) is not in the step time.
@@ -19,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from forebay.errors import BadInput
-from forebay.fabric.graph import Graph, graph
-from forebay.fabric.push import parts
+from forebay.fabric.graph import Graph, graph, parts
 from forebay.fabric.step import StepTime, step
 from forebay.fabric.timing import Place, place
 from forebay.fabric.traffic import Traffic
@@ -59,7 +59,8 @@ class Damage:
     faults: tuple[Fault, ...]
     cut_hosts: tuple[int, ...]  # that can't reach the largest part of the fabric
     before: StepTime
-    after: StepTime
+    after: StepTime  # of the job that runs
+    restarted: StepTime | None = None  # where that one stops: of a job that is started anew on what is left
 
     @property
     def stops(self) -> bool:
@@ -181,9 +182,16 @@ def _same_domain(wiring: Wiring) -> list[tuple[int, int]]:
 def damage(at: Place, faults: tuple[Fault, ...], traffic: Traffic, cards: Ints | None = None) -> Damage:
     """Time the step before and after, and find who is cut off."""
     hurt = place(broken(at.wiring, faults), at.routing, at.physics)
+    after = step(hurt, traffic, cards)
     return Damage(
         faults=faults,
         cut_hosts=tuple(int(host) for host in cut_off(hurt.wiring, hurt.graph)),
         before=step(at, traffic, cards),
-        after=step(hurt, traffic, cards),
+        after=after,
+        restarted=step(anew(hurt), traffic, cards) if after.cut else None,
     )
+
+
+def anew(at: Place) -> Place:
+    """The same fabric for a job that starts on it as it is: cards without a port use another's of their host."""
+    return replace(at, routing=replace(at.routing, stand_in=True), known={})

@@ -17,15 +17,17 @@ Limits: what spraying does inside one NIC or switch is not modelled; ports of a 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from forebay.errors import BadInput
-from forebay.fabric.graph import Graph
+from forebay.fabric.graph import Graph, parts
 from forebay.fabric.lattice import Lattice, carry, lattice
-from forebay.fabric.push import parts, push_all
+from forebay.fabric.push import push_all
 from forebay.fabric.rates import Longs
 from forebay.fabric.routes import Routing, check, first_of_host, forwards, routes
+from forebay.fabric.stand_in import portless, stand_ins
 from forebay.fabric.wiring import Floats, Ints, Wiring
 
 LISTED = 4_000_000
@@ -63,6 +65,13 @@ def of_pairs(wiring: Wiring, graph: Graph, source: Ints, target: Ints, nbytes: F
             nbytes=np.bincount(found.links, each, minlength=wiring.links).astype(np.float64),
             cut=len(found.cut) // routing.subflows,
         )
+    if routing.stand_in and forwards(wiring, routing) and portless(wiring, graph).any():
+        x, y = stand_ins(wiring, graph, source, target)
+        found = of_pairs(wiring, graph, x, y, size, replace(routing, stand_in=False))
+        before, after = x != source, y != target
+        _through_scale_up(wiring, found.nbytes, source[before], x[before], size[before])
+        _through_scale_up(wiring, found.nbytes, y[after], target[after], size[after])
+        return found
     if (flat := _lattice(wiring, graph, routing)) is not None:
         return _over_lattice(wiring, graph, flat, routing, source, target, size)
     order = np.argsort(target, kind="stable")
@@ -87,11 +96,31 @@ def of_groups(wiring: Wiring, graph: Graph, groups: Ints, nbytes: float, routing
         i, j = np.nonzero(~np.eye(width, dtype=bool))
         source, target = groups[:, i].reshape(-1), groups[:, j].reshape(-1)
         return _over_lattice(wiring, graph, flat, routing, source, target, np.full(len(source), float(nbytes)))
+    if routing.stand_in and forwards(wiring, routing) and (lost := portless(wiring, graph)[groups]).any():
+        return _beside(wiring, graph, groups, lost, nbytes, replace(routing, stand_in=False))
     group_of = np.full(wiring.cards, -1, np.int32)
     group_of[groups] = np.arange(count, dtype=np.int32)[:, None]
     starts = np.arange(count + 1, dtype=np.int64) * width
     found = _sprayed(wiring, graph, routing, starts, groups.reshape(-1), np.full(1, nbytes), group_of)
     return replace(found, averaged=routing.kind == "ecmp")
+
+
+def _beside(wiring: Wiring, graph: Graph, groups: Ints, lost: Any, nbytes: float, routing: Routing) -> Loads:
+    """Groups (G, n) of which some cards have no port: their pairs are listed, all others aggregated."""
+    count, width = groups.shape
+    row, place = np.nonzero(lost)
+    one, many = np.repeat(groups[row, place], width), groups[row].reshape(-1)
+    known = np.zeros(wiring.cards, bool)
+    known[groups[lost]] = True
+    out, back = one != many, (one != many) & ~known[many]  # of two that are both lost, each lists its own way
+    source, target = np.concatenate([one[out], many[back]]), np.concatenate([many[out], one[back]])
+    listed = of_pairs(wiring, graph, source, target, nbytes, replace(routing, stand_in=True))
+    group_of = np.full(wiring.cards, -1, np.int32)
+    group_of[groups] = np.arange(count, dtype=np.int32)[:, None]
+    group_of[groups[lost]] = -1
+    starts = np.concatenate([[0], np.cumsum((~lost).sum(axis=1))]).astype(np.int64)
+    rest = _sprayed(wiring, graph, routing, starts, groups[~lost], np.full(1, nbytes), group_of)
+    return Loads(nbytes=rest.nbytes + listed.nbytes, cut=rest.cut + listed.cut, averaged=routing.kind == "ecmp")
 
 
 def _check_bytes(size: Floats) -> None:
@@ -156,22 +185,26 @@ def _through_scale_up(wiring: Wiring, carried: Floats, source: Ints, target: Int
 
 
 def _best_mix(near: Floats, detour: Floats, capacity: Floats) -> Floats:
-    """The mix with the least busy busiest link. Its worst link is convex in the share, so a ternary search finds it."""
+    """The mix with the least busy busiest link."""
     used = (near + detour > 0) & (capacity > 0)
     if not used.any():
         return near
-    a, b = near[used] / capacity[used], detour[used] / capacity[used]
+    share = best_share(near[used] / capacity[used], detour[used] / capacity[used])
+    mixed: Floats = near + share * (detour - near)
+    return mixed
+
+
+def best_share(near: Floats, detour: Floats) -> float:
+    """How much is to go round, of 1: the busiest link is convex in the share, so a ternary search finds it."""
     low, high = 0.0, 1.0
     for _ in range(60):
         one, two = low + (high - low) / 3, high - (high - low) / 3
-        if (a + one * (b - a)).max() <= (a + two * (b - a)).max():
+        if (near + one * (detour - near)).max() <= (near + two * (detour - near)).max():
             high = two
         else:
             low = one
     share = (low + high) / 2
-    share = 0.0 if share < 1e-9 else share
-    mixed: Floats = near + share * (detour - near)
-    return mixed
+    return 0.0 if share < 1e-9 else share
 
 
 def _to_lost(wiring: Wiring, card: int, starts: Longs, sources: Ints, size: Floats, group_of: Ints, carried: Floats) -> int:

@@ -3,8 +3,9 @@
 Asked:  what does each link carry when every router splits what it holds over the links that lead closer?
 Answer: one breadth-first search from a home gives distances and an order; going through the order backwards, farthest first,
         each router has all it will ever hold when its turn comes.
-Limits: plain arrays in and out; what they mean stands in `graph.Graph` and `wiring.Wiring`, by the same names. What arrives at
-        a home is spread over the planes of each of its cards by the home's mix: under a lost port up to half a per cent off.
+        At a home of several routers (planes), which of them a sender's bytes arrive at is worked out the other way, from the home
+        outwards, so each of its units gets them where its own senders' come in.
+Limits: plain arrays in and out; what they mean stands in `graph.Graph` and `wiring.Wiring`, by the same names.
 """
 
 from __future__ import annotations
@@ -16,29 +17,6 @@ from numba import njit
 
 from forebay.fabric.graph import FAR, search
 from forebay.fabric.routes import nearest_port
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def parts(step_start: Any, step_to: Any) -> Any:
-    routers = len(step_start) - 1
-    part = np.full(routers, -1, np.int32)
-    queue = np.empty(routers, np.int32)
-    parts = 0
-    for first in range(routers):
-        if part[first] >= 0:
-            continue
-        part[first] = parts
-        queue[0], at, n = first, 0, 1
-        while at < n:
-            router = queue[at]
-            at += 1
-            for k in range(step_start[router], step_start[router + 1]):
-                if part[step_to[k]] < 0:
-                    part[step_to[k]] = parts
-                    queue[n] = step_to[k]
-                    n += 1
-        parts += 1
-    return part
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -84,6 +62,12 @@ def push_all(
     near = np.empty(units, np.int32)
     seen = np.full(units, -1, np.int32)
     cut = 0
+    widest = 1
+    for h in range(homes):
+        widest = max(widest, home_start[h + 1] - home_start[h])
+    reach = np.zeros((routers if widest > 1 else 0, widest))  # of a router's bytes, the part that arrives at each of the home's
+    mix = np.zeros((units if widest > 1 else 0, widest))  # of a unit's
+    got = np.zeros(widest)
     for h in range(homes):
         wanting, asked = 0, 0
         for i in range(home_units[h], home_units[h + 1]):
@@ -169,9 +153,17 @@ def push_all(
         if valiant:
             _scatter(held, entering, component, leaves_in, port_router, wanted)
         push(held, away, order, n, step_start, step_to, step_link, step_speed, carried)
+        wide = home_start[h + 1] - home_start[h]
+        if wide > 1:
+            _reaching(home_router[home_start[h] : home_start[h + 1]], away, order, n, step_start, step_to, step_speed, reach)
+            if valiant:
+                _averaged(reach, wide, component, leaves_in, port_router, wanted)
+            for u in range(units):
+                if seen[u] == h and near[u] < FAR:
+                    _mixed(u, near[u], away, port_start, port_router, port_speed, reach, wide, mix)
         for i in range(home_units[h], home_units[h + 1]):
             v = units_by_home[i]
-            mine = 0.0
+            got[:] = 0.0
             for c in range(unit_cards[v], unit_cards[v + 1]):
                 b = cards_by_unit[c]
                 row = group_of[b] if grouped else b
@@ -182,14 +174,21 @@ def push_all(
                     if a == b or (scale_up > 0 and domain_of[a] == domain_of[b]):
                         continue
                     peer = _handed(a, b, near, forward, host_of, rail_of, unit_of, first_of_host)
-                    if near[unit_of[peer if peer >= 0 else a]] < FAR:
-                        mine += size[0] if grouped else size[s]
-            if mine > 0.0:
-                _land(mine, v, held, arriving, port_start, port, port_router, port_speed, carried)
+                    u = unit_of[peer if peer >= 0 else a]
+                    if near[u] < FAR:
+                        nbytes = size[0] if grouped else size[s]
+                        if wide == 1:
+                            got[0] += nbytes
+                        else:
+                            for r in range(wide):
+                                got[r] += nbytes * mix[u, r]
+            for r in range(wide):
+                if got[r] > 0.0:
+                    _land(got[r], v, home_router[home_start[h] + r], port_start, port, port_router, port_speed, carried)
         for i in range(home_start[h], home_start[h + 1]):
             held[home_router[i]] = 0.0
     if valiant:
-        _first_leg(entering, component, leaves_in, port_router, wanted, away, order, held,
+        first_leg(entering, component, leaves_in, port_router, wanted, away, order, held,
                    step_start, step_to, step_link, step_speed, carried)  # fmt: skip
     return carried, cut
 
@@ -205,16 +204,73 @@ def _handed(a: Any, b: Any, near: Any, forward: Any, host_of: Any, rail_of: Any,
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _land(mine: Any, unit: Any, held: Any, arriving: Any, port_start: Any, port: Any, port_router: Any, port_speed: Any,
-          carried: Any) -> None:  # fmt: skip
-    """Spread what a unit gets over its ports, by what arrived at their routers and their speed."""
+def _land(mine: Any, unit: Any, router: Any, port_start: Any, port: Any, port_router: Any, port_speed: Any, carried: Any) -> None:
+    """Spread what a unit gets at a router over its ports there, by their speed."""
+    speed = 0.0
     for k in range(port_start[unit], port_start[unit + 1]):
+        if port_router[k] == router:
+            speed += port_speed[k]
+    for k in range(port_start[unit], port_start[unit + 1]):
+        if port_router[k] == router:
+            carried[2 * port[k] + 1] += mine * (1.0 if np.isinf(speed) else port_speed[k] / speed)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _reaching(
+    home: Any, away: Any, order: Any, n: Any, step_start: Any, step_to: Any, step_speed: Any, reach: Any
+) -> None:  # fmt: skip
+    """Nearest first, what becomes of a byte at each router: `push`, read the other way."""
+    for i in range(n):
+        router = order[i]
+        reach[router] = 0.0
+        if away[router] == 0:
+            for r in range(len(home)):
+                if home[r] == router:
+                    reach[router, r] = 1.0
+            continue
         speed = 0.0
-        for j in range(port_start[unit], port_start[unit + 1]):
-            if port_router[j] == port_router[k]:
-                speed += port_speed[j]
-        share = 1.0 if np.isinf(speed) else port_speed[k] / speed
-        carried[2 * port[k] + 1] += mine * held[port_router[k]] / arriving * share
+        for k in range(step_start[router], step_start[router + 1]):
+            if away[step_to[k]] == away[router] - 1:
+                speed += step_speed[k]
+                for r in range(len(home)):
+                    reach[router, r] += step_speed[k] * reach[step_to[k], r]
+        for r in range(len(home)):
+            reach[router, r] /= speed
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _averaged(reach: Any, wide: Any, component: Any, leaves_in: Any, port_router: Any, leaf: Any) -> None:
+    """Valiant: a byte that enters goes on from any leaf of its part alike."""
+    total = np.zeros((len(leaves_in), wide))
+    for k in range(len(port_router)):
+        leaf[port_router[k]] = True
+    for router in range(len(leaf)):
+        if leaf[router]:
+            for r in range(wide):
+                total[component[router], r] += reach[router, r] / leaves_in[component[router]]
+    for router in range(len(leaf)):
+        if leaf[router]:
+            for r in range(wide):
+                reach[router, r] = total[component[router], r]
+    leaf[:] = False
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _mixed(
+    unit: Any, near: Any, away: Any, port_start: Any, port_router: Any, port_speed: Any, reach: Any, wide: Any, mix: Any
+) -> None:  # fmt: skip
+    """Where a unit's bytes arrive: by the speed of those of its ports that are nearest."""
+    mix[unit] = 0.0
+    speed, ports = 0.0, 0
+    for k in range(port_start[unit], port_start[unit + 1]):
+        if away[port_router[k]] == near:
+            speed += port_speed[k]
+            ports += 1
+    for k in range(port_start[unit], port_start[unit + 1]):
+        if away[port_router[k]] == near:
+            share = 1.0 / ports if np.isinf(speed) else port_speed[k] / speed
+            for r in range(wide):
+                mix[unit, r] += share * reach[port_router[k], r]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -233,7 +289,7 @@ def _scatter(held: Any, entering: Any, component: Any, leaves_in: Any, port_rout
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _first_leg(
+def first_leg(
     entering: Any, component: Any, leaves_in: Any, port_router: Any, leaf: Any, away: Any, order: Any, held: Any,
     step_start: Any, step_to: Any, step_link: Any, step_speed: Any, carried: Any,
 ) -> None:  # fmt: skip

@@ -52,14 +52,12 @@ def speed(value: Any, field: str, line: int = 0, *, bare: str = "") -> float:
 
 
 def _with_unit(told: str, value: Any, at: str) -> float:
-    if re.fullmatch(r"[\d.]+\s*[kKMGT]b/s", told):
+    if re.fullmatch(r"[\d.]+\s*[kKmMgGtT]?b/s", told):
         raise BadInput(
             f"{at}: bits or bytes?", found=repr(value), hint=told.replace("b/s", "bit/s") + " or " + told.replace("b/s", "B/s")
         )
-    plain = re.sub(r"([KMGT])(?:b|bit)ps$", r"\1bit/s", told)
-    thousand = re.fullmatch(r"(\d+(?:\.\d+)?)\s*Tbit/s", plain)
     try:
-        return parse_bytes_per_s(f"{thousand[1]} Gbit/s") * 1000 if thousand else parse_bytes_per_s(plain)
+        return parse_bytes_per_s(re.sub(r"([KMGT])bitps$", r"\1bit/s", told))
     except BadInput:
         raise BadInput(f"{at}: that is no speed that I can read.", found=repr(value), hint=HINT) from None
 

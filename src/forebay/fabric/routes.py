@@ -21,6 +21,7 @@ from numba import njit
 from forebay.errors import BadInput
 from forebay.fabric.graph import FAR, Graph, search
 from forebay.fabric.rates import Longs
+from forebay.fabric.stand_in import spliced, stand_ins
 from forebay.fabric.wiring import Ints, Wiring
 
 KINDS = ("spray", "ecmp", "valiant", "ugal")
@@ -35,6 +36,7 @@ class Routing:
     subflows: int = 1  # of ecmp: queue pairs over which a flow is split evenly
     polarised: bool = False  # of ecmp: every router draws the same hash
     forward: bool = True  # through the scale-up, where that is nearer
+    stand_in: bool = False  # a card without a port goes by another's of its host, as after a restart
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -57,6 +59,9 @@ def routes(wiring: Wiring, graph: Graph, source: Ints, target: Ints, routing: Ro
     source, target = np.ascontiguousarray(source, np.int32), np.ascontiguousarray(target, np.int32)
     check(wiring, source, target)
     number = np.arange(len(source), dtype=np.int32) if flow is None else np.ascontiguousarray(flow, np.int32)
+    asked = (source, target)
+    if routing.stand_in and forwards(wiring, routing):
+        source, target = stand_ins(wiring, graph, source, target)
     middle = np.full(len(source), -1, np.int32)
     if routing.kind == "valiant" and wiring.routers > 2:
         leaves = np.unique(graph.port_router)
@@ -67,10 +72,12 @@ def routes(wiring: Wiring, graph: Graph, source: Ints, target: Ints, routing: Ro
         first_of_host(wiring), graph.unit_of, graph.port_start, graph.port, graph.port_router,
         graph.step_start, graph.step_to, graph.step_link, graph.home_of, graph.home_start, graph.home_router,
     )  # fmt: skip
+    if source is not asked[0]:
+        offsets, links, _ = spliced(offsets, links, np.ones(len(links)), wiring, *asked, source, target)
     return Routes(offsets=offsets, links=links, cut=cut)
 
 
-def check(wiring: Wiring, *cards: Ints) -> None:
+def check(wiring: Any, *cards: Ints) -> None:
     for who in cards:
         if len(who) and not 0 <= int(who.min()) <= int(who.max()) < wiring.cards:
             worst = int(who.max()) if int(who.max()) >= wiring.cards else int(who.min())

@@ -13,10 +13,12 @@ Limits: within a window the exchanges are fluids that keep the busiest link busy
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from forebay.errors import BadInput
+from forebay.fabric.mesh import Mesh, MeshPlace, Work
 from forebay.fabric.timing import Place, Timed, timed
 from forebay.fabric.traffic import Exchange, Traffic, checked
 from forebay.fabric.wiring import Floats, Ints, Wiring
@@ -71,13 +73,13 @@ class StepTime:
         return of(self)._repr_html_()
 
 
-def step(at: Place, traffic: Traffic, cards: Ints | None = None) -> StepTime:
+def step(at: Place | MeshPlace, traffic: Traffic, cards: Ints | None = None) -> StepTime:
     """Time a step. `cards` (ranks,): each rank's card. Raises BadInput for more ranks than cards, or traffic that can't be."""
     return step_with_load(at, traffic, cards)[0]
 
 
-def step_with_load(at: Place, traffic: Traffic, cards: Ints | None = None) -> tuple[StepTime, Floats]:
-    """The same, with the seconds that each link works (L,): for heat maps."""
+def step_with_load(at: Place | MeshPlace, traffic: Traffic, cards: Ints | None = None) -> tuple[StepTime, Any]:
+    """The same, with the seconds that each link works (L,): for heat maps. Of a mesh that isn't laid, its `mesh.Work`."""
     t, w = checked(traffic), at.wiring
     if t.ranks > w.cards:
         raise BadInput(
@@ -92,19 +94,20 @@ def step_with_load(at: Place, traffic: Traffic, cards: Ints | None = None) -> tu
             "Each rank sits on a card of its own.", asked=f"{t.ranks} ranks", found=f"{len(np.unique(seat))} cards named"
         )
     exposed: dict[str, float] = {}
-    behind: dict[str, tuple[float, Floats, float]] = {}  # window -> latency, busy seconds of links, the longest alone
-    took, total, cut = [], np.zeros(w.links), 0
+    behind: dict[str, tuple[float, Any, float]] = {}  # window -> latency, busy seconds of links, the longest alone
+    total: Any = at.idle()
+    took, cut = [], 0
     for e in t.exchanges:
         groups = seat[ranks_of(t, e)]
         one = timed(at, e.collective, groups, e.nbytes) if groups.shape[1] > 1 and e.times else _nothing(at)
         alone = one.seconds * e.times
         took.append(_took(e, one, groups.shape, alone))
-        total += one.busy_s * e.times
+        total = total + one.busy_s * e.times
         cut += one.cut
         if not e.window:
             exposed[e.name] = exposed.get(e.name, 0.0) + alone
             continue
-        latency, busy, longest = behind.get(e.window, (0.0, np.zeros(w.links), 0.0))
+        latency, busy, longest = behind.get(e.window, (0.0, at.idle(), 0.0))
         behind[e.window] = (latency + one.latency_s * e.times, busy + one.busy_s * e.times, max(longest, alone))
     for window, (latency, busy, longest) in behind.items():
         together = max(longest, latency + float(busy.max(initial=0.0)))
@@ -119,7 +122,7 @@ def step_with_load(at: Place, traffic: Traffic, cards: Ints | None = None) -> tu
         exposed_s=sum(exposed.values()),
         exposed=exposed,
         took=tuple(took),
-        busiest=_busiest(w, total, seconds),
+        busiest=_busiest(w, total, seconds) if isinstance(w, Wiring) else _busiest_of_mesh(w, total, seconds),
         cut=cut,
     ), total
 
@@ -137,12 +140,12 @@ def ranks_of(traffic: Traffic, exchange: Exchange) -> Ints:
     return np.ascontiguousarray(ranks.transpose(outside + inside).reshape(-1, size))
 
 
-def in_order(wiring: Wiring, ranks: int) -> Ints:
+def in_order(wiring: Wiring | Mesh, ranks: int) -> Ints:
     """Rank r on card r."""
     return np.arange(ranks, dtype=np.int32)
 
 
-def rails_unaligned(wiring: Wiring, ranks: int) -> Ints:
+def rails_unaligned(wiring: Wiring | Mesh, ranks: int) -> Ints:
     """Rank r on the host where it would be, but turned by one place from host to host: a ring never stays on its rail."""
     card = np.arange(ranks)
     host = wiring.host_of[card]
@@ -150,7 +153,7 @@ def rails_unaligned(wiring: Wiring, ranks: int) -> Ints:
     return (card - wiring.rail_of[card] + (wiring.rail_of[card] + host) % width).astype(np.int32)
 
 
-def hosts_shuffled(wiring: Wiring, ranks: int, seed: int = 0) -> Ints:
+def hosts_shuffled(wiring: Wiring | Mesh, ranks: int, seed: int = 0) -> Ints:
     """Whole hosts in random order, as a scheduler that knows no fabric hands them out."""
     width = int(np.bincount(wiring.host_of).max())
     hosts = np.random.default_rng(seed).permutation(wiring.hosts)
@@ -166,8 +169,8 @@ def sides_reordered(traffic: Traffic, order: tuple[str, ...]) -> Ints:
     return cards.transpose(axes).reshape(-1).astype(np.int32)
 
 
-def _nothing(at: Place) -> Timed:
-    return Timed(collective="-", seconds=0.0, latency_s=0.0, busy_s=np.zeros(at.wiring.links), rounds=0)
+def _nothing(at: Place | MeshPlace) -> Timed:
+    return Timed(collective="-", seconds=0.0, latency_s=0.0, busy_s=at.idle(), rounds=0)
 
 
 def _took(e: Exchange, one: Timed, shape: tuple[int, ...], alone: float) -> Took:
@@ -197,7 +200,19 @@ def _busiest(wiring: Wiring, total: Floats, seconds: float) -> tuple[Busy, ...]:
     return tuple(sorted(found, key=lambda one: -one.seconds)[:BUSIEST])
 
 
-def _fits(traffic: Traffic, wiring: Wiring) -> str:
+def _busiest_of_mesh(mesh: Mesh, total: Work, seconds: float) -> tuple[Busy, ...]:
+    """The busiest cable, and the busiest scale-up out of a card and into one."""
+    busy, x, y = total.cable()
+    found = [(busy, f"{mesh.card_name(x)} -> {mesh.card_name(y)}")]
+    for way, word in enumerate(("out of", "into")):
+        card = int(np.argmax(total.up[way::2]))
+        found.append((float(total.up[2 * card + way]), f"scale-up {word} {mesh.card_name(card)}"))
+    shares = 0 < seconds < float("inf")
+    told = [Busy(link=link, seconds=busy, share=busy / seconds if shares else 0.0) for busy, link in found if busy > 0]
+    return tuple(sorted(told, key=lambda one: -one.seconds))
+
+
+def _fits(traffic: Traffic, wiring: Wiring | Mesh) -> str:
     """The nearest grid that fits, made smaller along its last side."""
     *inner, last = traffic.grid.items()
     below = int(np.prod([size for _, size in inner])) if inner else 1

@@ -5,7 +5,7 @@ Answer: clos-2 and clos-3: hosts fill leaves in order, a host's NICs on one leaf
         goes to leaf j of that group, so cards of equal number are one switch apart (NVIDIA DGX SuperPOD reference architectures).
         Two tiers where a spine reaches every leaf, else three. Asked for two all the same, the spines are split by rail group, as
         NVIDIA's B300 table has it from 8 scalable units on: cards of different rail groups then meet through scale-up alone.
-Limits: one kind of switch. Uplinks of leaves that aren't full are in proportion.
+Limits: one kind of switch. Uplinks of leaves that aren't full are in proportion. A clos-2 that fits on one leaf has one tier.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ def fill(design: Design) -> Design:
     check(design)
     one_plane(design)
     tree = measure(design)
+    if tree.leaves == 1 and design.kind == "clos-2":  # a leaf, and nothing above it: oversubscription is said only where it is
+        plain = replace(design, oversubscription=1.0, tiers=0)  # what makes room
+        return replace(plain if measure(plain).leaves == 1 else design, tiers=1)
     return replace(design, tiers=3 if isinstance(tree.over, tiers.Pods) else 2)
 
 
@@ -68,11 +71,14 @@ def wire(d: Design) -> Wiring:
 def _filled(d: Design) -> Tree:
     """Leaves filled host by host."""
     asked = 3 if d.kind == "clos-3" else 2
-    if d.tiers not in (0, asked):
+    if d.tiers not in (0, asked) and (asked, d.tiers) != (2, 1):
         raise BadInput(f"A {d.kind} has {asked} tiers.", asked=f"tiers = {d.tiers}", hint=f"tiers = {asked}")
     leaf = tiers.leaf_split(d, d.switch_ports, d.nics_per_host)
     count = d.hosts * d.nics_per_host
     leaves = -(-count // leaf.down)
+    if d.tiers == 1 and leaves > 1:
+        hint = alternatives("hosts", [leaf.down // d.nics_per_host]) if leaf.down >= d.nics_per_host else "tiers = 2"
+        raise BadInput("One tier is one leaf.", asked=f"{count:,} NICs, {leaf.down} ports down", hint=hint)
     if asked == 2:
         most = d.switch_ports * leaf.down
         over = tiers.stripe_used(leaf, min(leaf.down, count), leaves, d.switch_ports, bool(d.shape))

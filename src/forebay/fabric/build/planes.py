@@ -49,7 +49,9 @@ def fill(design: Design) -> Design:
         )
     if d.tiers not in (0, 1, 2):
         raise BadInput(f"The networks of {d.kind} have 1 or 2 tiers.", asked=f"tiers = {d.tiers}", hint="tiers = 0")
-    return replace(d, tiers=2 if measure(d).over else 1)
+    if measure(d).over:
+        return replace(d, tiers=2)
+    return replace(d, tiers=1, oversubscription=1.0)  # one switch has nothing above it
 
 
 def measure(d: Design) -> Networks:
