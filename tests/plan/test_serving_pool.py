@@ -284,6 +284,12 @@ def test_no_kind_that_can_serve_is_one_error_with_all_reasons():
     assert "h20:" in error.value.found and "h100-sxm:" in error.value.found
 
 
+def test_cards_that_hold_one_engine_dont_read_apart():
+    with pytest.raises(DoesNotFit, match="takes two engines") as error:
+        search(asked(pool(("h200", 1), ("a100-sxm-80gb", 8)), apart=True))
+    assert "1 x h200" in error.value.asked
+
+
 @pytest.mark.parametrize(
     "only, apart, said",
     [

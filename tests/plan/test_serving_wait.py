@@ -1,7 +1,9 @@
 """How long requests wait: laws of the closed loop, and a simulation of engines, request by request, that it is held against."""
 
+import csv
 import heapq
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,3 +165,11 @@ def test_tokens_that_are_sent_together_hold_back_the_first():
         for n in (1, 30)
     )
     assert held - now == pytest.approx(14 * 0.01)
+
+
+def test_recipes_that_benchmarks_read_name_each_run_once():
+    with (Path(__file__).parents[2] / "benchmarks" / "serving_batches.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    keys = [tuple(value for name, value in row.items() if name != "batch") for row in rows]
+    assert len(keys) == len(set(keys)) > 100
+    assert all(int(row["batch"]) >= 1 and int(row["requests"]) >= 1 for row in rows)

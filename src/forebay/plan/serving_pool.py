@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from forebay.chips import catalogue
+from forebay.errors import DoesNotFit
 from forebay.plan import serving_search, serving_words
 from forebay.plan.pool import Pool
 from forebay.plan.serving import MixMenu, ServingMix, ServingTarget
@@ -70,6 +71,15 @@ def search(asked: PoolQuestion) -> MixMenu:
         )
         ways = _ways(found, may, wires, relaxed, habits)
         shared = most(ways.ways, counts)
+        if not shared:
+            raise DoesNotFit(
+                "Reading prompts apart takes two engines, which these cards don't hold.",
+                asked=", ".join(f"{one.count} x {one.name}" for one in found if one is not None),
+                found=", ".join(
+                    f"an engine on {one.name}: {int(one.cuts.cards.min())} cards" for one in found if one is not None
+                ),
+                hint="more cards, or engines that do both",
+            )
         return _menu(asked, kinds, found, left_out, ways, shared, dict.fromkeys(kinds, 0.0), relaxed)
     if target.requests_per_s is not None:
         prices = [one.price_per_hour for one in asked.pool.cards]
@@ -201,7 +211,7 @@ def _menu(
     if not met:
         why = shortfall(target, best.first_s, best.token_s, best.requests_per_s)
     elif target.requests_per_s is not None:
-        why = serving_words.cheapest(best, target)
+        why = serving_words.cheapest(target, all(one.price_per_hour is not None for one in asked.pool.cards))
     else:
         why = _compared(shared, ways)
     vendors = {kind: catalogue.find(one.chip).vendor for kind, one in zip(kinds, asked.pool.cards, strict=True)}

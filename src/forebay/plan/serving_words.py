@@ -109,9 +109,9 @@ def _cards(n: int) -> str:
     return f"{n:,} card" if n == 1 else f"{n:,} cards"
 
 
-def cheapest(mix: ServingMix, target: ServingTarget) -> str:
+def cheapest(target: ServingTarget, priced: bool) -> str:
     """Why the first plan is that where so many requests are asked."""
-    least = "The least money that carries" if mix.cost_per_million is not None else "The fewest cards that carry"
+    least = "The least money that carries" if priced else "The fewest cards that carry"
     return f"{least} {target.requests_per_s:g} requests a second."
 
 
