@@ -12,7 +12,7 @@ demo: $(VENV)/.installed-demo  ## the whole journey on this machine
 	$(BIN)/forebay demo $(DEMO)
 
 test: check shim  ## the suite, under 15 minutes
-	FOREBAY_TEST_SHIM_CACHE=$(SHIM) $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	FOREBAY_TEST_SHIM_CACHE=$(SHIM) $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-slow  ## kills, long simulations, real servers and libraries; under 45 minutes
 	$(BIN)/python -m forebay.porting.shim build --cache $(SHIM)

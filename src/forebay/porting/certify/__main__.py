@@ -140,7 +140,7 @@ def _is_asked(name: str, only: Sequence[str]) -> bool:
 
 
 def _check_place(device: str, imports: Sequence[str]) -> None:
-    """What can be known before the database is loaded, which takes seconds. The rest a worker finds out, when it opens the chip."""
+    """What can be known before the database is loaded, which takes seconds. The rest a worker finds out, as it opens the chip."""
     from forebay.porting.certify import crew
 
     for module in imports:
