@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from forebay.plan.abilities import Abilities
 from forebay.plan.by_stage import ways
 from forebay.plan.cuts import Cuts, alike, joined
+from forebay.plan.cuts import cuts as as_cuts
 from forebay.plan.divide import Costs, divided, spared
 from forebay.plan.habits import Habits
 from forebay.plan.memory import by_habits, fullest, held
@@ -56,45 +57,62 @@ def laid_out(
 ) -> tuple[Cuts, Floats, Floats]:
     """Open plans with other layers that fit and are among the best, their bytes and their seconds. `bound` is what each would
     take, were its stages level."""
-    allowed, mixed = levels(wishes, can), ways(can, wishes)
-    nothing = few[:0], bound[:0], bound[:0]
-    better = bound < (limit := to_beat(*nothing[::2], few)) * (1 - SAME)
-    few, bound, limit = few[better], bound[better], limit[better]
-    if not len(few):
-        return nothing
-    others = [_with(few, way, place) for place in places(wishes) for way in allowed if (way, place) != (allowed[0], 0)]
-    every = joined([few, *others])
-    if others:
-        bound = np.concatenate([bound, np.asarray(step(work, site, every[len(few) :], True).total)])
-        better = bound < np.tile(limit, 1 + len(others)) * (1 - SAME)
-        every, bound = every[better], bound[better]
-    kinds = [(every, bound, [every.recompute])]
+    mixed, search = ways(can, wishes), _Search(work, site, room, to_beat)
+    few, bound = search.better(few, bound)
+    search.try_(few, bound, [few.recompute])
     if mixed:
         # Better with the least recomputing of all stages; how much each needs is seen when layers are shared out.
-        least = (every.recompute == mixed[0]) & (every.chunks == 1)
-        some = every[least]
-        kinds.append((some, bound[least], [np.full(len(some), way) for way in mixed]))
-    found, needs, seconds = nothing
-    for cuts, low, same in kinds:
-        most = np.array([_most(work, cuts, level, room) for level in same])
+        for place in places(wishes):
+            some = _with(few[few.chunks == 1], mixed[0], place)
+            some, low = search.better(some, search.level(some))
+            search.try_(some, low, [np.full(len(some), way) for way in mixed])
+    few, _ = search.better(few, bound)
+    others = [(way, place) for place in places(wishes) for way in levels(wishes, can)][1:]
+    if others and len(few):
+        every = joined([_with(few, way, place) for way, place in others])
+        every, low = search.better(every, search.level(every))
+        search.try_(every, low, [every.recompute])
+    return search.found, search.needs, search.seconds
+
+
+class _Search:
+    """What was found. Lives for one search."""
+
+    def __init__(self, work: Workload, site: Site, room: float, to_beat: ToBeat) -> None:
+        self.work, self.site, self.room, self.to_beat = work, site, room, to_beat
+        self.found, self.needs, self.seconds = as_cuts([]), np.zeros(0), np.zeros(0)
+
+    def level(self, cuts: Cuts) -> Floats:
+        return np.asarray(step(self.work, self.site, cuts, True).total) if len(cuts) else np.zeros(0)
+
+    def better(self, cuts: Cuts, bound: Floats) -> tuple[Cuts, Floats]:
+        """Those that might be among the best, were their stages level."""
+        if not len(cuts):
+            return cuts, bound
+        at = bound < self.to_beat(self.found, self.seconds, cuts) * (1 - SAME)
+        return cuts[at], bound[at]
+
+    def try_(self, cuts: Cuts, bound: Floats, same: Sequence[Ints]) -> None:
+        """Lay plans out, the most promising first, until what is left can't be among the best."""
+        if not len(cuts):
+            return
+        work, site = self.work, self.site
+        most = np.array([_most(work, cuts, level, self.room) for level in same])
         rows = np.flatnonzero(most.max(axis=0).sum(axis=1) >= work.model.layers)
-        rows = rows[np.argsort(low[rows], kind="stable")][:MOST]
+        rows = rows[np.argsort(bound[rows], kind="stable")][:MOST]
         while rows.size:
             now, rows = rows[:BATCH], rows[BATCH:]
-            chunked = cuts.chunks[now] > 1
-            laid = joined(
-                [
-                    _laid(work, site, cuts[now[~chunked]], [level[now[~chunked]] for level in same], most[:, now[~chunked]]),
-                    _spared(work, site, cuts[now[chunked]]),
-                ]
-            )
-            held_ = fullest(work, laid) if len(laid) else np.zeros(0)
-            laid, held_ = laid[held_ <= room], held_[held_ <= room]
+            whole_, cut = now[cuts.chunks[now] == 1], now[cuts.chunks[now] > 1]
+            split = _laid(work, site, cuts[whole_], [level[whole_] for level in same], most[:, whole_])
+            laid = joined([split, _spared(work, site, cuts[cut])])
+            if not len(laid):
+                continue
+            needs = fullest(work, laid)
+            laid, needs = laid[needs <= self.room], needs[needs <= self.room]
             if len(laid):
-                found, needs = joined([found, laid]), np.concatenate([needs, held_])
-                seconds = np.concatenate([seconds, np.asarray(step(work, site, laid).total)])
-                rows = rows[low[rows] < to_beat(found, seconds, cuts[rows]) * (1 - SAME)]
-    return found, needs, seconds
+                self.found, self.needs = joined([self.found, laid]), np.concatenate([self.needs, needs])
+                self.seconds = np.concatenate([self.seconds, np.asarray(step(work, site, laid).total)])
+                rows = rows[bound[rows] < self.to_beat(self.found, self.seconds, cuts[rows]) * (1 - SAME)]
 
 
 def levels(wishes: Wishes, can: Abilities) -> list[int]:
@@ -121,7 +139,8 @@ def _laid(work: Workload, site: Site, cuts: Cuts, levels: Sequence[Ints], most: 
         return cuts
     parts = [pieces(work, site, replace(cuts, recompute=level)) for level in levels]
     plain, mixed, first, last = (
-        np.array([np.asarray(whole(getattr(one, name)).total) for one in parts]) for name in ("plain", "mixed", "opening", "closing")
+        np.array([np.asarray(whole(getattr(one, name)).total) for one in parts])
+        for name in ("plain", "mixed", "opening", "closing")
     )
     costs = Costs(plain=plain, mixed=mixed, first=first, last=last + m.predicted * mixed)
     lead = m.experts.dense_layers if m.experts else 0

@@ -71,8 +71,11 @@ def search(
     choices.sort(key=score)
     top = {one.plan for one in choices}
 
+    # Asked five times more: where the best plan has equal stages, others are compared with such ones.
+    like = narrow if choices[0].plan.layers else replace(narrow, even=True)
+
     def again(other: Workload, elsewhere: Pool) -> float:
-        return _best_seconds(other, elsewhere, narrow, software, rests)
+        return _best_seconds(other, elsewhere, like, software, rests)
 
     others = [_passed(one, choices[0]) for one in ranked if one.plan not in top]
     return Menu(
@@ -103,7 +106,9 @@ def _found(
     dropped: list[Dropped] = []
     searched = 0
     stages = "" if ways(abilities(software.name), wishes) else f" {ALIKE} (--by-stage: not so)."
-    exact = f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages} {LAID if tells_layers(software, wishes) else EVEN}"
+    exact = (
+        f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages} {LAID if tells_layers(software, wishes) else EVEN}"
+    )
     for cards, knows in zip(pool.cards, kinds, strict=True):
         if len(pool.cards) > 1 and wishes.use_all and wishes.objective != "cards":
             continue  # a part of a mixed pool leaves the rest idle
