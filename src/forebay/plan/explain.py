@@ -5,8 +5,8 @@ Answer: one degree is changed, the data degree takes up the cards again, the res
         (`neighbour`); memory (`memory.fullest`) and seconds (`time.step`) are reckoned again, and the difference is told part by
         part. A plan that recomputes no more than it must lets its neighbours do the same, as the search does.
 Units:  seconds a step, bytes of the fullest card.
-Limits: one degree at a time, on cards of one kind; neighbours have equal stages. Of other plans only layers and memory are told, stage by
-        stage: what a neighbour of theirs is, is a search of its own.
+Limits: one degree at a time, on cards of one kind; neighbours have equal stages. Of other plans only layers and memory are told,
+        stage by stage: what a neighbour of theirs is, is a search of its own.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def explain(
     """
     if degree is not None and degree not in DEGREES:
         raise BadInput("No degree has that name.", asked=degree, hint=", ".join(nearest(degree, list(DEGREES)) or DEGREES))
-    # Neighbours of stages that recompute or are cut differently are those of the plan in which all recompute the most, and have as
-    # many layers.
+    # Neighbours of stages that recompute or are cut differently are those of the plan in which all recompute the most, and have
+    # equal layers.
     most = (max(plan.recompute, key=RECOMPUTE.index),)
     alike = replace(plan, recompute=most, layers=() if len(plan.need()) == 1 else plan.layers)
     if not even_stages(alike):

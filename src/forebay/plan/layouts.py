@@ -1,15 +1,18 @@
 """Unequal layers on one kind of chip: which plans of a space are better, or fit at all, with another number of layers a stage?
 
-Asked:  a first stage has the embedding and holds the most micro-batches, a last one the loss over a large vocabulary; leading layers
-        are dense; 61 layers are not divided by 16. Equal stages then wait for the slowest, or recompute because one of them must.
+Asked: a first stage has the embedding and holds the most micro-batches, a last one the loss over a large vocabulary; leading
+        layers are dense; 61 layers are not divided by 16. Equal stages then wait for the slowest, or recompute because one of
+        them must.
 Answer: a step in which all stages took as long would be the shortest (`time.step`, level), and recomputing only adds to it; so
         plans are left out, each with each way of recomputing, whose step is no better even so than what is on the menu already.
         Of the others the layers that each stage can hold are reckoned for each way, `divide` shares them out so that the slowest
         stage is done soonest, and where software or wishes let stages recompute differently, once more with ways mixed: a stage
         that must recompute then has fewer layers. Memory is counted again, layer by layer, before a plan is priced.
 Units:  bytes, seconds.
-Limits: what gradients and the optimizer take of a stage with more layers is priced, not minimised. 1F1B and interleaved, whose stages all recompute alike. Of the plans with their ways that have room for all layers, the MOST that promise most. How many layers a stage holds supposes that the leading
-        dense ones are all on the first stage; a plan that this made too large is left out.
+Limits: 1F1B, and interleaved stages, which all recompute alike. Of the plans and ways that have room for all layers, the MOST
+        that promise most. What gradients and the optimizer take of a stage with more layers is priced, not minimised. How many
+        layers a stage holds supposes that the leading ones are all on the first stage; a plan that this made too large is left
+        out.
 """
 
 from __future__ import annotations
@@ -132,8 +135,8 @@ def _with(cuts: Cuts, recompute: int, offload: int) -> Cuts:
 
 
 def _laid(work: Workload, site: Site, cuts: Cuts, levels: Sequence[Ints], most: Ints) -> Cuts:
-    """Each plan with the layers with which its slowest stage is done soonest, if stages may recompute in these ways and hold `most`
-    layers; without those that nothing fits."""
+    """Each plan with the layers with which its slowest stage is done soonest, if stages may recompute in these ways and hold
+    `most` layers; without those that nothing fits."""
     m = work.model
     if not len(cuts):
         return cuts
