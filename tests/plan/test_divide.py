@@ -117,7 +117,9 @@ def test_interleaved_pieces_are_alike_but_the_first_and_the_last(shape, first, l
         each = -(-count // (stages * chunks))
         assert stages * chunks * each - count > 2 * each  # more is lacking than two pieces have
         return
-    cut = pieces(Plan(replicas=1, shards=1, tensor=1, stages=("a",) * stages, layers=layers, chunks=chunks, schedule="interleaved"), count)
+    cut = pieces(
+        Plan(replicas=1, shards=1, tensor=1, stages=("a",) * stages, layers=layers, chunks=chunks, schedule="interleaved"), count
+    )
     assert sum(cut) == count and set(cut[1:-1]) == {max(cut)}
     lacking = 2 * max(cut) - cut[0] - cut[-1]
     pace = max(max(cut), cut[0] + first, cut[-1] + last)

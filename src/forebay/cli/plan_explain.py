@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -56,7 +57,8 @@ def explain_it(
         out.as_json(plain(told))
         return
     line(f"{in_words(one.plan)}\n")
-    if not even_stages(one.plan):
+    # Unequal layers of one kind are compared with equal ones; kinds aren't.
+    if not even_stages(replace(one.plan, layers=())):
         line("Stages or data ranks differ, so neighbours aren't priced: layers and memory, stage by stage.\n")
         for each in told:
             line(f"- {each.words.partition('; its neighbours')[0]}" + ("" if each.fits else ": it doesn't fit"))

@@ -13,9 +13,9 @@ gathered from a backward on (torch 2.13, distributed/pipelining/stage.py: backwa
 DeepSpeed: its pipeline engine takes ZeRO 0 and 1 (deepspeed/runtime/pipe/engine.py); AutoTP goes with neither stages nor context.
 Megatron-LM's --use-tp-pp-dp-mapping counts stages before data; meshes of torchtitan and DeepSpeed have stages outermost.
 FlagScale: Megatron-LM, and lists that say for each stage whether it recomputes.
-Layers: Megatron-Core has --pipeline-model-parallel-layout, which names the layers of each piece, since 0.13 (CHANGELOG.md there; until
-then the first and the last stage could differ from the others, which are alike, since 0.9); torchtitan names the modules of each
-piece; DeepSpeed cuts by a rule of its own (PipelineModule's partition_method), MaxText evenly.
+Layers: Megatron-Core has --pipeline-model-parallel-layout, which names the layers of each piece, since 0.13 (its CHANGELOG.md;
+since 0.9 the first and the last stage can differ from the others, which are alike); torchtitan names the modules of each piece;
+DeepSpeed cuts by a rule of its own (PipelineModule's partition_method), MaxText evenly.
 """
 
 from __future__ import annotations

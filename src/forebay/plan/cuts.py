@@ -110,9 +110,8 @@ def joined(parts: Sequence[Cuts]) -> Cuts:
     names = [one.name for one in fields(Cuts)]
     if not parts:
         return cuts([])
-    for name in ("by_stage", "layers"):
-        width = max(getattr(one, name).shape[1] for one in parts)
-        parts = [replace(one, **{name: _wider(getattr(one, name), width)}) for one in parts]
+    wide, wider = (max(getattr(one, name).shape[1] for one in parts) for name in ("by_stage", "layers"))
+    parts = [replace(one, by_stage=_wider(one.by_stage, wide), layers=_wider(one.layers, wider)) for one in parts]
     return Cuts(**{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
 
 

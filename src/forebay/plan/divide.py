@@ -3,13 +3,13 @@
 Asked:  seconds of a plain layer (the leading ones of a mixture) and of the others, of what the first stage does beside them (the
         embedding) and the last (vocabulary, loss, predicted layers), for each way in which a stage may recompute; and how many
         layers each stage can hold in each way.
-Answer: `divided`, of stages with one piece: a limit is tried: each stage in turn takes as many layers as it is done with within the
-        limit and has room for. If that leaves none over, the limit can be kept, else no split keeps it, since a stage that took
-        fewer would leave more to those behind it. The first limit is a layer above the mean, or, where room is short, found by
-        halving; then it is lowered to just under the split's own slowest stage until nothing keeps it, so the slowest stage is
-        the shortest of all splits (tests compare with all of small cases). Of the splits that are as fast, the one whose stages
-        are as even as can be, the first ones shorter: they hold the most micro-batches in flight. Where a stage may recompute in
-        several ways it takes the first that holds its layers.
+Answer: `divided`, of stages with one piece: a limit is tried: each stage in turn takes as many layers as it is done with within
+        the limit and has room for. If that leaves none over, the limit can be kept, else no split keeps it, since a stage that
+        took fewer would leave more to those behind it. The first limit is a layer above the mean, or, where room is short,
+        found by halving; then it is lowered to just under the split's own slowest stage until nothing keeps it, so the slowest
+        stage is the shortest of all splits (tests compare with all of small cases). Of the splits that are as fast, the one
+        whose stages are as even as can be, the first ones shorter: they hold the most micro-batches in flight. Where a stage
+        may recompute in several ways it takes the first that holds its layers.
         `spared`, of interleaved stages: chunk by chunk all stages wait for the one with most layers in that chunk, so that all
         pieces have as many, but those of the first and the last stage, from whose ends what is lacking is taken.
 Units:  seconds of forward and backward of one micro-batch.
@@ -55,13 +55,13 @@ def leading(layers: Ints, chunks: Ints) -> Ints:
     """Of each stage's layers, (plans, stages), those in its first piece. All pieces have as many, but what is lacking is lacking
     in the first ones of the first stage, and in the last ones of others."""
     each = -(-layers.max(axis=1) // chunks)[:, None]
-    found = np.minimum(layers, each)
+    found: Ints = np.minimum(layers, each)
     found[:, 0] = np.maximum(layers[:, 0] - each[:, 0] * (chunks - 1), 0)
     return found
 
 
 def spared(count: int, stages: Ints, chunks: Ints, mixed: Floats, first: Floats, last: Floats) -> Ints:
-    """Layers of each stage, (plans, stages), whose pieces are alike but at the ends; 0 of all stages where there is no such split."""
+    """Layers of each stage, (plans, stages), whose pieces are alike but at the ends; all 0 where there is no such split."""
     each = -(-count // (stages * chunks))
     lacking = stages * chunks * each - count
     # What each number of layers fewer at the last stage leaves of both ends' excess over a piece.
@@ -78,7 +78,7 @@ def spared(count: int, stages: Ints, chunks: Ints, mixed: Floats, first: Floats,
     found = np.where(place < stages[:, None], (each * chunks)[:, None], 0)
     found[:, 0] -= np.where(could[one, at], ahead[one, at], 0)
     found[one, stages - 1] -= at
-    return np.where(could[one, at][:, None], found, 0)
+    return np.asarray(np.where(could[one, at][:, None], found, 0))
 
 
 def divided(count: int, lead: int, costs: Costs, stages: Ints, most: Ints) -> Split:
@@ -168,12 +168,12 @@ class _Rows:
 
     def _plain(self, layers: Ints) -> Ints:
         """Of each stage's layers the plain ones."""
-        return np.clip(self.lead - (np.cumsum(layers, axis=1) - layers), 0, layers)
+        return np.asarray(np.clip(self.lead - (np.cumsum(layers, axis=1) - layers), 0, layers))
 
     def _times(self, layers: Ints) -> Floats:
         """(ways, plans, stages)"""
         plain, c = self._plain(layers), self.costs
-        return plain * c.plain[:, :, None] + (layers - plain) * c.mixed[:, :, None] + self.extra
+        return np.asarray(plain * c.plain[:, :, None] + (layers - plain) * c.mixed[:, :, None] + self.extra)
 
     def _ways(self, layers: Ints) -> Ints:
         """The first way that holds a stage's layers."""

@@ -5,20 +5,24 @@ Answer: one degree is changed, the data degree takes up the cards again, the res
         (`neighbour`); memory (`memory.fullest`) and seconds (`time.step`) are reckoned again, and the difference is told part by
         part. A plan that recomputes no more than it must lets its neighbours do the same, as the search does.
 Units:  seconds a step, bytes of the fullest card.
-Limits: one degree at a time, on cards of one kind with even stages. Of other plans only layers and memory are told, stage by
-        stage: what a neighbour of theirs is, is a search of its own.
+Limits: one degree at a time, on cards of one kind; neighbours have equal stages. Of other plans only layers and memory are told,
+        stage by stage: what a neighbour of theirs is, is a search of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
 
 from forebay.errors import BadInput, nearest
 from forebay.plan.abilities import Abilities, abilities
 from forebay.plan.calibration import Calibration
 from forebay.plan.cuts import Cuts, cuts
 from forebay.plan.detail import breakdown
+from forebay.plan.export.exported import layers_in_words
 from forebay.plan.framework import Framework, framework
 from forebay.plan.kernels.known import device
 from forebay.plan.knowledge import Known, known
@@ -56,7 +60,7 @@ LEAST = 0.001  # of a step: what differs by less is not named
 class Why:
     """One neighbour of a plan, and what it would change. It judges nothing that it can't price."""
 
-    degree: str  # one of neighbour.DEGREES, or "layers" of a stage of a mixed plan
+    degree: str  # one of neighbour.DEGREES, or "layers": of a stage of a mixed plan, or equal ones for unequal ones
     here: str
     other: str  # "": nothing to compare with
     fits: bool
@@ -84,8 +88,10 @@ def explain(
     """
     if degree is not None and degree not in DEGREES:
         raise BadInput("No degree has that name.", asked=degree, hint=", ".join(nearest(degree, list(DEGREES)) or DEGREES))
-    # Neighbours of stages that recompute differently are those of the plan in which all recompute the most.
-    alike = replace(plan, recompute=(max(plan.recompute, key=RECOMPUTE.index),))
+    # Neighbours of stages that recompute or are cut differently are those of the plan in which all recompute the most, and have
+    # equal layers.
+    most = (max(plan.recompute, key=RECOMPUTE.index),)
+    alike = replace(plan, recompute=most, layers=() if len(plan.need()) == 1 else plan.layers)
     if not even_stages(alike):
         return _by_stage(work, pool, plan)
     cards = held(pool, plan)
@@ -96,7 +102,8 @@ def explain(
     if degree is not None and other:
         return (ask.why(degree, other, neighbour(work, alike, degree, other)),)
     names = DEGREES if degree is None else (degree,)
-    return tuple(ask.why(name, value, found) for name in names for value, found in neighbours(work, alike, name))
+    equal = (ask.equal(),) if plan.layers and degree is None else ()
+    return equal + tuple(ask.why(name, value, found) for name in names for value, found in neighbours(work, alike, name))
 
 
 def even_stages(plan: Plan) -> bool:
@@ -151,6 +158,7 @@ class _Ask:
         if not wished(self.wishes, degree, value):
             said += "; the wishes rule it out"
         else_ = [one for one in changed(self.plan, other) if not one.startswith(f"{degree} ")]
+        else_ += ["equal layers"] if self.plan.layers else []
         return Why(
             degree=degree,
             here=_value(self.plan, degree),
@@ -163,6 +171,40 @@ class _Ask:
             words=f"{degree} {value} instead of {_value(self.plan, degree)}: {said}"
             + (f" (then {', '.join(else_)})" if else_ else ""),
         )
+
+    def equal(self) -> Why:
+        """What equal stages would cost, with the recomputing that makes them fit."""
+        has = room(self.cards, self.knows, self.wishes)
+        m, cut = self.work.model, len(self.plan.stages) * self.plan.chunks
+        if self.plan.chunks > 1 and (m.layers + m.predicted) % cut:
+            words = f"equal layers instead of {layers_in_words(self.plan.layers)}: {cut} pieces don't divide {m.layers} layers"
+            return Why(degree="layers", here=layers_in_words(self.plan.layers), other="equal", fits=False, seconds=None,
+                       memory_bytes=0, words=words)  # fmt: skip
+        said = even(m.layers, len(self.plan.stages), False, m.predicted) if self.plan.chunks == 1 else ()
+        kept, needs = fitted(self.work, cuts([replace(self.plan, layers=said)]), has, self.wishes)
+        best = kept[np.argsort(np.where(needs <= has, self._seconds(kept), np.inf))[:1]]
+        other = best.plan(0, self.plan.stages[0])
+        now, then = self._parts(self.plan), self._parts(other)
+        parts = {name: then.get(name, 0.0) - now.get(name, 0.0) for name in PARTS if name in now or name in then}
+        asked, most = float(fullest(self.work, best)[0]), layers_in_words(self.plan.layers)
+        words = f"needs {show_bytes(asked)} a card, {self.cards.chip} has {show_bytes(has)}"
+        if asked <= has:
+            words = told(parts, sum(now.values()), sum(then.values()))
+        more = changed(self.plan, other)
+        return Why(
+            degree="layers",
+            here=most,
+            other="equal",
+            fits=asked <= has,
+            seconds=sum(then.values()),
+            memory_bytes=int(asked),
+            parts=parts,
+            plan=other,
+            words=f"equal layers instead of {most}: {words}" + (f" (then {', '.join(more)})" if more else ""),
+        )
+
+    def _seconds(self, found: Cuts) -> Any:
+        return np.asarray(step(self.work, self.knows.site, found).total)
 
     def _runs(self, degree: str, value: str, found: Plan, can: Abilities) -> bool:
         """Does the framework run the neighbour?"""

@@ -41,7 +41,7 @@ class Holding:
         recompute: Ints,
         largest: Any = 1.0,
     ) -> None:
-        """`layers` are the stage's, `before` those of the stages in front of it. `largest`: of a stage's chunks, times their mean."""
+        """`layers` are the stage's, `before` those of the stages in front of it, `largest` its largest chunk over their mean."""
         self.largest = largest
         self.how, self.model, self.form = how, workload.model, workload.number_format
         self.plans, self.stage, self.micro_batches, self.recompute = plans, stage, micro_batches, recompute

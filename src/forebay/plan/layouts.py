@@ -1,15 +1,18 @@
 """Unequal layers on one kind of chip: which plans of a space are better, or fit at all, with another number of layers a stage?
 
-Asked:  a first stage has the embedding and holds the most micro-batches, a last one the loss over a large vocabulary; leading layers
-        are dense; 61 layers are not divided by 16. Equal stages then wait for the slowest, or recompute because one of them must.
+Asked: a first stage has the embedding and holds the most micro-batches, a last one the loss over a large vocabulary; leading
+        layers are dense; 61 layers are not divided by 16. Equal stages then wait for the slowest, or recompute because one of
+        them must.
 Answer: a step in which all stages took as long would be the shortest (`time.step`, level), and recomputing only adds to it; so
         plans are left out, each with each way of recomputing, whose step is no better even so than what is on the menu already.
         Of the others the layers that each stage can hold are reckoned for each way, `divide` shares them out so that the slowest
         stage is done soonest, and where software or wishes let stages recompute differently, once more with ways mixed: a stage
         that must recompute then has fewer layers. Memory is counted again, layer by layer, before a plan is priced.
 Units:  bytes, seconds.
-Limits: what gradients and the optimizer take of a stage with more layers is priced, not minimised. 1F1B and interleaved, whose stages all recompute alike. Of the plans with their ways that have room for all layers, the MOST that promise most. How many layers a stage holds supposes that the leading
-        dense ones are all on the first stage; a plan that this made too large is left out.
+Limits: 1F1B, and interleaved stages, which all recompute alike. Of the plans and ways that have room for all layers, the MOST
+        that promise most. What gradients and the optimizer take of a stage with more layers is priced, not minimised. How many
+        layers a stage holds supposes that the leading ones are all on the first stage; a plan that this made too large is left
+        out.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from forebay.plan.abilities import Abilities
 from forebay.plan.by_stage import ways
 from forebay.plan.cuts import Cuts, alike, joined
+from forebay.plan.cuts import cuts as as_cuts
 from forebay.plan.divide import Costs, divided, spared
 from forebay.plan.habits import Habits
 from forebay.plan.memory import by_habits, fullest, held
@@ -56,45 +60,62 @@ def laid_out(
 ) -> tuple[Cuts, Floats, Floats]:
     """Open plans with other layers that fit and are among the best, their bytes and their seconds. `bound` is what each would
     take, were its stages level."""
-    allowed, mixed = levels(wishes, can), ways(can, wishes)
-    nothing = few[:0], bound[:0], bound[:0]
-    better = bound < (limit := to_beat(*nothing[::2], few)) * (1 - SAME)
-    few, bound, limit = few[better], bound[better], limit[better]
-    if not len(few):
-        return nothing
-    others = [_with(few, way, place) for place in places(wishes) for way in allowed if (way, place) != (allowed[0], 0)]
-    every = joined([few, *others])
-    if others:
-        bound = np.concatenate([bound, np.asarray(step(work, site, every[len(few) :], True).total)])
-        better = bound < np.tile(limit, 1 + len(others)) * (1 - SAME)
-        every, bound = every[better], bound[better]
-    kinds = [(every, bound, [every.recompute])]
+    mixed, search = ways(can, wishes), _Search(work, site, room, to_beat)
+    few, bound = search.better(few, bound)
+    search.try_(few, bound, [few.recompute])
     if mixed:
         # Better with the least recomputing of all stages; how much each needs is seen when layers are shared out.
-        least = (every.recompute == mixed[0]) & (every.chunks == 1)
-        some = every[least]
-        kinds.append((some, bound[least], [np.full(len(some), way) for way in mixed]))
-    found, needs, seconds = nothing
-    for cuts, low, same in kinds:
-        most = np.array([_most(work, cuts, level, room) for level in same])
+        for place in places(wishes):
+            some = _with(few[few.chunks == 1], mixed[0], place)
+            some, low = search.better(some, search.level(some))
+            search.try_(some, low, [np.full(len(some), way) for way in mixed])
+    few, _ = search.better(few, bound)
+    others = [(way, place) for place in places(wishes) for way in levels(wishes, can)][1:]
+    if others and len(few):
+        every = joined([_with(few, way, place) for way, place in others])
+        every, low = search.better(every, search.level(every))
+        search.try_(every, low, [every.recompute])
+    return search.found, search.needs, search.seconds
+
+
+class _Search:
+    """What was found. Lives for one search."""
+
+    def __init__(self, work: Workload, site: Site, room: float, to_beat: ToBeat) -> None:
+        self.work, self.site, self.room, self.to_beat = work, site, room, to_beat
+        self.found, self.needs, self.seconds = as_cuts([]), np.zeros(0), np.zeros(0)
+
+    def level(self, cuts: Cuts) -> Floats:
+        return np.asarray(step(self.work, self.site, cuts, True).total) if len(cuts) else np.zeros(0)
+
+    def better(self, cuts: Cuts, bound: Floats) -> tuple[Cuts, Floats]:
+        """Those that might be among the best, were their stages level."""
+        if not len(cuts):
+            return cuts, bound
+        at = bound < self.to_beat(self.found, self.seconds, cuts) * (1 - SAME)
+        return cuts[at], bound[at]
+
+    def try_(self, cuts: Cuts, bound: Floats, same: Sequence[Ints]) -> None:
+        """Lay plans out, the most promising first, until what is left can't be among the best."""
+        if not len(cuts):
+            return
+        work, site = self.work, self.site
+        most = np.array([_most(work, cuts, level, self.room) for level in same])
         rows = np.flatnonzero(most.max(axis=0).sum(axis=1) >= work.model.layers)
-        rows = rows[np.argsort(low[rows], kind="stable")][:MOST]
+        rows = rows[np.argsort(bound[rows], kind="stable")][:MOST]
         while rows.size:
             now, rows = rows[:BATCH], rows[BATCH:]
-            chunked = cuts.chunks[now] > 1
-            laid = joined(
-                [
-                    _laid(work, site, cuts[now[~chunked]], [level[now[~chunked]] for level in same], most[:, now[~chunked]]),
-                    _spared(work, site, cuts[now[chunked]]),
-                ]
-            )
-            held_ = fullest(work, laid) if len(laid) else np.zeros(0)
-            laid, held_ = laid[held_ <= room], held_[held_ <= room]
+            whole_, cut = now[cuts.chunks[now] == 1], now[cuts.chunks[now] > 1]
+            split = _laid(work, site, cuts[whole_], [level[whole_] for level in same], most[:, whole_])
+            laid = joined([split, _spared(work, site, cuts[cut])])
+            if not len(laid):
+                continue
+            needs = fullest(work, laid)
+            laid, needs = laid[needs <= self.room], needs[needs <= self.room]
             if len(laid):
-                found, needs = joined([found, laid]), np.concatenate([needs, held_])
-                seconds = np.concatenate([seconds, np.asarray(step(work, site, laid).total)])
-                rows = rows[low[rows] < to_beat(found, seconds, cuts[rows]) * (1 - SAME)]
-    return found, needs, seconds
+                self.found, self.needs = joined([self.found, laid]), np.concatenate([self.needs, needs])
+                self.seconds = np.concatenate([self.seconds, np.asarray(step(work, site, laid).total)])
+                rows = rows[bound[rows] < self.to_beat(self.found, self.seconds, cuts[rows]) * (1 - SAME)]
 
 
 def levels(wishes: Wishes, can: Abilities) -> list[int]:
@@ -114,14 +135,15 @@ def _with(cuts: Cuts, recompute: int, offload: int) -> Cuts:
 
 
 def _laid(work: Workload, site: Site, cuts: Cuts, levels: Sequence[Ints], most: Ints) -> Cuts:
-    """Each plan with the layers with which its slowest stage is done soonest, if stages may recompute in these ways and hold `most`
-    layers; without those that nothing fits."""
+    """Each plan with the layers with which its slowest stage is done soonest, if stages may recompute in these ways and hold
+    `most` layers; without those that nothing fits."""
     m = work.model
     if not len(cuts):
         return cuts
     parts = [pieces(work, site, replace(cuts, recompute=level)) for level in levels]
     plain, mixed, first, last = (
-        np.array([np.asarray(whole(getattr(one, name)).total) for one in parts]) for name in ("plain", "mixed", "opening", "closing")
+        np.array([np.asarray(whole(getattr(one, name)).total) for one in parts])
+        for name in ("plain", "mixed", "opening", "closing")
     )
     costs = Costs(plain=plain, mixed=mixed, first=first, last=last + m.predicted * mixed)
     lead = m.experts.dense_layers if m.experts else 0

@@ -11,8 +11,8 @@ Answer: weights, gradients and optimizer by what cuts them; activations by what 
         section 5.) Matrices in 8 or 4 bits stand beside the 16-bit ones, once for each direction of product. Experts are cut by
         expert x expert tensor degree, and their optimizer over what data degree is left to them.
 Units:  bytes; tokens of one card's micro-batch are micro_batch x tokens / context.
-Limits: routing is balanced. Stages of `Cuts` whose layers aren't said have as even ones as can be (`even`). Where a stage's chunks
-        differ in layers, all that are held count as the largest. Optimizer steps need less than backward.
+Limits: routing is balanced. Stages of `Cuts` whose layers aren't said have as even ones as can be (`even`). Where a stage's
+        chunks differ in layers, all that are held count as the largest. Optimizer steps need less than backward.
 """
 
 from __future__ import annotations

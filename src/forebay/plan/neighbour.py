@@ -56,7 +56,7 @@ def changed(plan: Plan, other: Plan) -> list[str]:
     found = [] if plan.data == other.data else [f"data {other.data}"]
     for one in fields(Plan):
         a, b = getattr(plan, one.name), getattr(other, one.name)
-        if a != b and one.name not in ("replicas", "shards", "sequence_parallel", "ends"):
+        if a != b and one.name not in ("replicas", "shards", "sequence_parallel", "ends", "layers"):
             shown = len(b) if one.name == "stages" else b[0] if isinstance(b, tuple) else b
             found.append(f"{one.name} {shown}")
     return found

@@ -5,7 +5,8 @@ Answer: every plan of the space (`space`) is checked for memory and priced, as a
         of the space by the model's own figures. Recomputing only ever adds time, so of a plan's variants only the first that fits
         is priced: none, selective, full; if it recomputes, the first with the optimizer in the host's memory; and where software
         or wishes let stages recompute differently, the least of each stage (`by_stage`). Where software can be told the layers of
-        each stage, plans that could be on the menu by it are laid out (`layouts`). Pools of several kinds are searched by `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context, expert, sharded or not):
+        each stage, plans that could be on the menu by it are laid out (`layouts`). Pools of several kinds are searched by
+        `mixed`. The menu has the best plan of each of the five best shapes (tensor, stages, context, expert, sharded or not):
         variants of one shape teach little.
 Units:  seconds, bytes, micro-units of money, joules.
 Limits: as good as its figures; the interval of a choice says how good that is. Ties go to the plan that needs less memory.
@@ -71,8 +72,11 @@ def search(
     choices.sort(key=score)
     top = {one.plan for one in choices}
 
+    # Asked five times more: where the best plan has equal stages, others are compared with such ones.
+    like = narrow if choices[0].plan.layers else replace(narrow, even=True)
+
     def again(other: Workload, elsewhere: Pool) -> float:
-        return _best_seconds(other, elsewhere, narrow, software, rests)
+        return _best_seconds(other, elsewhere, like, software, rests)
 
     others = [_passed(one, choices[0]) for one in ranked if one.plan not in top]
     return Menu(
@@ -103,7 +107,9 @@ def _found(
     dropped: list[Dropped] = []
     searched = 0
     stages = "" if ways(abilities(software.name), wishes) else f" {ALIKE} (--by-stage: not so)."
-    exact = f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages} {LAID if tells_layers(software, wishes) else EVEN}"
+    exact = (
+        f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages} {LAID if tells_layers(software, wishes) else EVEN}"
+    )
     for cards, knows in zip(pool.cards, kinds, strict=True):
         if len(pool.cards) > 1 and wishes.use_all and wishes.objective != "cards":
             continue  # a part of a mixed pool leaves the rest idle
@@ -227,11 +233,11 @@ def _first(cuts: Cuts, seconds: Floats, needs: Floats) -> NDArray[np.int64]:
     """The best plan of each shape."""
     shape = cuts.shape
     order = np.lexsort((needs, seconds, shape))
-    return order[np.concatenate([[True], np.diff(shape[order]) != 0])[: len(order)]]
+    return np.asarray(order[np.concatenate([[True], np.diff(shape[order]) != 0])[: len(order)]])
 
 
 def _to_beat(cuts: Cuts, seconds: Floats, most: int, more: Cuts, later: Floats, others: Cuts) -> Floats:
-    """The seconds that each of the others must stay under to be one of the best: its shape's, and the last of the best shapes'."""
+    """What each of the others must take less than to be one of the best: its shape's seconds, and the last best shape's."""
     cuts, seconds = (joined([cuts, more]), np.concatenate([seconds, later])) if len(more) else (cuts, seconds)
     if not len(cuts):
         return np.full(len(others), np.inf)

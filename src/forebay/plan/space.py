@@ -88,7 +88,8 @@ def space(
 
 def divides(m: Model, cuts: Cuts) -> NDArray[np.bool_]:
     """Of which plans do the stages' chunks divide the layers, or the layers and the ends?"""
-    return cuts.ends | ((m.layers + m.predicted) % (cuts.stages * cuts.chunks) == 0)
+    found: NDArray[np.bool_] = cuts.ends | ((m.layers + m.predicted) % (cuts.stages * cuts.chunks) == 0)
+    return found
 
 
 def divisors(number: int) -> list[int]:
