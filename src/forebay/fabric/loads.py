@@ -67,11 +67,11 @@ def of_pairs(wiring: Wiring, graph: Graph, source: Ints, target: Ints, nbytes: F
         )
     if routing.stand_in and forwards(wiring, routing) and portless(wiring, graph).any():
         x, y = stand_ins(wiring, graph, source, target)
-        found = of_pairs(wiring, graph, x, y, size, replace(routing, stand_in=False))
+        lent = of_pairs(wiring, graph, x, y, size, replace(routing, stand_in=False))
         before, after = x != source, y != target
-        _through_scale_up(wiring, found.nbytes, source[before], x[before], size[before])
-        _through_scale_up(wiring, found.nbytes, y[after], target[after], size[after])
-        return found
+        _through_scale_up(wiring, lent.nbytes, source[before], x[before], size[before])
+        _through_scale_up(wiring, lent.nbytes, y[after], target[after], size[after])
+        return lent
     if (flat := _lattice(wiring, graph, routing)) is not None:
         return _over_lattice(wiring, graph, flat, routing, source, target, size)
     order = np.argsort(target, kind="stable")
