@@ -27,7 +27,7 @@ def variables(cloud: Cloud, key: str) -> dict[str, str]:
     return {**os.environ, **told, "FOREBAY_TESTS_MARK": MARK, "TERM": "xterm"}
 
 
-def piped(cloud: Cloud, key: str, *words: str, typed: bytes = b"", seconds: float = 60) -> subprocess.CompletedProcess[bytes]:
+def piped(cloud: Cloud, key: str, *words: str, typed: bytes = b"", seconds: float = 100) -> subprocess.CompletedProcess[bytes]:
     """`forebay …` with pipes, from its start to its end."""
     argv = [sys.executable, "-m", "forebay.cli", *words]
     return subprocess.run(argv, input=typed, capture_output=True, timeout=seconds, env=variables(cloud, key))
@@ -59,7 +59,7 @@ class Person:
     def type(self, text: str) -> None:
         os.write(self.terminal, text.encode())
 
-    def sees(self, pattern: str, seconds: float = 30) -> re.Match[str]:
+    def sees(self, pattern: str, seconds: float = 60) -> re.Match[str]:
         """Wait until something new on the screen fits; what came before it counts as looked at."""
         deadline = time.monotonic() + seconds
         while True:
