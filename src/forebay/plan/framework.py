@@ -77,7 +77,8 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # The same with CUDA graphs over attention and router, as its recipes for GB200 and GB300 have them; there experts are
         # exchanged inside a rack, unhidden.
         replace(_NVIDIA, name="megatron-graphs", expert_host_s=0.67e-3, rotary=0.7),
-        # Its MXFP8 recipes from v0.5.0 on (B200, B300: v0.5.1): one graph of the iteration, the exchange hidden, experts one kernel.
+        # Its MXFP8 recipes from v0.5.0 on (B200 and B300: v0.5.1): one graph of the whole iteration, the exchange hidden, experts
+        # one kernel.
         replace(
             _NVIDIA,
             name="megatron-fused",
