@@ -78,8 +78,10 @@ def test_one_run_far_off_moves_the_likeliest_factor_no_further_than_one_a_little
     assert with_last(130.0) == pytest.approx(with_last(1.6), rel=0.01)
 
 
-def test_megatron_on_racks_of_grace_hosts_is_as_its_recipes_set_it():
-    gb200 = pool("gb200:72").cards[0]
+def test_megatron_on_blackwell_is_as_its_recipes_set_it():
+    gb200, b200 = pool("gb200:72").cards[0], pool("b200:64").cards[0]
+    assert known(b200, "fp8", MEGATRON).site.framework.name == "megatron-fused"
+    assert known(b200, "bf16", MEGATRON).site.framework.name == "megatron"
     assert known(gb200, "fp8", MEGATRON).site.framework.name == "megatron-fused"
     assert known(gb200, "bf16", MEGATRON).site.framework.name == "megatron-graphs"
     assert known(H100, "bf16", MEGATRON).site.framework.name == "megatron"

@@ -174,3 +174,34 @@ def test_sums_of_gradients_cost_bytes_for_each_weight_whatever_the_tokens():
         work, cut = Workload(model=m, sequences=1, tokens=tokens), cuts([plan()])
         more = layer(work, sums, cut, False).weights.traffic - layer(work, fed, cut, False).weights.traffic
         assert float(np.squeeze(more)) == pytest.approx(8.0 * weights / (0.8 * H100.device.memory_bytes_per_s), rel=1e-6)
+
+
+def test_biases_and_limits_of_experts_cost_traffic_unless_one_kernel_has_the_experts():
+    """68 bytes for each element that comes out, 18 for each that goes into the activation: 2,880 and twice as many, 4 experts."""
+    m = preset("gpt-oss-120b")
+    plain = replace(m, experts=replace(m.experts, biased=False, clamped=False))
+    fed = replace(H100, framework=replace(H100.framework, expert_host_s=0.0))
+    fused = replace(fed, framework=replace(fed.framework, grouped=True))
+    cut = cuts([plan(shards=64, expert=64)])
+
+    def moved(model, site):
+        one = layer(Workload(model=model, sequences=64, tokens=4096), site, cut, experts=True)
+        return float(np.squeeze(one.forward.traffic + one.inputs.traffic)) * 0.8 * H100.device.memory_bytes_per_s
+
+    assert moved(m, fed) - moved(plain, fed) == pytest.approx(4096 * 4 * (68.0 * 2880 + 18.0 * 2 * 2880), rel=1e-6)
+    assert moved(m, fused) == moved(plain, fused)
+
+
+def test_hiding_the_exchange_costs_the_host_and_only_pays_where_the_card_is_behind_it():
+    """Qwen3 235B with one sequence a micro-batch waits for its host on eight H100; where the host takes nothing, hiding pays."""
+    work = Workload(model=preset("qwen3-235b-a22b"), sequences=64, tokens=4096, number_format="bf16")
+    stages = {"stages": ("h100-sxm",) * 8, "shards": 8, "expert": 8}
+    plain, hidden = cuts([plan(**stages)]), cuts([plan(**stages, chunks=2, schedule="interleaved")])
+    free = replace(H100, framework=replace(H100.framework, expert_host_s=0.0))
+
+    def seconds(site, cut):
+        one = layer(work, site, cut, experts=True)
+        return float(np.squeeze((one.forward + one.backward).total))
+
+    assert seconds(H100, hidden) > seconds(H100, plain)
+    assert seconds(free, hidden) < seconds(free, plain)

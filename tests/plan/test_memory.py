@@ -125,6 +125,14 @@ def test_eight_bit_inputs_take_less_and_eight_bit_weights_more():
     assert small.activations < plain.activations and small.weights > plain.weights
 
 
+def test_limits_before_an_activation_keep_its_input_twice():
+    mixed = replace(DEEPSEEK_V2, experts=replace(DEEPSEEK_V2.experts, dense_layers=0))
+    limited = replace(mixed, experts=replace(mixed.experts, clamped=True))
+    plain, more = (memory(Workload(model=m, sequences=8, tokens=4096), plan(shards=8))[0] for m in (mixed, limited))
+    inputs = 4 * 4096 * 6 * 2 * 1536 * 2  # of four layers: tokens, experts a token, two widths, 2 bytes
+    assert inputs <= more.activations - plain.activations < 1.5 * inputs  # tensors are held in whole blocks
+
+
 def test_without_flash_attention_memory_grows_with_the_square_of_the_sequence():
     def activations(tokens):
         return memory(Workload(model=LLAMA_8B, sequences=8, tokens=tokens), plan(), OLD)[0].activations

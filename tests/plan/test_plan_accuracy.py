@@ -65,3 +65,19 @@ def test_a_constant_in_the_place_of_the_model_is_noticed(bench, runs, monkeypatc
 )
 def test_a_row_that_lacks_something_says_what(runs, change, why):
     assert measured.run({**runs[0].row, **change}) == why
+
+
+@pytest.mark.parametrize(
+    "chip, precision, release, software",
+    [
+        ("B300", "MXFP8", "26.06", "megatron"),
+        ("B300", "MXFP8", "26.06.01", "megatron-fused"),
+        ("GB300", "MXFP8", "26.04.01", "megatron-graphs"),
+        ("GB300", "MXFP8", "26.06", "megatron-fused"),
+        ("GB300", "BF16", "26.08", "megatron-graphs"),
+        ("H100", "FP8-CS", "26.08", "megatron"),
+    ],
+)
+def test_a_rows_software_is_as_its_releases_recipes_set_it(chip, precision, release, software):
+    row = {"family": "megatron-bridge", "chip_class": chip, "precision": precision, "release": f"megatron-bridge-{release}"}
+    assert measured.software(row) == software

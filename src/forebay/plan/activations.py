@@ -105,6 +105,7 @@ def _experts(model: Model, number_format: str, how: Habits, tensor: Any, cut: An
     w, q = width(number_format), stored(number_format)
     norms = (2 * w * model.width + 4 * 2 * e.count + (model.width if how.dropout else 0)) / cut
     inner = _inner(number_format, how) * (model.matrices - 1) + q
+    inner += w * (model.matrices - 1) * e.clamped  # before and after it is cut off
     routed = e.chosen * (q * model.width + inner * e.width / etp) / cut
     shared = inner * e.shared_width / tensor
     return norms + routed + shared

@@ -10,6 +10,7 @@ Limits: a Model knows dense layers that come first. Where they lie between exper
 from __future__ import annotations
 
 from forebay.plan.config_fields import Fields
+from forebay.plan.families import FAMILIES, Family
 from forebay.plan.model import Experts
 
 COUNT = ("num_local_experts", "n_routed_experts", "num_experts", "num_routed_experts", "moe_num_experts")
@@ -46,7 +47,16 @@ def experts(f: Fields, kind: str, layers: int, notes: list[str]) -> tuple[Expert
             f"{dense} of {layers} layers are dense and lie between the expert layers; they are planned as if they came first"
         )
     _fits(f, f.first(*CHOSEN) or CHOSEN[0], chosen, count)
-    return Experts(count=count, chosen=chosen, width=width, shared_width=shared, dense_layers=dense), plain
+    known = FAMILIES.get(kind, Family())
+    return Experts(
+        count=count,
+        chosen=chosen,
+        width=width,
+        shared_width=shared,
+        dense_layers=dense,
+        biased=known.biased,
+        clamped=known.clamped,
+    ), plain
 
 
 def _fits(f: Fields, name: str, chosen: int, count: int) -> int:

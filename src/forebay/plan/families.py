@@ -21,6 +21,8 @@ class Family:
     tied: bool = False  # where the file doesn't say
     wide: int = 0  # the MLP is so many times the width where the file doesn't say; 0: the file must say
     full_every: int = 0  # with a window: one layer in so many sees all, where the file doesn't say
+    biased: bool = False  # experts have biases
+    clamped: bool = False  # and limits before their activation
     unsaid: Mapping[str, int] = field(default_factory=dict)  # defaults of the class, which nested files leave out
 
 
@@ -48,7 +50,7 @@ FAMILIES: Mapping[str, Family] = {
         Family(),
     ),
     **_each("cohere smollm3 minicpm gemma ernie4_5 ernie4_5_moe grok-1 grok", Family(tied=True)),
-    "gpt_oss": Family(full_every=2),
+    "gpt_oss": Family(full_every=2, biased=True, clamped=True),
     "gemma2": Family(tied=True, full_every=2),
     "cohere2": Family(tied=True, full_every=4),
     "gemma3_text": Family(

@@ -77,7 +77,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
         # The same with CUDA graphs over attention and router, as its recipes for GB200 and GB300 have them; there experts are
         # exchanged inside a rack, unhidden.
         replace(_NVIDIA, name="megatron-graphs", expert_host_s=0.67e-3, rotary=0.7),
-        # Its MXFP8 recipes for those from v0.5.0 on: one graph of the whole iteration, the exchange hidden, fused grouped MLP.
+        # Its MXFP8 recipes from v0.5.0 on (B200, B300: v0.5.1): one graph of the iteration, the exchange hidden, experts one kernel.
         replace(
             _NVIDIA,
             name="megatron-fused",
@@ -123,11 +123,17 @@ FRAMEWORKS: Mapping[str, Framework] = {
 }
 
 
+GRAPHED = ("gb200", "gb300")  # Megatron's recipes for racks of Grace hosts use CUDA graphs whatever the number format
+FUSED = (*GRAPHED, "b200", "b300")  # and those for 8 bits on all Blackwell fuse, from v0.5.1 on
+
+
 def usual(software: Framework, chip: str, number_format: str) -> Framework:
-    """The same software as its vendor's recipes set it on this chip. Megatron's for racks of Grace hosts use CUDA graphs."""
-    if software.name != "megatron" or chip not in ("gb200", "gb300"):
+    """The same software as its vendor's newest recipes set it on this chip."""
+    if software.name != "megatron":
         return software
-    return FRAMEWORKS["megatron-graphs" if number_format in ("bf16", "fp16") else "megatron-fused"]
+    if number_format in ("bf16", "fp16"):
+        return FRAMEWORKS["megatron-graphs"] if chip in GRAPHED else software
+    return FRAMEWORKS["megatron-fused"] if chip in FUSED else software
 
 
 def framework(name: str) -> Framework:

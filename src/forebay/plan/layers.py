@@ -27,10 +27,20 @@ from forebay.plan.passes import STREAM, Layer, Pass, Site
 
 matmul = partial(known.matmul, long_job=True)
 
+# Times as long the host launches a layer of experts whose exchange is hidden: Megatron-Core runs such a layer in four parts, each
+# with its own stream and autograd graph, in turn with another micro-batch's (models/common/model_chunk_schedule_plan.py). Of
+# Qwen3 235B with one sequence a micro-batch, B300 in 26.02, with it, took 1.43 times as long as B200 there, without it.
+PARTED = 1.4
 HOST_DRIFT = 0.1  # of the host's launching, for each doubling of the tensor degree: a collective waits for the latest host
 # Times as long takes a product whose rows aren't whole 8 bytes (NVIDIA's guide to matrix products wants 16): at a vocabulary of
 # 50,257 vTrain's A100 reach 77 TFLOP/s, at half of it 240.
 UNALIGNED = 3.0
+# Where experts aren't one kernel, their biases and limits are operators of their own. Bytes through memory, forward and back,
+# counted in Megatron-Core 0.15 (moe/experts.py `_apply_bias`, fusions/fused_bias_geglu.py `weighted_bias_quick_geglu_impl`): for
+# each element of a routed token's output the bias times its probability, in 4 bytes, is made, added, joined to the other experts'
+# and rounded (28), and on the way back rounded, split, and reduced to both factors' gradients (40); each element that goes into
+# the activation is cut off and joined (8), and on the way back masked and joined (10). The first products' biases are fused.
+BIASES, LIMITS = 28.0 + 40.0, 8.0 + 10.0
 
 
 def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
@@ -79,6 +89,8 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
         moved = moved + tokens * shared / t * 2.0 * m.matrices
         moved = moved + pairs * (inner * 2.0 * m.matrices + m.width * 2.0 * at.framework.passes)  # activation; permuting
         moved = moved + tokens / whole * e.count * 4.0 * 6.0  # the router's scores in fp32
+        if not at.framework.grouped:  # a third of it forward, as of all that moves
+            moved = moved + pairs * (e.biased * BIASES * m.width + e.clamped * LIMITS * (m.matrices - 1) * inner) / 3.0
     else:
         inner = m.mlp_width / t
         wide.add(tokens, (m.matrices - 1) * inner, m.width)
@@ -98,7 +110,8 @@ def layer(work: Workload, at: Site, cuts: Cuts, experts: bool) -> Layer:
     summed = wide.held * at.framework.summed_bytes / (STREAM * at.device.memory_bytes_per_s)
     weights = Pass(products=wide.weights, traffic=summed)
     soft, late = at.framework, 1 + HOST_DRIFT * np.log2(np.maximum(1, t))
-    host = soft.expert_host_s if experts else soft.host_s * late
+    parted = np.where((cuts.chunks > 1) & (soft.hides_expert > 0), PARTED, 1.0)
+    host = soft.expert_host_s * parted if experts else soft.host_s * late
     forward, inputs, weights = (_fed(one, at.slower, host) for one in (forward, inputs, weights))
     full, selective = cuts.recompute == 2, cuts.recompute == 1
     again = forward.times(np.where(full, 1.0, 0.0))

@@ -36,6 +36,13 @@ CHIPS = {
     "GH-96": "gh200",
     "H100-HBM2e-500W": "h100-sxm",
 }
+# The release from which Megatron-Bridge's 8-bit recipes for a chip are one graph with fused experts; before, as its others.
+RECIPES_FUSED = {
+    "GB200": "megatron-bridge-26.06",
+    "GB300": "megatron-bridge-26.06",
+    "B200": "megatron-bridge-26.06.01",
+    "B300": "megatron-bridge-26.06.01",
+}
 # Software of each collection: its framework and how it recomputes where the table doesn't say.
 FAMILIES: Mapping[str, str] = {
     "vtrain-single": "megatron-deepspeed",
@@ -150,8 +157,8 @@ def software(row: Mapping[str, Any]) -> str:
     release = str(row.get("release"))
     if row["family"] == "nemo-2024" or release.startswith(("dgxc-24", "dgxc-25.02")):
         return "megatron-2024"
-    if row["family"] == "megatron-bridge" and row["chip_class"] in ("GB200", "GB300") and release < "megatron-bridge-26.06":
-        return "megatron-graphs"
+    if row["family"] == "megatron-bridge" and release < RECIPES_FUSED.get(row["chip_class"], ""):
+        return "megatron-graphs" if row["chip_class"] in ("GB200", "GB300") else "megatron"
     name = FAMILIES.get(row["family"], "megatron-2025" if release.startswith("dgxc-25") else "megatron")
     return usual(framework(name), CHIPS.get(row["chip_class"], ""), precision(row.get("precision")) or "").name
 
@@ -180,7 +187,7 @@ def step_seconds(row: Mapping[str, Any]) -> float | None:
 
 
 def model(m: Mapping[str, Any], family: str = "") -> Model:
-    experts = None
+    name, experts = m["name"].lower(), None
     if m.get("experts"):
         width = m.get("moe_ffn") or m["ffn"]
         experts = Experts(
@@ -189,8 +196,9 @@ def model(m: Mapping[str, Any], family: str = "") -> Model:
             width=width,
             shared_width=(m.get("shared_experts") or 0) * width,
             dense_layers=m.get("dense_layers") or 0,
+            biased="gpt-oss" in name,
+            clamped="gpt-oss" in name,
         )
-    name = m["name"].lower()
     latent = None
     if m.get("mla"):
         latent = Latent(query_rank=1536, kv_rank=512, plain=128, rotary=64, value=128)

@@ -14,6 +14,8 @@ class Experts:
     width: int  # of one expert's hidden layer
     shared_width: int = 0  # of all shared experts together, which see every token
     dense_layers: int = 0  # the first layers, which have the plain MLP instead
+    biased: bool = False  # each expert's matrices add a bias of their own
+    clamped: bool = False  # what goes into the activation is cut off at a limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
