@@ -9,13 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.plan.abilities import abilities
+from forebay.plan.chart import charted
 from forebay.plan.cuts import cuts, joined
+from forebay.plan.explain import explain
 from forebay.plan.export import export
+from forebay.plan.export.exported import in_words, layers_in_words
+from forebay.plan.export.pieces import pieces, stage_layers
 from forebay.plan.framework import framework
 from forebay.plan.habits import MEGATRON
 from forebay.plan.knowledge import known
 from forebay.plan.layouts import _most
-from forebay.plan.memory import fullest, held, memory
+from forebay.plan.memory import even, fullest, held, memory
 from forebay.plan.model import Experts, Model, Workload
 from forebay.plan.plan import RECOMPUTE, Plan
 from forebay.plan.pool import Pool
@@ -193,3 +197,27 @@ def test_the_layers_that_a_stage_holds_are_those_that_fit(model, way):
 
         assert most == 0 or bytes_(most) <= room
         assert most == model.layers or bytes_(most + 1) > room - 64 or most < lead
+
+
+def test_predicted_layers_count_as_the_last_stages():
+    assert even(61, 16, True, 1) == (3, *(4,) * 14, 2)
+    deepseek = replace(PLAN, stages=("h100-sxm",) * 16, ends=True)
+    assert pieces(deepseek, 61, 1) == stage_layers(deepseek, 61, 1) == (3, *(4,) * 14, 2)
+
+
+def test_words_name_the_layers_in_runs():
+    assert layers_in_words((3, *(4,) * 14, 2)) == "3 layers, 14 of 4, 2"
+    assert "stages 4 (2 of 3 layers, 4, 2)" in in_words(replace(PLAN, layers=(3, 3, 4, 2)))
+
+
+def test_explain_says_what_equal_layers_would_cost():
+    wishes = replace(PIPES, exactly={"stages": 4})
+    first = search(ASKED, EIGHT, wishes).choices[0]
+    equal = explain(ASKED, EIGHT, first.plan, wishes=wishes)[0]
+    assert (equal.degree, equal.other, equal.fits) == ("layers", "equal", True)
+    assert equal.seconds > first.seconds_a_step and "equal layers instead of" in equal.words
+
+
+def test_a_picture_has_no_idle_stage_where_layers_were_chosen_by_their_seconds():
+    first = search(ASKED, EIGHT, replace(PIPES, exactly={"stages": 4})).choices[0]
+    assert first.plan.layers and max(charted(ASKED, first).idle) < 0.25

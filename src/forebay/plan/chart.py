@@ -5,9 +5,8 @@ Answer: what the slowest stage computes in a step, divided by its micro-batches,
         their layers are many. Forward takes a third of a pass, the two backwards a third each; a pass that computes forward again
         before backward has four parts. The schedule's order does the rest (`plan/timeline.py`).
 Units:  seconds.
-        Where layers are unequal on one chip, what all stages take beyond their layers lies with the loss.
-Limits: a picture, not a price: sends are left out, equal stages' embedding and loss aren't told apart from layers, and stages on
-        other chips are drawn as long as the slowest. The step's own seconds are the choice's.
+Limits: a picture, not a price: sends are left out, the embedding and the loss aren't told apart from layers, and stages whose
+        layers were chosen by their seconds are drawn as long as the slowest. The step's own seconds are the choice's.
 """
 
 from __future__ import annotations
@@ -33,16 +32,11 @@ def charted(work: Workload, choice: Choice) -> Timeline:
     rows: list[list[float]] = [[] for _ in plan.stages]
     for piece, n in enumerate(cut):
         rows[stage_of(plan, piece)].append(float(n))
-    if len(set(plan.stages)) > 1:
-        rows = [[one * max(map(sum, rows)) / max(1.0, sum(row)) for one in row] for row in rows]
-    longest = busy / micro
-    a_layer = longest / max(map(sum, rows))
-    loss = 0.0
-    if plan.layers and len(set(plan.stages)) == 1 and len(set(plan.recompute)) == 1:
-        # All stages together take the slowest's seconds and those that it waits for others.
-        whole = longest + choice.parts.get("bubble", 0.0) * plan.chunks
-        loss = min(max(0.0, whole - a_layer * work.model.layers), longest - a_layer * sum(rows[-1]))
-    rows[-1][-1] += loss / a_layer
+    if plan.layers:
+        # A stage without layers has the embedding or the loss.
+        rows = [row if sum(row) else [1.0] * len(row) for row in rows]
+        rows = [[one * max(map(sum, rows)) / sum(row) for one in row] for row in rows]
+    a_layer = busy / micro / max(map(sum, rows))
     again = [plan.recomputed(stage) == "full" for stage in range(len(rows))]
     forward = [[n * a_layer / (4 if full else 3) for n in row] for row, full in zip(rows, again, strict=True)]
     backward = [[n * (2 if full else 1) for n in row] for row, full in zip(forward, again, strict=True)]
