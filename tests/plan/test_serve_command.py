@@ -6,11 +6,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from forebay.cli import out
 from forebay.cli.plan_serve import serve
 from forebay.errors import BadInput, DoesNotFit, ForebayError
 
 app = typer.Typer()
 app.command()(serve)
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setattr(out.console, "_width", 160)
 
 
 def run(*words):
