@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +129,31 @@ def test_a_signal_from_the_machine_is_no_wish_of_ours(centre: Centre, gangs: lis
         process.send_signal(signal.SIGTERM)
     seen = gang.end()
     assert (seen.outcome, seen.reason) == (Outcome.PREEMPTED, "Its centre ended it (SIGTERM).")
+
+
+def test_a_signal_that_the_ranks_have_first_is_the_machines_all_the_same(centre: Centre, gangs: list[Gang]) -> None:
+    gangs.append(gang := Gang(centre, "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n"))
+    for number in (0, 1):
+        gang.start(number)
+    until(lambda: len(gang.lines()) == 3)
+    for pid in gang.lines():
+        os.kill(int(pid), signal.SIGTERM)
+    time.sleep(0.1)
+    for process in gang.processes:
+        process.send_signal(signal.SIGTERM)
+    seen = gang.end()
+    assert (seen.outcome, seen.reason) == (Outcome.PREEMPTED, "Its centre ended it (SIGTERM).")
+
+
+def test_ranks_that_alone_are_ended_by_a_signal_have_failed(centre: Centre, gangs: list[Gang]) -> None:
+    gangs.append(gang := Gang(centre, "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n"))
+    for number in (0, 1):
+        gang.start(number)
+    until(lambda: len(gang.lines()) == 3)
+    for pid in gang.lines():
+        os.kill(int(pid), signal.SIGTERM)
+    seen = gang.end()
+    assert seen.outcome is Outcome.FAILED and "was killed by signal 15 (SIGTERM)" in seen.reason
 
 
 def test_a_share_dies_with_whoever_started_it(centre: Centre, gangs: list[Gang]) -> None:

@@ -41,6 +41,7 @@ PROGRESS_S = 0.5
 USE_S = 60.0  # between two tellings of how busy the cards are
 MEET_S = 0.05  # between two looks for the rendezvous
 CARRIERS = {"": "", "native": "native", "simulated": "simulated cuda device", "mapped": "mapped to cpu"}  # in words
+SAME_SIGNAL_S = 0.5  # a machine signals all processes of a run, in any order: within this time we have it too
 FAILURE_GRACE_S = 5.0  # for the other ranks, after one has failed
 _CHUNK = 64 * KIB
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -352,6 +353,7 @@ class Supervisor:
         self._until(lambda: len(self.exits) == len(wanted.places) or self.hung_up)
         if self.refusal:
             return Ending(Outcome.UNPREPARED, self.refusal)
+        self._wait_for_the_same_signal()
         if self.stop_grace_s is not None:
             return self._stopped(f"and was killed after {self.stop_grace_s:g} s" if self.forced else "")
         if self.first_bad is not None:
@@ -361,6 +363,14 @@ class Supervisor:
             code = crew.hang_up()
             return Ending(Outcome.FAILED, in_words("The process that had started the ranks", code), code)
         return Ending(Outcome.SUCCEEDED, "Every rank ended well.", 0)
+
+    def _wait_for_the_same_signal(self) -> None:
+        """Where a rank was ended by a signal, or the ranks' parent is gone: was it the machine, which is about to tell us too?"""
+        gone = len(self.exits) < len(self.order.places)
+        if gone or (self.first_bad is not None and self.first_bad[1] == -signal.SIGTERM):
+            until_s = time.monotonic() + SAME_SIGNAL_S
+            while self.stop_grace_s is None and (left_s := until_s - time.monotonic()) > 0:
+                self._turn(left_s)
 
     def _meet(self) -> int | None:
         """Wait until the first share's supervisor has said where the ranks meet. None: we are the first, or alone."""
