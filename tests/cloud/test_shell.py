@@ -17,7 +17,7 @@ from forebay.errors import Conflict, Refused, Unknown
 from forebay.job import talk
 from forebay.visitor import Visit
 
-from .clouds import Cloud, until
+from .clouds import Cloud, free_every_card, until
 from .people import PROMPT, Person, piped, sits_down
 
 
@@ -50,12 +50,8 @@ def person(pool: Cloud, acme: str) -> Iterator[Person]:
 
 @pytest.fixture(autouse=True)
 def every_card_is_free_again(pool: Cloud, member: Client) -> Iterator[None]:
-    """A test that fails leaves its job behind, which would take the next one's cards."""
     yield
-    for job in member.jobs():
-        if job["phase"] in ("waiting", "running"):
-            member.cancel(job["id"])
-            member.wait(job["id"], timeout_s=30)
+    free_every_card(member)
 
 
 def over(member: Client, job: str) -> tuple[str, list[str]]:
@@ -185,7 +181,8 @@ def test_with_two_cards_the_second_rank_waits_for_the_first(pool, acme, member):
 def test_whoever_gives_up_waiting_for_cards_leaves_no_job_behind(pool, acme, member, person):
     with sits_down(pool, acme, "shell", "--cards", "2") as other:
         other.sees("job j")
-        assert until(lambda: member.job(other.job)["phase"] == "waiting", 20)
+        assert other.sees(r"\[forebay\] waits: ([^·]*) · ")[1] == "it wants 2 x cpu; 1 of 2 are free"
+        assert member.job(other.job)["phase"] == "waiting"
         other.process.send_signal(signal.SIGINT)
         assert other.ends() == 130
     assert over(member, other.job) == ("cancelled", [])

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .clouds import Cloud, torn_down, until
+from .clouds import Cloud, free_every_card, torn_down, until
 from .people import piped, sits_down
 
 pytestmark = pytest.mark.slow
@@ -37,12 +37,14 @@ async def ask():
     header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": "", "session": "s", "version": "5.3"}
     message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
     await line.write_message(json.dumps(message))
-    while True:
+    awaited = {"execute_reply", "idle"}  # the reply and the output come by channels of their own: either may be first
+    while awaited:
         told = json.loads(await line.read_message())
+        if told["parent_header"].get("msg_id") != header["msg_id"]:
+            continue
         if told["msg_type"] == "stream":
             print(told["content"]["text"], end="", flush=True)
-        if told["msg_type"] == "execute_reply":
-            return
+        awaited -= {told["msg_type"], told["content"].get("execution_state")}
 
 IOLoop.current().run_sync(ask, timeout=60)
 """
@@ -68,6 +70,13 @@ def lab() -> Iterator[tuple[Cloud, str]]:
         site = next((made.data / "python" / "lib").glob("python3*")) / "site-packages"
         (site / "jupyter.pth").write_text(packages + "\n")
         yield made, made.tenant("acme")
+
+
+@pytest.fixture(autouse=True)
+def every_card_is_free_again(lab: tuple[Cloud, str]) -> Iterator[None]:
+    yield
+    with lab[0].client(lab[1]) as member:
+        free_every_card(member)
 
 
 def test_a_notebook_server_is_used_through_the_tunnels(lab):

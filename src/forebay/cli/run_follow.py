@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -21,7 +22,7 @@ def follow(cloud: Any, job: str) -> None:
     try:
         events = threading.Thread(target=_tell_events, args=(cloud, job), daemon=True)
         events.start()
-        threading.Thread(target=_tell_why, args=(cloud, job, over), daemon=True).start()
+        threading.Thread(target=tell_why, args=(cloud, job, over, _aside), daemon=True).start()
         for line in cloud.logs(job, follow=True):
             print_line(line)
         events.join(5.0)
@@ -45,10 +46,14 @@ def _tell_events(cloud: Any, job: str) -> None:
     with contextlib.suppress(ForebayError):  # whoever follows the log says that the cloud is gone
         for kind, event in cloud.events(job, follow=True):
             if kind == "story":
-                out.console.print(f"· {event['text']}", style="dim", markup=False, soft_wrap=True)
+                _aside(event["text"])
 
 
-def _tell_why(cloud: Any, job: str, over: threading.Event) -> None:
+def _aside(text: str) -> None:
+    out.console.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
+
+
+def tell_why(cloud: Any, job: str, over: threading.Event, say: Callable[[str], None]) -> None:
     """While it waits, say what for and how long: at first, and then when that is another, looking ever more seldom."""
     told, pause_s = "", 1.0
     while not over.wait(pause_s):
@@ -56,6 +61,6 @@ def _tell_why(cloud: Any, job: str, over: threading.Event) -> None:
         with contextlib.suppress(ForebayError):
             why = cloud.job(job)["why"]
             line = words(why) if why else ""
-            if line and line != told:
-                out.console.print(f"· {line}", style="dim", markup=False, soft_wrap=True)
+            if line and line != told and not over.is_set():
+                say(line)
             told = line

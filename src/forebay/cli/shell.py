@@ -159,13 +159,20 @@ def door_files(made: Path) -> dict[str, Path]:
 
 def _await(cloud: Any, job: str) -> None:
     """Until the job runs. Says what it waits for."""
-    for kind, event in cloud.events(job, follow=True):
-        if kind == "story" and event["kind"] == "Started":
-            return
-        if kind == "story" and event["kind"] != "Submitted":
-            note(event["text"])
-        if kind == "end":
-            raise RunFailed(f"The job {event['phase']}.", asked=job, found=event["reason"], hint=f"forebay logs {job}")
+    from forebay.cli.run_follow import tell_why
+
+    over = threading.Event()
+    threading.Thread(target=tell_why, args=(cloud, job, over, note), daemon=True).start()
+    try:
+        for kind, event in cloud.events(job, follow=True):
+            if kind == "story" and event["kind"] == "Started":
+                return
+            if kind == "story" and event["kind"] != "Submitted":
+                note(event["text"])
+            if kind == "end":
+                raise RunFailed(f"The job {event['phase']}.", asked=job, found=event["reason"], hint=f"forebay logs {job}")
+    finally:
+        over.set()
 
 
 def _insisted(ask: Callable[[], Any]) -> Any:
