@@ -334,6 +334,8 @@ def main(arguments: Iterable[str] | None = None) -> None:
     by_chip = {
         name: figures([one for one in hidden if one.run.chip == name]) for name in sorted({one.run.chip for one in hidden})
     }
+    if said.rows:
+        _print_rows("a chip never seen", hidden)
     out["a chip never seen"] = by_chip
     everything = [one for bar in BARS if bar.name != "MLPerf, 4,096 cards and more" for one in judge(table, bar.key, bar.chosen)]
     out["covered"] = {"rows": len(everything), "share": float(np.mean([one.covered for one in everything]))}

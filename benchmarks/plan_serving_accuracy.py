@@ -33,11 +33,11 @@ from numpy.typing import NDArray
 from serving_rows import Row
 
 from forebay.plan.kernels.known import Device, device
-from forebay.plan.serving_handover import moved, wire
-from forebay.plan.serving_load import aggregated, decoding, prompt_s
-from forebay.plan.serving_memory import room
-from forebay.plan.serving_time import Engine, serving_cuts
-from forebay.plan.serving_wait import apart
+from forebay.plan.serving.handover import moved, wire
+from forebay.plan.serving.load import aggregated, decoding, prompt_s
+from forebay.plan.serving.memory import room
+from forebay.plan.serving.time import Engine, serving_cuts
+from forebay.plan.serving.wait import apart
 
 BAR_TOKEN, BAR_FIRST = 0.10, 0.20
 LOOSE = 0.95  # of a card's memory, which some of these runs took

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from serving_rows import Row
 
-from forebay.plan.serving_wait import HABITS, Habits
+from forebay.plan.serving.wait import HABITS, Habits
 
 DOORS_S = (5e-3, 10e-3, 15e-3, 20e-3, 30e-3)
 SHARES = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.errors import BadInput
-from forebay.plan.config_fields import line_of
 from forebay.plan.model import Experts, Latent, Window
 from forebay.plan.presets import describe, presets
 from forebay.plan.read import read
+from forebay.plan.read.fields import line_of
 
 PUBLISHED = json.loads((Path(__file__).parent / "published_configs.json").read_text())
 SAME_AS_PRESET = PUBLISHED["presets"]  # a preset of the same model was typed from papers: they must agree

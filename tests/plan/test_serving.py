@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from forebay.codec import decode, encode
 from forebay.errors import DoesNotFit
-from forebay.plan import serving_apart
 from forebay.plan.kernels import known
 from forebay.plan.model import Experts, Latent, Model, Window
 from forebay.plan.pool import Cards
 from forebay.plan.serving import ENGINES, ServingMenu, ServingPlan, ServingTarget, formats
-from forebay.plan.serving_load import aggregated, decoding, prompt_s
-from forebay.plan.serving_memory import SHARE, cache, memory, room, weights
-from forebay.plan.serving_search import Question, candidates, search
-from forebay.plan.serving_time import Engine, calls, decode_parts, prefill_parts, serving_cuts, total
-from forebay.plan.serving_wait import HABITS
+from forebay.plan.serving import apart as engines_apart
+from forebay.plan.serving.load import aggregated, decoding, prompt_s
+from forebay.plan.serving.memory import SHARE, cache, memory, room, weights
+from forebay.plan.serving.search import Question, candidates, search
+from forebay.plan.serving.time import Engine, calls, decode_parts, prefill_parts, serving_cuts, total
+from forebay.plan.serving.wait import HABITS
 
 LLAMA = Model(name="llama-8b", layers=32, width=4096, heads=32, kv_heads=8, mlp_width=14336, vocabulary=128256)
 LATENT = Latent(query_rank=1536, kv_rank=512, plain=128, rotary=64, value=128)
@@ -254,10 +254,10 @@ def test_apart_the_two_kinds_are_matched_in_rate_and_never_more_than_the_pool():
 
 def test_rate_matching_finds_what_trying_all_finds():
     cards, requests = np.array([1, 2, 4]), np.array([1.0, 3.0, 5.0])
-    _, _, rate = serving_apart.matched(cards, requests, 2.5, 2, 16)
+    _, _, rate = engines_apart.matched(cards, requests, 2.5, 2, 16)
     for i in range(3):
         every = [
-            min(n * requests[i], serving_apart.BUSY * p * 2.5)
+            min(n * requests[i], engines_apart.BUSY * p * 2.5)
             for n in range(1, 17) for p in range(1, 9) if n * cards[i] + 2 * p <= 16
         ]  # fmt: skip
         assert rate[i] == pytest.approx(max(every))
@@ -267,7 +267,7 @@ def test_vllm_hands_over_between_its_steps_and_that_is_in_the_time_to_first_toke
     question = replace(asked(first_s=1.0, token_s=0.03), library="vllm")
     cuts = serving_cuts([ServingPlan(tensor=1, batch=16)])
     pairs = [
-        serving_apart.pairs(engine(library="vllm"), cuts, question.target, NODE, habits)
+        engines_apart.pairs(engine(library="vllm"), cuts, question.target, NODE, habits)
         for habits in (HABITS["vllm"], replace(HABITS["vllm"], hand_s=0.0))
     ]
     assert HABITS["vllm"].hand_s == pytest.approx(0.176)  # vllm-project/vllm RFC 50913: 263 ms, less 29 of bytes and 58 of a step
@@ -277,7 +277,7 @@ def test_vllm_hands_over_between_its_steps_and_that_is_in_the_time_to_first_toke
 def test_a_cache_is_sent_by_the_cards_that_hold_it():
     question = asked(DEEPSEEK, "fp8_block", H200)
     ranks = serving_cuts([ServingPlan(tensor=1, data=8, expert=8, batch=64)])
-    one = serving_apart.pairs(engine(DEEPSEEK, "fp8_block", H200), ranks, question.target, NODE, HABITS[""])
+    one = engines_apart.pairs(engine(DEEPSEEK, "fp8_block", H200), ranks, question.target, NODE, HABITS[""])
     assert float(one.moved_s[0]) == pytest.approx(2048 * 61 * 576 * 2 / 47e9, rel=0.01)  # one rank's card, not all eight
 
 

@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 
 from forebay.codec import decode, encode
 from forebay.errors import BadInput, DoesNotFit
-from forebay.plan import serving_pool, serving_search
 from forebay.plan.model import Latent, Model, Window
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.serving import MixMenu, ServingPlan, ServingTarget, formats
-from forebay.plan.serving_apart import BUSY
-from forebay.plan.serving_handover import moved, wire
-from forebay.plan.serving_load import aggregated, decoding, prompt_s
-from forebay.plan.serving_memory import cache
-from forebay.plan.serving_offer import names, question
-from forebay.plan.serving_pool import PoolQuestion, search
-from forebay.plan.serving_search import candidates, fitting
-from forebay.plan.serving_time import Engine, serving_cuts
-from forebay.plan.serving_wait import HABITS
+from forebay.plan.serving import pool as serving_pool
+from forebay.plan.serving import search as serving_search
+from forebay.plan.serving.apart import BUSY
+from forebay.plan.serving.handover import moved, wire
+from forebay.plan.serving.load import aggregated, decoding, prompt_s
+from forebay.plan.serving.memory import cache
+from forebay.plan.serving.offer import names, question
+from forebay.plan.serving.pool import PoolQuestion, search
+from forebay.plan.serving.search import candidates, fitting
+from forebay.plan.serving.time import Engine, serving_cuts
+from forebay.plan.serving.wait import HABITS
 
 LLAMA = Model(name="llama-8b", layers=32, width=4096, heads=32, kv_heads=8, mlp_width=14336, vocabulary=128256)
 LARGE = replace(LLAMA, name="llama-70b", layers=80, width=8192, heads=64, mlp_width=28672)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forebay.plan.serving_blocks import Apart, Together, blocks, filled, front, useful
-from forebay.plan.serving_share import cheapest, most
+from forebay.plan.serving.blocks import Apart, Together, blocks, filled, front, useful
+from forebay.plan.serving.share import cheapest, most
 
 easy = settings(deadline=None, max_examples=60)
 sizes = st.sampled_from([1, 2, 3, 4])

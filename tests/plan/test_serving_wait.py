@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forebay.plan.serving_wait import ROUNDS, Habits, Prompt, alike, apart, flow, queued
+from forebay.plan.serving.wait import ROUNDS, Habits, Prompt, alike, apart, flow, queued
 
 easy = settings(deadline=None, max_examples=50)
 times = st.floats(1e-3, 1.0)

@@ -42,9 +42,10 @@ def serve(
     forebay plan serve deepseek-v3 --on h200:64,h20:64 --format fp8_block --ttft 3s --tpot 50ms --only h20=tokens
     """
     from forebay.cli import plan_serve_mix
-    from forebay.plan import pool_read, presets, serving_pool
-    from forebay.plan.serving_offer import question
-    from forebay.plan.serving_search import search
+    from forebay.plan import pool_read, presets
+    from forebay.plan.serving import pool as serving_pool
+    from forebay.plan.serving.offer import question
+    from forebay.plan.serving.search import search
 
     if number_format not in FORMATS:
         raise BadInput(

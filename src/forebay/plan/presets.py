@@ -21,9 +21,9 @@ from typing import Any
 
 from forebay.codec import decode
 from forebay.errors import BadInput, Unknown, nearest
-from forebay.plan.config_fields import Fields, parse
 from forebay.plan.model import Model
 from forebay.plan.read import LAYERS, Described, described, text_of
+from forebay.plan.read.fields import Fields, parse
 
 # What a name may end in without meaning another shape: tuned for talk, rounded, or a date.
 SAME_SHAPE = re.compile(

@@ -5,7 +5,7 @@ Answer: the sum over layers of its measured kernels (`kernels`): products, atten
         and the collectives between them; what lies between kernels at SMALL_S each; the vocabulary's product once.
         Engines run one pass after the other, so nothing overlaps but what the tables already contain.
 Units:  seconds; tokens of one data rank. All degrees are arrays of one length, an entry a plan.
-Limits: a pass is either decode or prefill; how the two share an engine is for `serving_load`. Pipeline stages pass activations
+Limits: a pass is either decode or prefill; how the two share an engine is for `load`. Pipeline stages pass activations
         on at the link's speed and don't shorten a pass.
 """
 

@@ -2,7 +2,7 @@
 
 Asked:  some ways to serve (prompts here and tokens there, or both on one kind) compete for the cards of a pool. Which of them,
         and with how many workers, carry most, or carry enough at the least price?
-Answer: every choice of at most two ways, with every number of workers that can be best (`serving_blocks`); for the most, what is
+Answer: every choice of at most two ways, with every number of workers that can be best (`blocks`); for the most, what is
         left of a kind does both. Requests a second add up: this is a linear programme with a row a kind, whose best corner needs
         no more ways than kinds; whole workers are why all numbers are tried (Splitwise, ISCA 2024, section 4.5, searches
         numbers of machines too; HexGen-2, ICLR 2025, and Helix, ASPLOS 2025, solve a flow).
@@ -19,8 +19,8 @@ from itertools import combinations
 import numpy as np
 
 from forebay.plan.kernels.grid import Floats
-from forebay.plan.serving_blocks import Apart, Blocks, Together, blocks, filled
-from forebay.plan.serving_time import Ints
+from forebay.plan.serving.blocks import Apart, Blocks, Together, blocks, filled
+from forebay.plan.serving.time import Ints
 
 Way = Together | Apart
 LEAST = 0.002  # of the requests, for a few engines to be worth their lines

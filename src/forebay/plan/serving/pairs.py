@@ -20,12 +20,12 @@ import numpy as np
 
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.serving import ServingTarget
-from forebay.plan.serving_apart import BUSY
-from forebay.plan.serving_blocks import NONE, Apart, front
-from forebay.plan.serving_handover import Wire, moved
-from forebay.plan.serving_offer import Offer
-from forebay.plan.serving_time import Ints
-from forebay.plan.serving_wait import Habits
+from forebay.plan.serving.apart import BUSY
+from forebay.plan.serving.blocks import NONE, Apart, front
+from forebay.plan.serving.handover import Wire, moved
+from forebay.plan.serving.offer import Offer
+from forebay.plan.serving.time import Ints
+from forebay.plan.serving.wait import Habits
 
 LIGHT = 0.05  # how busy a reader is of which is asked by how much it misses a target
 

@@ -9,9 +9,9 @@ Limits: a Model knows one window, and one full layer in every so many. An uneven
 
 from __future__ import annotations
 
-from forebay.plan.config_fields import Fields
 from forebay.plan.families import Family
 from forebay.plan.model import Window
+from forebay.plan.read.fields import Fields
 
 FULL = ("full_attention", "attention", "full", "global", "indexed_attention")
 CUT = ("sliding_attention", "chunked_attention", "sliding", "local")

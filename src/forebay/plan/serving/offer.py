@@ -1,7 +1,7 @@
 """What cards of one kind offer to a pool: engines that read and make, that only read, that only make.
 
 Asked:  cards of one kind; what would each engine that fits them do?
-Answer: every candidate of `serving_search` that fits memory, priced in all three parts. Readers are its shapes, without a batch.
+Answer: every candidate of `search` that fits memory, priced in all three parts. Readers are its shapes, without a batch.
 Units:  seconds, requests a second.
 Limits: what fits is asked at a request's full length, of readers too.
 """
@@ -18,10 +18,10 @@ from forebay.plan.kernels import known
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.pool import Cards, Pool
 from forebay.plan.serving import ServingTarget
-from forebay.plan.serving_load import Served, aggregated, decoding, prompt_s
-from forebay.plan.serving_search import Question, candidates, fitting, lengths
-from forebay.plan.serving_time import Engine, Ints, ServingCuts
-from forebay.plan.serving_wait import HABITS
+from forebay.plan.serving.load import Served, aggregated, decoding, prompt_s
+from forebay.plan.serving.search import Question, candidates, fitting, lengths
+from forebay.plan.serving.time import Engine, Ints, ServingCuts
+from forebay.plan.serving.wait import HABITS
 
 SHAPE = ("tensor", "data", "stages", "expert", "expert_tensor")
 

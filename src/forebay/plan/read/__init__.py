@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from forebay.errors import BadInput
-from forebay.plan.config_experts import experts
-from forebay.plan.config_fields import Fields, parse
-from forebay.plan.config_window import window
 from forebay.plan.families import FAMILIES, REFUSED, Family
 from forebay.plan.model import Latent, Model
+from forebay.plan.read.experts import experts
+from forebay.plan.read.fields import Fields, parse
+from forebay.plan.read.window import window
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 WIDTH = ("hidden_size", "n_embd", "d_model", "n_embed", "model_dim")

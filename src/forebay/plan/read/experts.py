@@ -9,9 +9,9 @@ Limits: a Model knows dense layers that come first. Where they lie between exper
 
 from __future__ import annotations
 
-from forebay.plan.config_fields import Fields
 from forebay.plan.families import FAMILIES, Family
 from forebay.plan.model import Experts
+from forebay.plan.read.fields import Fields
 
 COUNT = ("num_local_experts", "n_routed_experts", "num_experts", "num_routed_experts", "moe_num_experts")
 CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk", "moe_k", "moe_top_k", "top_k_experts")

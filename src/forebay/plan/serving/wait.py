@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from forebay.plan.kernels.grid import Floats
-from forebay.plan.serving_time import Ints
+from forebay.plan.serving.time import Ints
 
 ROUNDS = 10  # requests of a place in a run (InferenceX, run_benchmark_serving: num-prompts is ten times max-concurrency)
 ITERATIONS = 4

@@ -17,7 +17,7 @@ import numpy as np
 from forebay.plan.kernels.decode import cache_bytes
 from forebay.plan.kernels.experts import BYTES
 from forebay.plan.kernels.grid import Floats
-from forebay.plan.serving_time import Engine, ServingCuts
+from forebay.plan.serving.time import Engine, ServingCuts
 from forebay.units import GB
 
 SHARE = 0.9

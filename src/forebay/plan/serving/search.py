@@ -1,7 +1,7 @@
 """The best ways to serve a model on a pool, for a latency target.
 
 Asked:  which degrees, how many requests at once, and prompts read by the same engines or apart?
-Answer: all degrees that divide the model and fit the cards, with batches of BATCHES, are priced at once (`serving_load`);
+Answer: all degrees that divide the model and fit the cards, with batches of BATCHES, are priced at once (`load`);
         those that don't fit memory are dropped. Kept are the plans that meet the target, by output tokens a second a card; where
         none does, those that miss by the least. Apart, every pair of a prefill and a decode engine is matched in rate
         (DistServe, OSDI 2024, section 4): as many of each as make the pool's cards carry most.
@@ -18,16 +18,16 @@ from itertools import product
 import numpy as np
 
 from forebay.errors import DoesNotFit
-from forebay.plan import serving_apart
 from forebay.plan.kernels import alike, experts, known
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.pool import Cards
 from forebay.plan.serving import ServingChoice, ServingMenu, ServingPlan, ServingTarget
-from forebay.plan.serving_apart import Pairs
-from forebay.plan.serving_load import Served, aggregated
-from forebay.plan.serving_memory import SHARE, WORKING, cache, memory, weights
-from forebay.plan.serving_time import Engine, Ints, ServingCuts, serving_cuts
-from forebay.plan.serving_wait import HABITS
+from forebay.plan.serving import apart as engines_apart
+from forebay.plan.serving.apart import Pairs
+from forebay.plan.serving.load import Served, aggregated
+from forebay.plan.serving.memory import SHARE, WORKING, cache, memory, weights
+from forebay.plan.serving.time import Engine, Ints, ServingCuts, serving_cuts
+from forebay.plan.serving.wait import HABITS
 from forebay.units import show_bytes
 
 MOST = 5  # on a menu
@@ -61,7 +61,7 @@ def search(question: Question, apart: bool = False) -> ServingMenu:
     cuts = fitting(engine, question, every)
     if apart:
         habits = HABITS.get(question.library, HABITS[""])
-        pairs = serving_apart.pairs(engine, cuts, target, question.cards, habits)
+        pairs = engines_apart.pairs(engine, cuts, target, question.cards, habits)
         return _menu(question, engine, pairs.served, pairs.cuts, pairs.workers, len(every), pairs)
     inputs, outputs = lengths(target, cuts)
     served = aggregated(engine, cuts, inputs, outputs, HABITS.get(question.library, HABITS[""]))

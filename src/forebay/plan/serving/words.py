@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forebay.plan.serving import ServingChoice, ServingMix, ServingTarget
-from forebay.plan.serving_offer import Offer
+from forebay.plan.serving.offer import Offer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

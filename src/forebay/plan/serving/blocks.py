@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forebay.plan.kernels.grid import Floats
-from forebay.plan.serving_time import Ints
+from forebay.plan.serving.time import Ints
 
 FINE = 128
 SAFE = 1e-9  # of a worker: what is lost in a division

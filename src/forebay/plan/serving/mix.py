@@ -18,13 +18,13 @@ import numpy as np
 
 from forebay.plan.pool import Pool
 from forebay.plan.serving import ServingChoice, ServingMix, ServingTarget
-from forebay.plan.serving_blocks import Apart
-from forebay.plan.serving_load import Served
-from forebay.plan.serving_offer import Offer
-from forebay.plan.serving_pairs import Matched
-from forebay.plan.serving_search import FIRST_HIGH, FIRST_LOW, TOKEN_HIGH, TOKEN_LOW, tier
-from forebay.plan.serving_share import Portion, Shared, Way
-from forebay.plan.serving_time import Ints
+from forebay.plan.serving.blocks import Apart
+from forebay.plan.serving.load import Served
+from forebay.plan.serving.offer import Offer
+from forebay.plan.serving.pairs import Matched
+from forebay.plan.serving.search import FIRST_HIGH, FIRST_LOW, TOKEN_HIGH, TOKEN_LOW, tier
+from forebay.plan.serving.share import Portion, Shared, Way
+from forebay.plan.serving.time import Ints
 
 HOUR_S = 3600.0
 MILLION = 1_000_000

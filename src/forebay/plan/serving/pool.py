@@ -1,14 +1,14 @@
 """The best ways to serve a model on a pool of several kinds of cards.
 
 Asked:  so many cards of each kind, and a target. What does each kind do, with which engines, and how many?
-Answer: each kind's engines are priced as for that kind alone (`serving_offer`). Then there are these ways: both parts of a
-        request on one kind; prompts on one kind and tokens on another or the same, all pairs (`serving_pairs`). `serving_share`
+Answer: each kind's engines are priced as for that kind alone (`offer`). Then there are these ways: both parts of a
+        request on one kind; prompts on one kind and tokens on another or the same, all pairs (`pairs`). `share`
         shares the cards between at most two ways apart, with engines that do both on what is left; the target holds on each. Of
         the plans in which most cards of each kind do the same, the best is on the menu. Best: most requests a second; where
         so many are asked, the lowest price, or the fewest cards where a kind has none.
-        One kind: the answer of `serving_search`.
+        One kind: the answer of `search`.
 Units:  seconds, requests a second, micro-units of money.
-Limits: those of `serving_search`, but for the one kind; one engine a way and kind. Idle cards cost nothing.
+Limits: those of `search`, but for the one kind; one engine a way and kind. Idle cards cost nothing.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import numpy as np
 
 from forebay.chips import catalogue
 from forebay.errors import DoesNotFit
-from forebay.plan import serving_search, serving_words
 from forebay.plan.pool import Pool
-from forebay.plan.serving import MixMenu, ServingMix, ServingTarget
-from forebay.plan.serving_blocks import Apart, Together, useful
-from forebay.plan.serving_handover import Wire, wire
-from forebay.plan.serving_mix import Ways, does, mix, money
-from forebay.plan.serving_offer import Offer, names, offers, question
-from forebay.plan.serving_pairs import Matched, matched, nearest
-from forebay.plan.serving_roles import allowed
-from forebay.plan.serving_search import MOST, missed_by, shortfall
-from forebay.plan.serving_share import Shared, Way, cheapest, most, plain
-from forebay.plan.serving_time import Ints
-from forebay.plan.serving_wait import HABITS, Habits
+from forebay.plan.serving import MixMenu, ServingMix, ServingTarget, words
+from forebay.plan.serving import search as of_one_kind
+from forebay.plan.serving.blocks import Apart, Together, useful
+from forebay.plan.serving.handover import Wire, wire
+from forebay.plan.serving.mix import Ways, does, mix, money
+from forebay.plan.serving.offer import Offer, names, offers, question
+from forebay.plan.serving.pairs import Matched, matched, nearest
+from forebay.plan.serving.roles import allowed
+from forebay.plan.serving.search import MOST, missed_by, shortfall
+from forebay.plan.serving.share import Shared, Way, cheapest, most, plain
+from forebay.plan.serving.time import Ints
+from forebay.plan.serving.wait import HABITS, Habits
 
 EXACT = 1 + 1e-9  # a queue is solved for the target, and then reckoned
 SLACK = 1.05  # of the nearest miss, where no plan keeps the times: so much of it that some requests are carried
@@ -46,7 +46,7 @@ class PoolQuestion:
     pool: Pool
     library: str = ""  # an engine, where it is known which
     apart: bool = False  # prompts are always read by engines of their own
-    only: Mapping[str, str] = field(default_factory=dict)  # what a kind may do, where that is one thing: `serving_roles`
+    only: Mapping[str, str] = field(default_factory=dict)  # what a kind may do, where that is one thing: `roles`
 
 
 def search(asked: PoolQuestion) -> MixMenu:
@@ -93,9 +93,9 @@ def search(asked: PoolQuestion) -> MixMenu:
 
 
 def _one_kind(asked: PoolQuestion, kind: str, apart: bool) -> MixMenu:
-    """As `serving_search` says; each of its plans is a mix of one group."""
+    """As `search` says; each of its plans is a mix of one group."""
     cards = asked.pool.cards[0]
-    menu = serving_search.search(question(cards, asked.target, asked.library), apart)
+    menu = of_one_kind.search(question(cards, asked.target, asked.library), apart)
     choices = tuple(
         ServingMix(
             groups=(one,),
@@ -203,7 +203,7 @@ def _menu(
     chosen: dict[tuple[tuple[str, int], ...], Shared] = {}
     for one in shared:
         chosen.setdefault(does(one, ways, counts), one)
-    paces = {one.name: serving_words.pace(one, kept) for one in found if one is not None}
+    paces = {one.name: words.pace(one, kept) for one in found if one is not None}
     mixes = [mix(asked.pool, kinds, found, ways, target, one) for one in list(chosen.values())[:MOST]]
     best = mixes[0]
     limits = (best.first_s, target.first_s), (best.token_s, target.token_s), (target.requests_per_s, best.requests_per_s)
@@ -211,12 +211,12 @@ def _menu(
     if not met:
         why = shortfall(target, best.first_s, best.token_s, best.requests_per_s)
     elif target.requests_per_s is not None:
-        why = serving_words.cheapest(target, all(one.price_per_hour is not None for one in asked.pool.cards))
+        why = words.cheapest(target, all(one.price_per_hour is not None for one in asked.pool.cards))
     else:
         why = _compared(shared, ways)
     vendors = {kind: catalogue.find(one.chip).vendor for kind, one in zip(kinds, asked.pool.cards, strict=True)}
     return MixMenu(
-        choices=tuple(replace(one, says=serving_words.lines(one, paces, left_out, vendors)) for one in mixes),
+        choices=tuple(replace(one, says=words.lines(one, paces, left_out, vendors)) for one in mixes),
         target=target,
         met=met,
         searched=sum(one.searched for one in found if one is not None),
@@ -238,4 +238,4 @@ def _compared(shared: Sequence[Shared], ways: Ways) -> str:
     best: dict[str, float] = {}
     for one in shared:
         best.setdefault(sort(one), one.rate)
-    return serving_words.compared(best)
+    return words.compared(best)

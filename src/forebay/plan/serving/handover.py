@@ -20,8 +20,8 @@ from forebay.fabric.physics import DEFAULTS
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.network import links
 from forebay.plan.pool import Cards
-from forebay.plan.serving_memory import cache
-from forebay.plan.serving_time import Engine, ServingCuts
+from forebay.plan.serving.memory import cache
+from forebay.plan.serving.time import Engine, ServingCuts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Asked:  a pool's cards are shared between engines that only read prompts and eng
 Answer: the prefill engine is the one that reads most prompts a second a card among those whose own pass leaves room in the
         target; for each decode engine, so many workers of both kinds as carry most requests a second (rate matching, as
         DistServe, OSDI 2024, section 4.2, places its instances). A prompt waits as in a queue with one server a prefill engine
-        and even work (M/D/1), then its cache crosses the scale-out link (`serving_handover`).
+        and even work (M/D/1), then its cache crosses the scale-out link (`handover`).
 Units:  seconds, prompts and requests a second, bytes.
 Limits: one kind of prefill engine for all decode engines; prefill engines are loaded to BUSY at most.
 """
@@ -19,10 +19,10 @@ from forebay.errors import DoesNotFit
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.pool import Cards
 from forebay.plan.serving import ServingPlan, ServingTarget
-from forebay.plan.serving_handover import moved, wire
-from forebay.plan.serving_load import Served, decoding, prompt_s
-from forebay.plan.serving_time import Engine, Ints, ServingCuts
-from forebay.plan.serving_wait import Habits
+from forebay.plan.serving.handover import moved, wire
+from forebay.plan.serving.load import Served, decoding, prompt_s
+from forebay.plan.serving.time import Engine, Ints, ServingCuts
+from forebay.plan.serving.wait import Habits
 
 BUSY = 0.85
 OWN = 0.6  # of the time to first token, for a prompt's own pass

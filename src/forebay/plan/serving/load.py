@@ -1,10 +1,10 @@
 """Time to first token and time per token of engines that are kept busy.
 
 Asked:  so many requests are always at work; how long does each wait for its first token, and for each one after?
-Answer: passes are priced by `serving_time`; here they share an engine. Continuous batching (Orca, OSDI 2022): in the time that a
+Answer: passes are priced by `time`; here they share an engine. Continuous batching (Orca, OSDI 2022): in the time that a
         request makes its tokens, every other request of its rank has its prompt read once, and that time is taken from all:
             token = step + prompts of others / tokens
-        `serving_wait` says how many are read in one pass, and when the first token comes. Requests that don't fit the cache wait
+        `wait` says how many are read in one pass, and when the first token comes. Requests that don't fit the cache wait
         for a place (Little's law). Disaggregated (DistServe, OSDI 2024): decode engines only step.
 Units:  seconds, requests a second. Arrays of one length, an entry a plan.
 Limits: means, not tails.
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from forebay.plan.kernels.grid import Floats
-from forebay.plan.serving_memory import memory, room
-from forebay.plan.serving_time import Engine, ServingCuts, calls, decode_parts, prefill_parts, total
-from forebay.plan.serving_wait import Habits, Prompt, alike, flow
+from forebay.plan.serving.memory import memory, room
+from forebay.plan.serving.time import Engine, ServingCuts, calls, decode_parts, prefill_parts, total
+from forebay.plan.serving.wait import Habits, Prompt, alike, flow
 
 CHUNK = 8192  # prompt tokens of a filled pass
 
