@@ -27,7 +27,7 @@ from forebay.plan.model import Workload
 from forebay.plan.plan import Menu
 from forebay.plan.pool_read import pool
 from forebay.plan.presets import preset
-from forebay.plan.search import fitted, room, search
+from forebay.plan.search import fitted, search
 from forebay.plan.space import space
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
@@ -83,7 +83,7 @@ def _priced() -> dict[str, Any]:
     knows = known(cards, "fp8", software)
 
     def price() -> int:
-        cuts, needs = fitted(work, space(work, cards, Wishes(), software), room(cards, knows, Wishes()), Wishes())
+        cuts, needs = fitted(work, space(work, cards, Wishes(), software), knows.room(Wishes().spare), Wishes())
         step(work, knows.site, cuts)
         return len(needs)
 

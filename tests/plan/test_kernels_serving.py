@@ -112,6 +112,25 @@ def test_more_bandwidth_is_never_slower(power, among, times):
     assert fast <= slow * 1.0001
 
 
+@pytest.mark.parametrize("link", [25e9, 60e9, 100e9, 196e9, 392e9, 900e9])
+def test_cards_that_nobody_timed_reduce_at_the_speed_of_their_link_whatever_their_roofs(link):
+    """An L40S has such roofs, and no link; it may speak for cards on a bus alone."""
+    one = known.Device(name="my-npu", flop_per_s={"bf16": 300e12}, memory_bytes_per_s=0.9e12, memory_bytes=64 * 2**30)
+    nbytes = 2.0**28
+    seconds = float(collectives.collective(one, replace(NODE, up_bytes_per_s=link), "all_reduce", 8, nbytes))
+    share = nbytes * 2 * 7 / 8 / seconds / link
+    assert (0.2 if link <= 64e9 else 0.6) < share < 1.15
+
+
+def test_a_sister_with_a_slower_link_takes_longer_for_much():
+    """An A800 is an A100 with 400 GB/s of NVLink for 600."""
+    whole, cut = (replace(NODE, chip=name, up_bytes_per_s=up) for name, up in (("a100-sxm-80gb", 300e9), ("a800", 200e9)))
+    fast = float(collectives.collective(A100, whole, "all_reduce", 8, 2.0**28))
+    assert float(collectives.collective(known.device("a800"), cut, "all_reduce", 8, 2.0**28)) == pytest.approx(
+        1.5 * fast, rel=0.02
+    )
+
+
 def test_beyond_an_island_a_collective_pays_for_the_scale_out():
     inside, beyond = (float(collectives.collective(H100, NODE, "all_reduce", n, 2.0**26)) for n in (8, 16))
     assert beyond > inside + 2**26 / 8 / NODE.out_bytes_per_s

@@ -1,6 +1,7 @@
 """Seconds of products and attention: own tables, what is carried over, what is refused, and laws."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from forebay.chips import catalogue
 from forebay.errors import BadInput
 from forebay.plan.kernels.grid import grid
-from forebay.plan.kernels.known import NARROW, attention, device, matmul, tier
+from forebay.plan.kernels.known import NARROW, attention, device, device_of, matmul, tier
+from forebay.plan.pool import Cards
 
 H100 = device("h100-sxm")
 ROOFED = sorted(
@@ -68,8 +70,40 @@ def test_fp16_reads_the_table_of_bf16():
 
 def test_a_chip_without_roofs_cannot_be_planned_with():
     bare = next(name for name, chip in catalogue.load().items() if not (chip.memory_bytes_per_s and chip.flop_per_s))
-    with pytest.raises(BadInput, match="lacks a figure"):
+    with pytest.raises(BadInput, match="nobody trustworthy says its"):
         device(bare)
+
+
+def cards(chip: str, **own: Any) -> Cards:
+    return Cards(chip=chip, count=8, island=8, up_bytes_per_s=1e11, out_bytes_per_s=25e9, **own)
+
+
+def test_what_the_owner_says_goes_before_the_catalogue():
+    found = device_of(cards("metax-c500", memory_bytes_per_s=1.8e12))
+    assert (found.memory_bytes_per_s, found.memory_bytes) == (1.8e12, catalogue.find("metax-c500").memory_bytes)
+    assert found.peak("bf16") == catalogue.find("metax-c500").flop_per_s["bf16"]
+    both = device_of(cards("mtt-s5000", flop_per_s={"bf16": 460e12}))
+    assert both.peak("bf16") == 460e12
+    assert both.peak("fp8") == catalogue.find("mtt-s5000").flop_per_s["fp8"]
+
+
+def test_a_chip_that_only_its_owner_knows_is_priced_by_its_roofs():
+    own = {"memory_bytes": 64 * 2**30, "memory_bytes_per_s": 1.2e12, "flop_per_s": {"bf16": 280e12}}
+    found = device_of(cards("my-npu", **own))
+    assert not found.tables
+    large = 2.0 * 8192**3 / 280e12
+    assert large < float(matmul(found, "bf16", 8192, 8192, 8192)) < 2.0 * large
+    with pytest.raises(BadInput, match="says its bandwidth and peak") as error:
+        device_of(cards("my-npu", memory_bytes=64 * 2**30))
+    assert 'bandwidth = "' in error.value.hint and "memory" not in error.value.hint
+
+
+def test_a_chip_of_another_bandwidth_is_not_the_one_that_was_timed():
+    """An H100 with HBM2e: its own table is one of those that are carried over, and the nearest."""
+    assert device_of(cards("h100-sxm", memory_bytes=96 * 2**30)).tables == "h100-sxm"
+    slow = device_of(cards("h100-sxm", memory_bytes_per_s=2.4e12))
+    assert not slow.tables
+    assert float(matmul(slow, "bf16", 4096, 4096, 4096)) == pytest.approx(float(matmul(H100, "bf16", 4096, 4096, 4096)), rel=0.1)
 
 
 @settings(max_examples=40)

@@ -73,6 +73,11 @@ def test_a_chip_may_be_written_in_capitals():
     assert pool(" H100-SXM : 64 ") == pool("h100-sxm:64")
 
 
+def test_a_number_before_the_chip_is_understood_as_tables_print_it():
+    assert pool("8xascend-910b, 16 x h100-sxm") == pool("ascend-910b:8,h100-sxm:16")
+    assert pool("8xmtt-s5000") == pool("mtt-s5000:8")
+
+
 def test_cards_that_dont_fill_their_islands_are_said():
     assert "the last holds 4" in describe("h100-sxm:12").assumed[1]
 
@@ -105,8 +110,18 @@ def test_the_example_of_one_machine():
     assert (cards.island, cards.up_bytes_per_s, cards.price_per_hour) == (8, 25e9, 800_000)
 
 
-def test_a_pool_survives_a_trip_through_json(tmp_path):
-    read = pool(str(EXAMPLES / "two-kinds.toml"))
+def test_the_example_of_a_chip_that_only_its_owner_knows():
+    read = describe(str(EXAMPLES / "own-chip.toml"))
+    (cards,) = read.pool.cards
+    assert (cards.chip, cards.island, cards.up_bytes_per_s) == ("my-npu", 8, 100e9)
+    assert (cards.memory_bytes, cards.memory_bytes_per_s) == (64 * 2**30, 1.2e12)
+    assert cards.flop_per_s == {"bf16": 280e12, "int8": 560e12}
+    assert "my-npu: not in the catalogue" in read.assumed[-1]
+
+
+@pytest.mark.parametrize("example", ["two-kinds", "own-chip"])
+def test_a_pool_survives_a_trip_through_json(tmp_path, example):
+    read = pool(str(EXAMPLES / f"{example}.toml"))
     (tmp_path / "pool.json").write_text(json.dumps(encode(read)))
     assert pool(str(tmp_path / "pool.json")) == read
 
@@ -133,10 +148,15 @@ def test_a_line_that_is_no_pool(text, told):
     assert caught.value.hint or "between" in told
 
 
-def test_an_unknown_chip_is_answered_with_the_nearest():
+def test_an_unknown_chip_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(Unknown) as caught:
         pool("h100:64")
     assert "h100-sxm" in caught.value.hint
+    half_told = tmp_path / "pool.toml"
+    half_told.write_text('[[cards]]\nchip = "my-npu"\ncount = 8\nmemory = "64 GiB"')
+    with pytest.raises(Unknown) as caught:
+        pool(str(half_told))
+    assert "memory, bandwidth and peak" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -157,6 +177,11 @@ def test_an_unknown_chip_is_answered_with_the_nearest():
         ("oversubscription = 0", "line 5: oversubscription: a number above zero"),
         ('colour = "green"', "line 5: colour: no field of that name"),
         ("label = 3", "line 5: label: a text"),
+        ("bandwidth = 1600", "line 5: bandwidth: a speed without its unit"),
+        ('peak = "313 TFLOP/s"', "line 5: peak: a dense peak for each number format"),
+        ('peak = { fp9 = "1 TFLOP/s" }', "peak: no number format of that name"),
+        ("peak = { bf16 = 313 }", "peak: a quantity with its unit"),
+        ('peak = { bf16 = "0 TFLOP/s" }', "peak: above zero"),
     ],
 )
 def test_a_slip_in_a_file_is_named_with_its_line(tmp_path, line, told):

@@ -110,6 +110,9 @@ def test_a_device_that_is_not_there_is_one_clear_error():
     ("words", "says"),
     [
         (("--layer",), "needs the chip"),
+        (("--layer", "--on", "h100-sxm:8,h200:8"), "one chip of the pool"),
+        (("--layer", "--chip", "h100-sxm", "--on", "h200:8"), "one chip of the pool"),
+        (("--layer", "--chip", "metax-c500"), "says its bandwidth"),
         (("--layer", "--chip", "h100-sxm", "--format", "fp8"), "number format"),
         (("--layer", "--chip", "h100-sxm", "--seconds-most", "0"), "no time"),
         (("--layer", "--chip", "h100-sxm", "--runs", "ours.json"), "Either"),

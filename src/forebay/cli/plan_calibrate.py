@@ -32,7 +32,9 @@ def calibrate_it(
     seconds: Annotated[float | None, typer.Option(help="What a step of it took.", show_default=False)] = None,
     release: Annotated[str, typer.Option(help="Software and release that ran it, as nemo-25.02.", show_default=False)] = "",
     framework: Software = "",
-    layer: Annotated[bool, typer.Option("--layer", help="Or: time layers on a card of this machine.")] = False,
+    layer: Annotated[
+        bool, typer.Option("--layer", help="Or: time layers on a card of this machine, of --chip, or of a pool --on.")
+    ] = False,
     chip: Annotated[str, typer.Option(help="Of --layer: the card's chip, as h100-sxm.", show_default=False)] = "",
     number_format: Annotated[str, typer.Option("--format", help="Of --layer: bf16 or fp16.")] = "bf16",
     seconds_most: Annotated[float, typer.Option(help="Of --layer: how long it may run.")] = 120.0,
@@ -57,7 +59,7 @@ def calibrate_it(
     if layer:
         from forebay.cli.plan_calibrate_layer import benchmark
 
-        benchmark(chip, number_format, seconds_most, today, words, as_json)
+        benchmark(chip, on, number_format, seconds_most, today, words, as_json)
         return
     left: dict[str, int] = {}
     if runs is not None:

@@ -11,20 +11,21 @@ from forebay.cli.figures import line, plain, seconds
 from forebay.cli.plan_kept import calibration_folder
 from forebay.errors import BadInput
 from forebay.plan import calibrations
-from forebay.plan.kernels.known import device
+from forebay.plan.kernels.known import device_of
+from forebay.plan.pool import Cards
+from forebay.plan.pool_read import pool
 
 FORMATS = ("bf16", "fp16")  # that plain torch trains in, and whose factor is read by plans of just these
 
 
-def benchmark(chip: str, number_format: str, seconds_most: float, day: str, command: str, as_json: bool) -> None:
+def benchmark(chip: str, on: str, number_format: str, seconds_most: float, day: str, command: str, as_json: bool) -> None:
     """Time layers on the first card of that chip, and keep the factor."""
-    if not chip:
-        raise BadInput("A layer benchmark needs the chip.", hint="--chip h100-sxm")
     if number_format not in FORMATS:
         raise BadInput("Layers aren't timed in that number format.", asked=number_format, hint=" or ".join(FORMATS))
     if not 0 < seconds_most < math.inf:
         raise BadInput("A benchmark takes more than no time.", asked=f"--seconds-most {seconds_most:g}")
-    dev = device(chip)
+    dev = device_of(_cards(chip, on))
+    chip = dev.name
     dev.peak(number_format)
     where = _place(chip)
     from forebay.plan import profile_layer
@@ -47,6 +48,16 @@ def benchmark(chip: str, number_format: str, seconds_most: float, day: str, comm
     out.table(names, rows, right=names[1:])
     line(f"Kernels take {slower:.3f} times as long here as alone on a cool {chip} ({number_format}, torch {version}).")
     line(f"Kept as {path}; plans on {chip} rest on it from now on.")
+
+
+def _cards(chip: str, on: str) -> Cards:
+    """One card of that chip; of a pool, where there is one, with what it says of the chip."""
+    if not on and not chip:
+        raise BadInput("A layer benchmark needs the chip.", hint="--chip h100-sxm")
+    kinds = {one.chip: one for one in pool(on or f"{chip}:1").cards if one.chip == (chip or one.chip)}
+    if len(kinds) != 1:
+        raise BadInput("Layers are timed on one chip of the pool.", asked=chip, found=on, hint="--chip, with a chip of the pool")
+    return next(iter(kinds.values()))
 
 
 def _place(chip: str) -> str:

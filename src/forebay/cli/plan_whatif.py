@@ -89,20 +89,17 @@ def scaled(pool: Pool, *, network: float, memory: float, cards: float, price: fl
 
 
 def _scaled(one: Cards, network: float, memory: float, cards: float, price: float) -> Cards:
-    from forebay.chips import catalogue
+    from forebay.plan.kernels.known import device_of
 
     count = round(one.count * cards)
     if count != one.count * cards or count < 1:
         raise BadInput("Cards are whole.", asked=f"{cards:g} x {one.count} {one.chip}")
-    held = one.memory_bytes if one.memory_bytes is not None else catalogue.find(one.chip).memory_bytes
-    if held is None and memory != 1.0:
-        raise BadInput("The catalogue has no memory of the chip.", asked=f"--memory {memory:g}x", found=one.chip)
     return replace(
         one,
         count=count,
         island=min(one.island, count),
         up_bytes_per_s=one.up_bytes_per_s * network,
         out_bytes_per_s=one.out_bytes_per_s * network,
-        memory_bytes=round(held * memory) if held is not None and memory != 1.0 else one.memory_bytes,
+        memory_bytes=round(device_of(one).memory_bytes * memory) if memory != 1.0 else one.memory_bytes,
         price_per_hour=round(one.price_per_hour * price) if one.price_per_hour is not None else None,
     )

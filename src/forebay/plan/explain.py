@@ -24,14 +24,14 @@ from forebay.plan.cuts import Cuts, cuts
 from forebay.plan.detail import breakdown
 from forebay.plan.export.exported import layers_in_words
 from forebay.plan.framework import Framework, framework
-from forebay.plan.kernels.known import device
+from forebay.plan.kernels.known import device_of
 from forebay.plan.knowledge import Known, known
 from forebay.plan.memory import even, fullest, memory
 from forebay.plan.model import Workload
 from forebay.plan.neighbour import DEGREES, changed, neighbour, neighbours
 from forebay.plan.plan import RECOMPUTE, Plan
 from forebay.plan.pool import Cards, Pool
-from forebay.plan.search import fitted, room
+from forebay.plan.search import fitted
 from forebay.plan.space import allowed, runs
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
@@ -135,7 +135,7 @@ class _Ask:
     wishes: Wishes
 
     def why(self, degree: str, value: str, found: Plan) -> Why:
-        has = room(self.cards, self.knows, self.wishes)
+        has = self.knows.room(self.wishes.spare)
         can = abilities(self.software.name)
         have = can.piped if len(found.stages) > 1 else can.zero
         if degree != "zero" and found.zero not in have:
@@ -174,7 +174,7 @@ class _Ask:
 
     def equal(self) -> Why:
         """What equal stages would cost, with the recomputing that makes them fit."""
-        has = room(self.cards, self.knows, self.wishes)
+        has = self.knows.room(self.wishes.spare)
         m, cut = self.work.model, len(self.plan.stages) * self.plan.chunks
         if self.plan.chunks > 1 and (m.layers + m.predicted) % cut:
             words = f"equal layers instead of {layers_in_words(self.plan.layers)}: {cut} pieces don't divide {m.layers} layers"
@@ -262,7 +262,7 @@ def _value(plan: Plan, degree: str) -> str:
 
 def _by_stage(work: Workload, pool: Pool, plan: Plan) -> tuple[Why, ...]:
     """Layers and memory of each stage of an uneven plan."""
-    has = {one.chip: float(one.memory_bytes or device(one.chip).memory_bytes) for one in pool.cards}
+    has = {one.chip: float(device_of(one).memory_bytes) for one in pool.cards}
     lacking = [chip for chip in plan.need() if chip not in has]
     if lacking:
         raise BadInput("The pool hasn't the cards of the plan.", asked=", ".join(lacking), found=", ".join(has))

@@ -45,9 +45,9 @@ def helps(work: Workload, pool: Pool, again: Again) -> tuple[Help, ...]:
 
 
 def _scaled(cards: Cards, out: float = 1.0, up: float = 1.0, memory: float = 1.0) -> Cards:
-    from forebay.plan.kernels.known import device
+    from forebay.plan.kernels.known import device_of
 
-    has = cards.memory_bytes or device(cards.chip).memory_bytes
+    has = device_of(cards).memory_bytes
     return replace(
         cards,
         out_bytes_per_s=cards.out_bytes_per_s * out,

@@ -21,7 +21,7 @@ from forebay.codec import decode
 from forebay.plan.calibration import Calibration
 from forebay.plan.fit import UNCALIBRATED
 from forebay.plan.framework import Framework, usual
-from forebay.plan.kernels.known import LIKE, SAME, device, tier
+from forebay.plan.kernels.known import LIKE, SAME, device_of, tier
 from forebay.plan.network import links
 from forebay.plan.passes import Site
 from forebay.plan.pool import Cards
@@ -47,6 +47,10 @@ class Known:
         low, high = within(self.tier, experts)
         return seconds * low, seconds * high
 
+    def room(self, spare: float) -> float:
+        """Bytes of a card's memory that a plan may fill where a share `spare` of it is kept free."""
+        return self.site.device.memory_bytes * (1.0 - spare)
+
 
 def within(name: str, experts: bool) -> tuple[float, float]:
     """The interval of a tier as factors of the prediction."""
@@ -63,7 +67,7 @@ def known(
     imbalance: float = 1.0,
 ) -> Known:
     """The best that is known of these cards in this format. Raises BadInput where the chip lacks the format."""
-    dev = device(cards.chip)
+    dev = device_of(cards)
     dev.peak(number_format)
     name = f"slower_{LIKE.get(number_format, number_format)}"
     # One's own before the shipped ones, whatever their dates; the same silicon's where the chip has none.

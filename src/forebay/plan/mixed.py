@@ -35,7 +35,7 @@ from forebay.plan.once import once
 from forebay.plan.orders import group
 from forebay.plan.passes import Pass, Site
 from forebay.plan.plan import RECOMPUTE, Choice, Dropped, Plan
-from forebay.plan.pool import Cards, Pool
+from forebay.plan.pool import Pool
 from forebay.plan.space import allowed, divisors, space
 from forebay.plan.time import INTERLEAVED_SENDS, Pieces, drift, pieces, rhythm, whole
 from forebay.plan.wishes import Wishes
@@ -113,7 +113,7 @@ class _Staged:
         self.costs = [_costs(work, pieces(work, one.site, self.cuts)) for one in kinds] if len(self.cuts) else []
         speed = sum((self.stages[:, k] / one.mean for k, one in enumerate(self.costs)), np.zeros(len(self.cuts)))
         self.bound: Floats = self.micro * m.layers / np.maximum(speed, 1e-30)
-        roomiest = max(_room(one, knows, wishes) for one, knows in zip(pool.cards, kinds, strict=True))
+        roomiest = max(knows.room(wishes.spare) for knows in kinds)
         self.crowded = fullest(work, self.cuts) > CROWDED * roomiest if len(self.cuts) else np.zeros(0, dtype=np.bool_)
 
     def plan(self, i: int) -> Plan:
@@ -169,7 +169,7 @@ class _Staged:
         chips = tuple(self.pool.cards[k].chip for k in kind_of)
         schedule = "interleaved" if chunks > 1 else "1f1b"
         base = replace(self.cuts.plan(i, chips[0]), stages=chips, chunks=chunks, schedule=schedule)
-        rooms = [_room(self.pool.cards[k], self.kinds[k], self.wishes) for k in kind_of]
+        rooms = [self.kinds[k].room(self.wishes.spare) for k in kind_of]
         most = [self.work.model.layers] * len(kind_of)
         for _ in range(3):
             held = memory(self.work, replace(base, layers=counts))
@@ -229,7 +229,7 @@ class _Shared:
         kept = (work.sequences // np.maximum(ways.micro_batch, 1) >= total) & (ways.schedule < 2)
         ways, ranks, total = ways[kept], ranks[kept], total[kept]
         ways = replace(ways, shards=total, zero=np.minimum(total - 1, 1) * _cut_states(software))
-        space_left = min(_room(one, knows, wishes) for one, knows in zip(pool.cards, kinds, strict=True))
+        space_left = min(knows.room(wishes.spare) for knows in kinds)
         fits = np.zeros(len(ways), dtype=np.bool_)
         self.needs = np.full(len(ways), np.inf)
         recompute = np.zeros(len(ways), dtype=np.int64)
@@ -293,7 +293,3 @@ def _costs(work: Workload, parts: Pieces) -> _Costs:
         np.asarray(whole(one).total, dtype=np.float64) for one in (parts.plain, parts.mixed, parts.opening, parts.closing)
     )
     return _Costs(plain=plain, mixed=mixed_, opening=opening, closing=closing, mean=leading * plain + (1 - leading) * mixed_)
-
-
-def _room(cards: Cards, knows: Known, wishes: Wishes) -> float:
-    return (cards.memory_bytes or knows.site.device.memory_bytes) * (1.0 - wishes.spare)

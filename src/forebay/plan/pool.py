@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +13,7 @@ class Cards:
     Speeds are one way, of one card: half of what vendors print for scale-up links.
     """
 
-    chip: str  # a name of the catalogue
+    chip: str  # a name of the catalogue; another's where memory, bandwidth and a peak are given
     count: int
     island: int  # cards that share one scale-up fabric: 8 in a DGX, 72 in an NVL72 rack
     up_bytes_per_s: float  # inside an island, a card, one way
@@ -23,6 +24,8 @@ class Cards:
     price_per_hour: int | None = None  # of a card, in micro-units of the pool's currency
     watts: float | None = None  # of a card at work, with its share of the host
     memory_bytes: int | None = None  # None: the catalogue's
+    memory_bytes_per_s: float | None = None  # None: the catalogue's
+    flop_per_s: Mapping[str, float] = field(default_factory=dict, hash=False)  # dense peaks by format, before the catalogue's
     label: str = ""  # where they stand, in words: "centre a, hall 2"
 
 

@@ -24,27 +24,13 @@ from forebay.chips import catalogue
 from forebay.chips.chip import Chip
 from forebay.codec import decode
 from forebay.errors import BadInput, Unknown, nearest
-from forebay.fabric.quantity import line_of, speed, where, whole
+from forebay.fabric.quantity import line_of, speed, where
 from forebay.plan.pool import Cards, Pool
+from forebay.plan.pool_fields import MOST, known_keys, values
 from forebay.plan.read import text_of
 
 FILE = Path(__file__).parent / "data" / "builds.toml"
-MOST = 100_000_000  # cards of a kind
 HINT = '"h100-sxm:64", "h100-sxm:4096,ascend-910b:2048", or the path of a TOML file (docs/plan-models.md)'
-KEYS = {
-    "chip": "chip",
-    "count": "count",
-    "island": "island",
-    "scale_up": "up_bytes_per_s",
-    "scale_out": "out_bytes_per_s",
-    "scale_up_latency_s": "up_latency_s",
-    "scale_out_latency_s": "out_latency_s",
-    "oversubscription": "oversubscription",
-    "price_per_hour": "price_per_hour",
-    "power": "watts",
-    "memory": "memory_bytes",
-    "label": "label",
-}
 TOP = ("currency", "between", "cards")
 
 
@@ -89,16 +75,17 @@ def _line(text: str, known: Mapping[str, Chip]) -> Given:
     """ "h100-sxm:4096,ascend-910b:2048"."""
     told: list[tuple[Cards, list[str]]] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*([\w.+-]+)\s*:\s*(\d[\d_]*)\s*", part)
+        found = re.fullmatch(r"\s*(?P<chip>[\w.+-]+)\s*:\s*(?P<count>\d[\d_]*)\s*", part)
+        found = found or re.fullmatch(r"\s*(?P<count>\d[\d_]*)\s*x\s*(?P<chip>[\w.+-]+)\s*", part)  # as tables print it
         if not found:
             raise BadInput(
                 "That is no pool: a chip, a colon and how many.", asked=repr(text), found=repr(part.strip()), hint=HINT
             )
-        name, count = found[1].lower(), int(found[2])
+        name, count = found["chip"].lower(), int(found["count"])
         if any(cards.chip == name for cards, _ in told):
             raise BadInput(f"{name} is named twice.", asked=text, hint="one entry with their sum; kinds apart need a TOML file")
         if not 1 <= count <= MOST:
-            raise BadInput(f"{name}: between 1 and {MOST:,} cards.", asked=text, found=found[2])
+            raise BadInput(f"{name}: between 1 and {MOST:,} cards.", asked=text, found=found["count"])
         told.append(_cards({"chip": name, "count": count}, known))
     return Given(pool=Pool(cards=tuple(cards for cards, _ in told)), assumed=tuple(note for _, notes in told for note in notes))
 
@@ -108,8 +95,8 @@ def from_toml(text: str, known: Mapping[str, Chip], file: str) -> Given:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as bad:
-        raise BadInput(f"{file}: no TOML: {bad}.", hint="examples/pools has three to start from") from None
-    _known_keys(data, TOP, file, text)
+        raise BadInput(f"{file}: no TOML: {bad}.", hint="examples/pools has four to start from") from None
+    known_keys(data, TOP, file, text)
     currency = data.get("currency", "")
     if not isinstance(currency, str) or (currency and not re.fullmatch(r"[A-Z]{3}", currency)):
         raise BadInput(f"{file}, {where('currency', line_of(text, 'currency', currency))}: three letters.", hint="CNY, USD, EUR")
@@ -120,7 +107,7 @@ def from_toml(text: str, known: Mapping[str, Chip], file: str) -> Given:
     cards = []
     for row in rows:
         try:
-            one, assumed = _cards(_values(row, currency, text), known)
+            one, assumed = _cards(values(row, currency, text), known)
         except BadInput as bad:
             raise BadInput(f"{file}, {bad.text}", found=bad.found, hint=bad.hint) from None
         cards.append(one)
@@ -137,86 +124,11 @@ def from_toml(text: str, known: Mapping[str, Chip], file: str) -> Given:
     )
 
 
-def _known_keys(table: Mapping[str, Any], keys: tuple[str, ...], file: str, text: str) -> None:
-    for key, value in table.items():
-        if key not in keys:
-            at = where(key, 0 if isinstance(value, (dict, list)) else line_of(text, key, value))
-            said = f"{file}, {at}" if file else at
-            raise BadInput(f"{said}: no field of that name.", found=key, hint=", ".join(nearest(key, list(keys)) or keys))
-
-
-def _values(row: Mapping[str, Any], currency: str, text: str) -> dict[str, Any]:
-    """The fields of one [[cards]] table in the noun's names and units."""
-    _known_keys(row, tuple(KEYS), "", text)
-    told: dict[str, Any] = {}
-    for key, value in row.items():
-        line = line_of(text, key, value)
-        told[KEYS[key]] = _value(key, value, line, currency)
-    for key in ("chip", "count"):
-        if key not in told:
-            line = line_of(text, "chip", row["chip"]) if "chip" in row else 0
-            raise BadInput(f"{where('cards', line)}: {key} is missing.", hint='chip = "h100-sxm" and count = 64')
-    return told
-
-
-def _value(key: str, value: Any, line: int, currency: str) -> Any:
-    at = where(key, line)
-    if key in ("count", "island"):
-        if isinstance(value, str) or whole(value, key, line, least=1) > MOST:
-            raise BadInput(f"{at}: a whole number, 1 to {MOST:,}.", found=repr(value))
-        return int(value)
-    if key in ("scale_up", "scale_out"):
-        return speed(value, key, line)
-    if key in ("chip", "label"):
-        if not isinstance(value, str) or (key == "chip" and not value):
-            raise BadInput(f"{at}: a text.", found=repr(value))
-        return value
-    if key in ("power", "memory"):
-        parse, example = (units.parse_watts, "700 W") if key == "power" else (units.parse_bytes, "80 GB")
-        if not isinstance(value, str) or not re.search(r"[a-zA-Z]", value):
-            raise BadInput(f"{at}: a quantity with its unit.", found=repr(value), hint=f'"{example}"')
-        return _told(parse, value, at)
-    if key == "price_per_hour":
-        return _price(value, at, currency)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise BadInput(f"{at}: a number above zero.", found=repr(value))
-    return float(value)
-
-
-def _told(parse: Any, value: str, at: str) -> Any:
-    try:
-        x = parse(value)
-    except BadInput as bad:
-        raise BadInput(f"{at}: {bad.text[0].lower()}{bad.text[1:]}", found=repr(value), hint=bad.hint) from None
-    if not x > 0:
-        raise BadInput(f"{at}: above zero.", found=repr(value))
-    return x
-
-
-def _price(value: Any, at: str, currency: str) -> int:
-    """Whole micro-units of the pool's currency."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise BadInput(f"{at}: an amount of money.", found=repr(value), hint='"2.10"')
-    amount, _, unit = str(value).strip().partition(" ")
-    if not currency:
-        raise BadInput(f"{at}: a price without a currency.", found=repr(value), hint='currency = "CNY" at the top of the file')
-    if unit and unit != currency:
-        raise BadInput(f"{at}: the pool's currency is {currency}.", found=repr(value), hint=f"a price in {currency}")
-    try:
-        return units.parse_money(amount)
-    except BadInput as bad:
-        raise BadInput(f"{at}: {bad.text[0].lower()}{bad.text[1:]}", found=repr(value), hint='"2.10"') from None
-
-
 def _cards(told: Mapping[str, Any], known: Mapping[str, Chip]) -> tuple[Cards, list[str]]:
     """Cards filled up with the usual build, and what that assumed."""
     name, count = told["chip"], told["count"]
-    chip = known.get(name)
-    if chip is None:
-        raise Unknown(
-            "There is no such chip in the catalogue.", asked=name, hint=", ".join(nearest(name, list(known))) or "forebay chips"
-        )
-    build = usual(chip)
+    chip = _found(name, known, {"memory_bytes", "memory_bytes_per_s", "flop_per_s"} <= set(told))
+    build = usual(chip, told.get("up_bytes_per_s"))
     island = min(told.get("island", build.island), count)
     said = {key: value for key, value in told.items() if key != "island"}
     out = told.get("out_bytes_per_s", build.out_bytes_per_s)
@@ -233,16 +145,28 @@ def _cards(told: Mapping[str, Any], known: Mapping[str, Chip]) -> tuple[Cards, l
     if "out_bytes_per_s" not in told and count > island:
         parts.append(f"{units.write_bytes_per_s(out)} a card between islands")
     notes = [f"{name}: {', '.join(parts)} ({build.why})"] if parts else []
+    if chip is None:
+        notes.append(f"{name}: not in the catalogue, its figures are the pool's alone")
     if count % island:
         notes.append(f"{name}: {count:,} cards aren't whole islands of {island}: the last holds {count % island}")
     return filled, notes
 
 
-def usual(chip: Chip) -> Build:
-    """How cards of this chip are usually joined."""
-    half = chip.scale_up_bytes_per_s / 2 if chip.scale_up_bytes_per_s else None
-    build = _builds().get(chip.name)
-    if build is not None:
+def _found(name: str, known: Mapping[str, Chip], whole: bool) -> Chip | None:
+    """The catalogue's chip; None for one that only its owner knows, and tells of as a `whole`."""
+    if name not in known and not whole:
+        near = ", ".join(nearest(name, list(known)))
+        own = "forebay chips; or say a new chip's memory, bandwidth and peak in a TOML file"
+        raise Unknown("There is no such chip in the catalogue.", asked=name, hint=near or own)
+    return known.get(name)
+
+
+def usual(chip: Chip | None, up_bytes_per_s: float | None = None) -> Build:
+    """How cards of this chip are usually joined; of a chip that isn't in the catalogue, None, the default."""
+    both = chip.scale_up_bytes_per_s if chip else None
+    half = up_bytes_per_s or (both / 2 if both else None)
+    build = _builds().get(chip.name if chip else "")
+    if chip is not None and build is not None:
         return Build(
             island=build.island if build.up_bytes_per_s or half else 1,
             out_bytes_per_s=build.out_bytes_per_s,
@@ -283,8 +207,5 @@ def _noun(path: Path, known: Mapping[str, Chip]) -> Pool:
     except BadInput as bad:
         raise BadInput(f"{path}: {bad.text}", found=bad.found, hint=bad.hint) from None
     for cards in read.cards:
-        if cards.chip not in known:
-            raise Unknown(
-                "There is no such chip in the catalogue.", asked=cards.chip, hint=", ".join(nearest(cards.chip, list(known)))
-            )
+        _found(cards.chip, known, None not in (cards.memory_bytes, cards.memory_bytes_per_s) and bool(cards.flop_per_s))
     return read

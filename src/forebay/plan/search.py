@@ -163,10 +163,6 @@ def _least(work: Workload, cuts: Cuts, room: float, wishes: Wishes, offload: int
     return replace(cuts, recompute=recompute, offload=where), needs
 
 
-def room(cards: Cards, knows: Known, wishes: Wishes) -> float:
-    return (cards.memory_bytes or knows.site.device.memory_bytes) * (1.0 - wishes.spare)
-
-
 def tells_layers(software: Framework, wishes: Wishes) -> bool:
     """May stages have unequal layers on cards of one kind?"""
     return abilities(software.name).layouts and not wishes.even
@@ -176,7 +172,7 @@ def _one_kind(
     work: Workload, cards: Cards, wishes: Wishes, software: Framework, knows: Known, told: Told | None, most: int
 ) -> tuple[list[Choice], list[Dropped], int]:
     """The best plans on cards of one kind."""
-    can, has = abilities(software.name), room(cards, knows, wishes)
+    can, has = abilities(software.name), knows.room(wishes.spare)
     counts = [cards.count]
     if not wishes.use_all or wishes.objective == "cards":
         counts = [n for n in divisors(cards.count) if n >= cards.count // 64]

@@ -2,11 +2,13 @@
 
 Asked:  a table knows some chips; which of them is most like this one?
 Answer: the chip itself where it has a table; else the one whose roofs are nearest, in the logarithms of bf16 peak and bandwidth.
+        Where something else than roofs matters, as links do for collectives, the caller says how far a chip is (`away`).
 Limits: one neighbour, not a mean of several: its kernels stay whole. What is measured below its roof is the neighbour's loss.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from math import log
 
@@ -27,15 +29,18 @@ def peak(dev: Device, number_format: str) -> float:
     raise BadInput("The chip's data sheet has no peak to plan with.", asked=dev.name, found=", ".join(sorted(dev.flop_per_s)))
 
 
-def speaks(dev: Device, table: str, middle: str) -> tuple[Device, str]:
-    """The device whose members CHIP/MIDDLE... of the table stand for this one, and the tier of that knowledge."""
+def speaks(dev: Device, table: str, middle: str, away: Callable[[Device], float] | None = None) -> tuple[Device, str]:
+    """The device whose members CHIP/MIDDLE... of the table stand for this one, and the tier of that knowledge.
+
+    Of those that are equally far `away` the one with the nearest roofs.
+    """
     known = _chips(table, middle) - dev.ignored
     if dev.tables in known:
         return dev, MEASURED
     near = [other for name in sorted(known) if (other := _device(name)) is not None]
     if not near:
         raise BadInput("No kernel table is left to carry over.", asked=f"{table} {middle} for {dev.name}")
-    return min(near, key=lambda other: _away(dev, other)), SHEET
+    return min(near, key=lambda other: (away(other) if away else 0.0, _away(dev, other))), SHEET
 
 
 def _away(one: Device, other: Device) -> float:

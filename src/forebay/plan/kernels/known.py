@@ -22,6 +22,7 @@ import numpy as np
 from forebay.chips import catalogue
 from forebay.errors import BadInput
 from forebay.plan.kernels.grid import Floats, Grid, grid, members, risen
+from forebay.plan.pool import Cards
 
 NARROW: Mapping[str, float] = {
     "fp32": 4.0,
@@ -41,7 +42,7 @@ LIKE = {"fp16": "bf16", "fp32": "bf16", "mxfp4": "nvfp4", "fp4": "nvfp4"}  # for
 class Device:
     """A chip as the planner prices it: its roofs, and which kernel tables speak of it.
 
-    Made from the catalogue by `device`; made by hand for a chip that only its owner knows.
+    Made from the catalogue by `device`; by `device_of` for cards whose owner says more, or knows a chip that nobody else does.
     """
 
     name: str
@@ -73,20 +74,41 @@ class Device:
 def device(name: str) -> Device:
     """The catalogue's chip as a Device. Raises BadInput where its data sheet lacks a roof."""
     chip = catalogue.find(name)
-    if chip.memory_bytes_per_s is None or chip.memory_bytes is None or not chip.flop_per_s:
-        raise BadInput(
-            "The chip can't be planned with: its data sheet lacks a figure.",
-            asked=name,
-            hint="memory, bandwidth and a peak are needed",
-        )
-    known = {member.split("/")[0] for member in members("matmul")}
-    return Device(
-        name=name,
-        flop_per_s=dict(chip.flop_per_s),
-        memory_bytes_per_s=chip.memory_bytes_per_s,
-        memory_bytes=chip.memory_bytes,
-        tables=name if name in known else SAME.get(name, ""),
+    return _roofed(name, chip.flop_per_s, chip.memory_bytes_per_s, chip.memory_bytes, _tables(name))
+
+
+def device_of(cards: Cards) -> Device:
+    """The chip of these cards, with what their owner says of it before the catalogue's figures.
+
+    A chip of another peak or bandwidth than the catalogue's isn't the one that was timed: tables are carried over to it.
+    """
+    own = bool(cards.flop_per_s) or cards.memory_bytes_per_s is not None
+    if not own and cards.memory_bytes is None:
+        return device(cards.chip)
+    chip = catalogue.load().get(cards.chip)
+    return _roofed(
+        cards.chip,
+        {**(chip.flop_per_s if chip else {}), **cards.flop_per_s},
+        cards.memory_bytes_per_s or (chip.memory_bytes_per_s if chip else None),
+        cards.memory_bytes or (chip.memory_bytes if chip else None),
+        "" if own else _tables(cards.chip),
     )
+
+
+def _tables(name: str) -> str:
+    return name if name in {member.split("/")[0] for member in members("matmul")} else SAME.get(name, "")
+
+
+def _roofed(name: str, peaks: Mapping[str, float], bandwidth: float | None, memory: int | None, tables: str) -> Device:
+    if bandwidth is None or memory is None or not peaks:
+        lacking = [what for what, has in (("memory", memory), ("bandwidth", bandwidth), ("peak", peaks)) if not has]
+        says = {"memory": 'memory = "... GiB"', "bandwidth": 'bandwidth = "... TB/s"', "peak": 'peak = { bf16 = "... TFLOP/s" }'}
+        raise BadInput(
+            f"The chip can't be planned with: nobody trustworthy says its {' and '.join(lacking)}.",
+            asked=name,
+            hint=f"a pool file (docs/plan-models.md) with your own figures: {', '.join(says[what] for what in lacking)}",
+        )
+    return Device(name=name, flop_per_s=dict(peaks), memory_bytes_per_s=bandwidth, memory_bytes=memory, tables=tables)
 
 
 def matmul(dev: Device, number_format: str, m: Any, n: Any, k: Any, long_job: bool = False) -> Floats:

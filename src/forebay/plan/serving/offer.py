@@ -9,7 +9,7 @@ Limits: what fits is asked at a request's full length, of readers too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,10 +53,7 @@ def names(pool: Pool) -> tuple[str, ...]:
 
 
 def question(cards: Cards, target: ServingTarget, library: str) -> Question:
-    device = known.device(cards.chip)
-    if cards.memory_bytes is not None:
-        device = replace(device, memory_bytes=cards.memory_bytes)
-    return Question(target=target, device=device, cards=cards, library=library)
+    return Question(target=target, device=known.device_of(cards), cards=cards, library=library)
 
 
 def offers(pool: Pool, target: ServingTarget, library: str) -> tuple[list[Offer | None], Mapping[str, str]]:
