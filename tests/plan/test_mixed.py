@@ -69,6 +69,17 @@ def test_kinds_that_are_equal_get_the_answer_of_one_kind():
     assert other == pytest.approx(same, rel=0.05)
 
 
+def test_two_centres_with_one_chip_are_two_kinds_with_prices_of_their_own():
+    east = replace(BOTH.cards[0], label="east", price_per_hour=2_000_000, out_bytes_per_s=10e9)
+    west = replace(BOTH.cards[0], label="west", price_per_hour=4_000_000)
+    centres = Pool(cards=(east, west), currency="USD")
+    both = search(WORK, centres, Wishes()).choices[0]
+    assert both.plan.need() == {"h100-sxm (east)": 8, "h100-sxm (west)": 8}
+    assert both.cost_a_step == pytest.approx(8 * (2_000_000 + 4_000_000) * both.seconds_a_step / 3600, abs=1)
+    cheapest = search(WORK, centres, Wishes(objective="cost", use_all=False)).choices[0]
+    assert set(cheapest.plan.need()) == {"h100-sxm (east)"}
+
+
 @pytest.mark.parametrize("memory_gb", [40, 24])
 def test_each_stage_fits_its_own_cards(memory_gb):
     small = Pool(cards=(BOTH.cards[0], replace(BOTH.cards[1], memory_bytes=memory_gb * 10**9)))

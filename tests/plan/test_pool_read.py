@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,13 @@ def test_usual_builds_are_of_chips_that_there_are_and_name_a_source_or_say_assum
 def test_a_pool_smaller_than_an_island_is_one():
     (cards,) = pool("gb200:16").cards
     assert cards.island == 16
+
+
+def test_kinds_of_one_chip_are_told_apart():
+    (h20,), (h100,) = pool("h20:8").cards, pool("h100-sxm:8").cards
+    assert Pool(cards=(h20, h100)).kinds == ("h20", "h100-sxm")
+    assert Pool(cards=(replace(h20, label="hall 1"), h20)).kinds == ("h20 (hall 1)", "h20")
+    assert Pool(cards=(h20, h20)).kinds == ("h20 (1)", "h20 (2)")
 
 
 def test_a_chip_may_be_written_in_capitals():

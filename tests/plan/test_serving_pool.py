@@ -19,7 +19,7 @@ from forebay.plan.serving.apart import BUSY
 from forebay.plan.serving.handover import moved, wire
 from forebay.plan.serving.load import aggregated, decoding, prompt_s
 from forebay.plan.serving.memory import cache
-from forebay.plan.serving.offer import names, question
+from forebay.plan.serving.offer import question
 from forebay.plan.serving.pool import PoolQuestion, search
 from forebay.plan.serving.search import candidates, fitting
 from forebay.plan.serving.time import Engine, serving_cuts
@@ -309,12 +309,6 @@ def test_wishes_that_contradict_each_other_are_named(only, apart, said):
 def test_a_wish_of_a_kind_that_is_left_out_is_refused():
     with pytest.raises(BadInput, match="a100-sxm-80gb can't do that"):
         search(asked(pool(("h100-sxm", 8), ("a100-sxm-80gb", 8)), only={"a100-sxm-80gb": "tokens"}))
-
-
-def test_kinds_of_one_chip_are_told_apart():
-    assert names(pool(("h20", 1), ("h100-sxm", 1))) == ("h20", "h100-sxm")
-    assert names(pool(cards("h20", 1, label="hall 1"), cards("h20", 1))) == ("h20 (hall 1)", "h20")
-    assert names(pool(("h20", 1), ("h20", 1))) == ("h20 (1)", "h20 (2)")
 
 
 def test_a_cache_between_two_vendors_is_pointed_out():

@@ -36,7 +36,7 @@ def detailed(
     imbalance: float = 1.0,
 ) -> Choice:
     """The choice with all its figures."""
-    kinds = {one.chip: known(one, work.number_format, software, calibrations, imbalance) for one in pool.cards}
+    kinds = {name: known(one, work.number_format, software, calibrations, imbalance) for name, one in pool.by_kind.items()}
     plan, seconds = choice.plan, choice.seconds_a_step
     need = plan.need()
     parts = dict(choice.parts)
@@ -72,8 +72,8 @@ def _width(knows: Known) -> float:
 
 
 def _money(work: Workload, pool: Pool, plan: Plan, seconds: float) -> dict[str, object]:
-    prices = {one.chip: one.price_per_hour for one in pool.cards}
-    watts = {one.chip: one.watts for one in pool.cards}
+    prices = {name: one.price_per_hour for name, one in pool.by_kind.items()}
+    watts = {name: one.watts for name, one in pool.by_kind.items()}
     need = plan.need()
     cost: int | None = None
     joules: float | None = None

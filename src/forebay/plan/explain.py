@@ -114,12 +114,12 @@ def even_stages(plan: Plan) -> bool:
 def held(pool: Pool, plan: Plan) -> Cards:
     """The pool's cards that an even plan is for. Raises BadInput."""
     ((chip, count),) = plan.need().items()
-    fitting = [one for one in pool.cards if one.chip == chip and one.count >= count]
+    fitting = [one for name, one in pool.by_kind.items() if chip in (name, one.chip) and one.count >= count]
     if not fitting:
         raise BadInput(
             "The pool hasn't the cards of the plan.",
             asked=f"{count} x {chip}",
-            found=", ".join(f"{one.count} x {one.chip}" for one in pool.cards),
+            found=", ".join(f"{one.count} x {name}" for name, one in pool.by_kind.items()),
             hint=f"--on {chip}:{count}",
         )
     return fitting[0]
@@ -262,7 +262,7 @@ def _value(plan: Plan, degree: str) -> str:
 
 def _by_stage(work: Workload, pool: Pool, plan: Plan) -> tuple[Why, ...]:
     """Layers and memory of each stage of an uneven plan."""
-    has = {one.chip: float(device_of(one).memory_bytes) for one in pool.cards}
+    has = {name: float(device_of(one).memory_bytes) for name, one in pool.by_kind.items()}
     lacking = [chip for chip in plan.need() if chip not in has]
     if lacking:
         raise BadInput("The pool hasn't the cards of the plan.", asked=", ".join(lacking), found=", ".join(has))

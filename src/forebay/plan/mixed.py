@@ -117,7 +117,7 @@ class _Staged:
         self.crowded = fullest(work, self.cuts) > CROWDED * roomiest if len(self.cuts) else np.zeros(0, dtype=np.bool_)
 
     def plan(self, i: int) -> Plan:
-        chips = tuple(one.chip for k, one in enumerate(self.pool.cards) for _ in range(int(self.stages[i, k])))
+        chips = tuple(name for k, name in enumerate(self.pool.kinds) for _ in range(int(self.stages[i, k])))
         return replace(self.cuts.plan(i, chips[0]), stages=chips)
 
     def split(self, i: int) -> Choice:
@@ -166,7 +166,7 @@ class _Staged:
 
     def _fitted(self, i: int, kind_of: Sequence[int], counts: tuple[int, ...], chunks: int) -> Plan | None:
         """With layers moved off the stages that are full; None where nothing helps."""
-        chips = tuple(self.pool.cards[k].chip for k in kind_of)
+        chips = tuple(self.pool.kinds[k] for k in kind_of)
         schedule = "interleaved" if chunks > 1 else "1f1b"
         base = replace(self.cuts.plan(i, chips[0]), stages=chips, chunks=chunks, schedule=schedule)
         rooms = [self.kinds[k].room(self.wishes.spare) for k in kind_of]
@@ -258,7 +258,7 @@ class _Shared:
         self.crowded = np.zeros(len(cuts), dtype=np.bool_)  # all of them fit
 
     def plan(self, i: int) -> Plan:
-        chips = tuple(one.chip for k, one in enumerate(self.pool.cards) for _ in range(int(self.ranks[i, k])))
+        chips = tuple(name for k, name in enumerate(self.pool.kinds) for _ in range(int(self.ranks[i, k])))
         return replace(self.cuts.plan(i, chips[0]), data_chips=chips)
 
     def split(self, i: int) -> Choice:

@@ -27,7 +27,7 @@ class Plan:
     replicas: int  # copies of the (sharded) model: the outer data degree of HSDP
     shards: int  # data degree over which ZeRO cuts the states; data degree in all = replicas x shards
     tensor: int
-    stages: tuple[str, ...]  # the chip under each pipeline stage; stages may differ
+    stages: tuple[str, ...]  # the chip under each pipeline stage; stages may differ. Where a pool has a chip twice: Pool.kinds
     context: int = 1
     expert: int = 1
     expert_tensor: int = 1  # tensor degree inside an expert

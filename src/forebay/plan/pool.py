@@ -40,3 +40,14 @@ class Pool:
     @property
     def count(self) -> int:
         return sum(one.count for one in self.cards)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What plans call the kinds: their chips; with their labels or numbers where two kinds have one chip."""
+        chips = [one.chip for one in self.cards]
+        told = [f"{one.chip} ({one.label})" if chips.count(one.chip) > 1 and one.label else one.chip for one in self.cards]
+        return tuple(f"{name} ({i + 1})" if told.count(name) > 1 else name for i, name in enumerate(told))
+
+    @property
+    def by_kind(self) -> Mapping[str, Cards]:
+        return dict(zip(self.kinds, self.cards, strict=True))

@@ -110,10 +110,10 @@ def _found(
     exact = (
         f"All plans that {software.name} runs were priced. {LEFT_OUT}{stages} {LAID if tells_layers(software, wishes) else EVEN}"
     )
-    for cards, knows in zip(pool.cards, kinds, strict=True):
+    for name, cards, knows in zip(pool.kinds, pool.cards, kinds, strict=True):
         if len(pool.cards) > 1 and wishes.use_all and wishes.objective != "cards":
             continue  # a part of a mixed pool leaves the rest idle
-        best, less, count = _one_kind(work, cards, wishes, software, knows, told, most)
+        best, less, count = _one_kind(work, name, cards, wishes, software, knows, told, most)
         found, dropped, searched = found + best, dropped + less, searched + count
     if len(pool.cards) > 1:
         best, less, count = mixed(work, pool, wishes, software, kinds, told)
@@ -169,9 +169,16 @@ def tells_layers(software: Framework, wishes: Wishes) -> bool:
 
 
 def _one_kind(
-    work: Workload, cards: Cards, wishes: Wishes, software: Framework, knows: Known, told: Told | None, most: int
+    work: Workload,
+    name: str,
+    cards: Cards,
+    wishes: Wishes,
+    software: Framework,
+    knows: Known,
+    told: Told | None,
+    most: int,
 ) -> tuple[list[Choice], list[Dropped], int]:
-    """The best plans on cards of one kind."""
+    """The best plans on cards of one kind, whose `name` stands in them."""
     can, has = abilities(software.name), knows.room(wishes.spare)
     counts = [cards.count]
     if not wishes.use_all or wishes.objective == "cards":
@@ -196,7 +203,7 @@ def _one_kind(
         searched += len(cuts) or len(every)
         if not fits.all():
             i = int(np.argmin(np.where(fits, np.inf, needs)))
-            dropped.append(_too_large(cuts.plan(i, cards.chip), float(needs[i]), has, cards.chip))
+            dropped.append(_too_large(cuts.plan(i, name), float(needs[i]), has, name))
         cuts, needs = cuts[fits], needs[fits]
         other = open_(work, every, wishes, can) if lays else every[:0]
         both = joined([cuts, other])
@@ -209,8 +216,8 @@ def _one_kind(
             cuts, needs, seconds = joined([cuts, laid]), np.concatenate([needs, needed]), np.concatenate([seconds, took])
         if not len(cuts) and fits.all():  # no plan has equal stages, and no other fits
             every, needed = fitted(work, every, has, wishes)
-            dropped.append(_too_large(every.plan(i := int(np.argmin(needed)), cards.chip), float(needed[i]), has, cards.chip))
-        best += _heads(cuts, seconds, needs, cards.chip)
+            dropped.append(_too_large(every.plan(i := int(np.argmin(needed)), name), float(needed[i]), has, name))
+        best += _heads(cuts, seconds, needs, name)
         if told is not None:
             told(done + 1, len(counts))
     if not searched:
@@ -244,17 +251,17 @@ def _to_beat(cuts: Cuts, seconds: Floats, most: int, more: Cuts, later: Floats, 
     return np.minimum(np.where(shapes[at] == mine, took[at], np.inf), last)
 
 
-def _heads(cuts: Cuts, seconds: Floats, needs: Floats, chip: str) -> list[Choice]:
+def _heads(cuts: Cuts, seconds: Floats, needs: Floats, name: str) -> list[Choice]:
     """The best plan of each shape, fastest first."""
     heads = _first(cuts, seconds, needs)
     heads = heads[np.argsort(seconds[heads], kind="stable")][: MOST + NEXT]
-    return [Choice(plan=cuts.plan(int(i), chip), seconds_a_step=float(seconds[i]), memory_bytes=int(needs[i])) for i in heads]
+    return [Choice(plan=cuts.plan(int(i), name), seconds_a_step=float(seconds[i]), memory_bytes=int(needs[i])) for i in heads]
 
 
 def _objective(wishes: Wishes, pool: Pool) -> Callable[[Choice], float]:
     """What is to be small. Money and energy are those of the cards that a plan holds."""
-    prices = {one.chip: one.price_per_hour for one in pool.cards}
-    watts = {one.chip: one.watts for one in pool.cards}
+    prices = {name: one.price_per_hour for name, one in pool.by_kind.items()}
+    watts = {name: one.watts for name, one in pool.by_kind.items()}
 
     def held(one: Choice, rates: dict[str, int | None] | dict[str, float | None], what: str) -> float:
         total = 0.0

@@ -45,13 +45,6 @@ class Offer:
         return self.engine.cards.count
 
 
-def names(pool: Pool) -> tuple[str, ...]:
-    """Of the kinds: their chips; with their labels or numbers where two kinds have one chip."""
-    chips = [one.chip for one in pool.cards]
-    told = [f"{one.chip} ({one.label})" if chips.count(one.chip) > 1 and one.label else one.chip for one in pool.cards]
-    return tuple(f"{name} ({i + 1})" if told.count(name) > 1 else name for i, name in enumerate(told))
-
-
 def question(cards: Cards, target: ServingTarget, library: str) -> Question:
     return Question(target=target, device=known.device_of(cards), cards=cards, library=library)
 
@@ -61,7 +54,7 @@ def offers(pool: Pool, target: ServingTarget, library: str) -> tuple[list[Offer 
     found: list[Offer | None] = []
     left_out: dict[str, str] = {}
     errors: list[BadInput] = []
-    for name, cards in zip(names(pool), pool.cards, strict=True):
+    for name, cards in pool.by_kind.items():
         try:
             found.append(offer(name, question(cards, target, library)))
         except BadInput as bad:

@@ -26,7 +26,7 @@ from forebay.plan.serving import search as of_one_kind
 from forebay.plan.serving.blocks import Apart, Together, useful
 from forebay.plan.serving.handover import Wire, wire
 from forebay.plan.serving.mix import Ways, does, mix, money
-from forebay.plan.serving.offer import Offer, names, offers, question
+from forebay.plan.serving.offer import Offer, offers, question
 from forebay.plan.serving.pairs import Matched, matched, nearest
 from forebay.plan.serving.roles import allowed
 from forebay.plan.serving.search import MOST, missed_by, shortfall
@@ -51,7 +51,7 @@ class PoolQuestion:
 
 def search(asked: PoolQuestion) -> MixMenu:
     """The menu. Raises where no kind can serve, or where wishes contradict each other."""
-    kinds = names(asked.pool)
+    kinds = asked.pool.kinds
     if len(kinds) == 1:
         may = allowed(kinds, asked.only, asked.apart, {})
         return _one_kind(asked, kinds[0], asked.apart or "both" not in may[kinds[0]])
@@ -214,7 +214,8 @@ def _menu(
         why = words.cheapest(target, all(one.price_per_hour is not None for one in asked.pool.cards))
     else:
         why = _compared(shared, ways)
-    vendors = {kind: catalogue.find(one.chip).vendor for kind, one in zip(kinds, asked.pool.cards, strict=True)}
+    chips = catalogue.load()  # a chip that only its owner knows is its own vendor's
+    vendors = {kind: chips[one.chip].vendor if one.chip in chips else one.chip for kind, one in asked.pool.by_kind.items()}
     return MixMenu(
         choices=tuple(replace(one, says=words.lines(one, paces, left_out, vendors)) for one in mixes),
         target=target,
