@@ -24,10 +24,11 @@ import stopwatch
 from forebay.plan.framework import framework
 from forebay.plan.knowledge import known
 from forebay.plan.model import Workload
+from forebay.plan.one_kind import fitted
 from forebay.plan.plan import Menu
 from forebay.plan.pool_read import pool
 from forebay.plan.presets import preset
-from forebay.plan.search import fitted, search
+from forebay.plan.search import search
 from forebay.plan.space import space
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes

@@ -29,9 +29,9 @@ from forebay.plan.knowledge import Known, known
 from forebay.plan.memory import even, fullest, memory
 from forebay.plan.model import Workload
 from forebay.plan.neighbour import DEGREES, changed, neighbour, neighbours
+from forebay.plan.one_kind import fitted
 from forebay.plan.plan import RECOMPUTE, Plan
 from forebay.plan.pool import Cards, Pool
-from forebay.plan.search import fitted
 from forebay.plan.space import allowed, runs
 from forebay.plan.time import step
 from forebay.plan.wishes import Wishes
