@@ -1,5 +1,6 @@
 """The search: its first choice against brute force, wishes, objectives, errors, and plans that people are known to use."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -111,7 +112,25 @@ def test_what_cannot_be_is_one_clear_error(work, wishes, words):
 def test_a_batch_that_nothing_divides_is_told_the_nearest_that_do():
     with pytest.raises(BadInput) as error:
         search(replace(WORK, sequences=7), EIGHT, Wishes(exactly={"tensor": 1, "stages": 1}))
-    assert "8" in error.value.hint
+    assert error.value.hint == "a batch of 8, 7 cards, or fewer wishes"
+
+
+@pytest.mark.parametrize(("cards", "batch"), [(1000, 64), (29, 7), (1023, 4096), (62, 9)])
+def test_what_an_error_names_as_nearest_has_a_plan(cards, batch):
+    work = replace(WORK, sequences=batch)
+    with pytest.raises(BadInput, match="No degrees divide") as error:
+        search(work, pool(f"h100-sxm:{cards}"), Wishes())
+    said = re.fullmatch(r"a batch of (\d+)(?: or (\d+))?, (\d+) cards, or fewer wishes", error.value.hint)
+    assert said
+    for near in filter(None, said.groups()[:2]):
+        assert search(replace(work, sequences=int(near)), pool(f"h100-sxm:{cards}"), Wishes()).choices
+    assert search(work, pool(f"h100-sxm:{said[3]}"), Wishes()).choices
+
+
+def test_kinds_that_no_degrees_divide_together_are_told_so_and_not_that_they_are_too_small():
+    with pytest.raises(BadInput, match="the cards of all kinds") as error:
+        search(replace(WORK, sequences=10), pool("h100-sxm:1000,a100-sxm-80gb:13"), Wishes())
+    assert "1000 x h100-sxm and 13 x a100-sxm-80gb" in error.value.asked
 
 
 def spread(cut):

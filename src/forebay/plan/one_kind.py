@@ -93,7 +93,7 @@ def one_kind(
         if told is not None:
             told(done + 1, len(counts))
     if not searched:
-        raise nothing_divides(work, cards, wishes)
+        raise nothing_divides(work, cards, wishes, software, laid=lays)
     if wishes.deadline_s is not None:
         late = [one for one in best if one.seconds_a_step > wishes.deadline_s]
         best = [one for one in best if one.seconds_a_step <= wishes.deadline_s]

@@ -2,20 +2,24 @@
 
 Asked:  do the wishes contradict each other? Does no degree divide the batch? Does the model fit nowhere?
 Answer: one error each, with what was asked, what was found and the nearest that works.
-Limits: the nearest batch is one that some data degree divides; other degrees may still not fit it.
+Limits: the nearest batch and number of cards have a plan; whether it fits the cards' memory isn't looked at.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 from forebay.errors import BadInput
 from forebay.plan.abilities import Abilities
+from forebay.plan.framework import Framework
 from forebay.plan.model import Workload
 from forebay.plan.plan import RECOMPUTE
 from forebay.plan.pool import Cards, Pool
-from forebay.plan.space import allowed
+from forebay.plan.space import allowed, divisors, possible
 from forebay.plan.wishes import DEGREES, Wishes
+
+CARDS_TRIED = 256  # fewer ones, before an error names none
 
 
 def agreed(work: Workload, pool: Pool, wishes: Wishes) -> None:
@@ -69,24 +73,41 @@ def runnable(wishes: Wishes, can: Abilities) -> Wishes:
     return replace(wishes, recompute=() if whole else recompute, offload=wishes.offload and "offload" not in can.lacks)
 
 
-def nothing_divides(work: Workload, cards: Cards, wishes: Wishes) -> BadInput:
-    """No plan exists: the batch, the cards or the wishes divide by nothing."""
-    near = sorted(
-        {
-            batch
-            for unit in range(1, min(cards.count, 4096) + 1)
-            if cards.count % unit == 0 and unit % wishes.exactly.get("data", 1) == 0
-            for batch in (work.sequences // unit * unit, -(-work.sequences // unit) * unit)
-            if batch > 0 and batch != work.sequences
-        },
-        key=lambda batch: abs(batch - work.sequences),
-    )
+def nothing_divides(work: Workload, cards: Cards, wishes: Wishes, software: Framework, *, laid: bool) -> BadInput:
+    """No plan exists: the batch, the cards or the wishes divide by nothing. Says what nearest batches and cards do."""
+
+    def works(batch: int, count: int) -> bool:
+        other = replace(cards, count=count, island=min(cards.island, count))
+        return possible(replace(work, sequences=batch), other, wishes, software, laid=laid)
+
+    batches = {
+        batch
+        for unit in divisors(cards.count)
+        for batch in (work.sequences // unit * unit, -(-work.sequences // unit) * unit)
+        if batch > 0 and batch != work.sequences
+    }
+    close = sorted(batches, key=lambda batch: abs(batch - work.sequences))
+    near = list(islice((batch for batch in close if works(batch, cards.count)), 2))
+    fewer = next((n for n in range(cards.count - 1, max(cards.count - CARDS_TRIED, 0), -1) if works(work.sequences, n)), None)
+    hints = [f"a batch of {' or '.join(str(one) for one in near)}"] if near else []
+    hints += [f"{fewer} cards" if fewer else "another number of cards", "or fewer wishes"]
     said = ", ".join(f"{name} {how} {value}" for how, table in _tables(wishes) for name, value in table.items())
     return BadInput(
         "No degrees divide the cards, the batch and the model together.",
         asked=f"{work.sequences} sequences of {work.tokens} tokens on {cards.count} cards" + (f", {said}" if said else ""),
         found=f"{work.model.name}: {work.model.layers} layers, {work.model.heads} heads",
-        hint=f"a batch of {' or '.join(str(one) for one in near[:2])}, another number of cards, or fewer wishes",
+        hint=", ".join(hints),
+    )
+
+
+def nothing_shared(work: Workload, pool: Pool) -> BadInput:
+    """No plan exists over kinds that are all to be used."""
+    return BadInput(
+        "No degrees divide the cards of all kinds, the batch and the model together.",
+        asked=f"{work.sequences} sequences of {work.tokens} tokens on "
+        + " and ".join(f"{one.count} x {name}" for name, one in pool.by_kind.items()),
+        found=f"{work.model.name}: {work.model.layers} layers, {work.model.heads} heads",
+        hint="cards of each kind, and a batch, that larger numbers divide; --some-idle; or fewer wishes",
     )
 
 

@@ -30,7 +30,7 @@ from forebay.plan.model import Workload
 from forebay.plan.one_kind import MOST, NEXT, Told, one_kind, tells_layers
 from forebay.plan.plan import Choice, Dropped, Menu
 from forebay.plan.pool import Pool
-from forebay.plan.refuse import agreed, runnable
+from forebay.plan.refuse import agreed, nothing_shared, runnable
 from forebay.plan.space import LEFT_OUT
 from forebay.plan.wishes import Wishes
 from forebay.units import GB
@@ -53,6 +53,8 @@ def search(
     narrow = runnable(wishes, abilities(software.name))
     rests = tuple(calibrations)
     found, dropped, searched, exact = _found(work, pool, narrow, software, rests, told)
+    if not found and not dropped:
+        raise nothing_shared(work, pool)
     if not found:
         raise _nearest(work, pool, narrow, software, rests, nothing_fits(dropped))
     score = _objective(wishes, pool)
@@ -115,7 +117,7 @@ def _best_seconds(work: Workload, pool: Pool, wishes: Wishes, software: Framewor
     """Of the best plan. Raises DoesNotFit where there is none."""
     found, dropped, _, _ = _found(work, pool, wishes, software, rests, None, most=1)
     if not found:
-        raise nothing_fits(dropped)
+        raise nothing_fits(dropped) if dropped else nothing_shared(work, pool)
     score = _objective(wishes, pool)
     return min(found, key=score).seconds_a_step
 
@@ -130,7 +132,13 @@ def _objective(wishes: Wishes, pool: Pool) -> Callable[[Choice], float]:
         for chip, count in one.plan.need().items():
             rate = rates[chip]
             if rate is None:
-                raise BadInput(f"The pool doesn't say the {what} of a kind.", asked=f"--for {wishes.objective}", found=chip)
+                line = 'price_per_hour = "2.10", and a currency' if what == "price" else 'power = "1.2 kW"'
+                raise BadInput(
+                    f"The pool doesn't say the {what} of a kind.",
+                    asked=f"--for {wishes.objective}",
+                    found=chip,
+                    hint=f"a pool file that does: {line} (docs/plan-models.md)",
+                )
             total += rate * count
         return total * one.seconds_a_step
 
@@ -170,7 +178,7 @@ def nothing_fits(dropped: Sequence[Dropped]) -> DoesNotFit:
     ]
     return DoesNotFit(
         "No plan fits the cards." if not any(d.seconds_a_step for d in dropped) else "No plan fits the cards and is in time.",
-        found="; ".join(tried) or "no plan at all",
+        found="; ".join(tried),
         hint="more cards, a smaller batch, a shorter sequence, or fewer wishes",
     )
 

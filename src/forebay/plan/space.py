@@ -86,6 +86,11 @@ def space(
     )
 
 
+def possible(work: Workload, cards: Cards, wishes: Wishes, software: Framework, *, laid: bool = False) -> bool:
+    """Is there any plan over all these cards?"""
+    return any(_rows(work, cards, wishes, software, cards.count, abilities(software.name), laid))
+
+
 def divides(m: Model, cuts: Cuts) -> NDArray[np.bool_]:
     """Of which plans do the stages' chunks divide the layers, or the layers and the ends?"""
     found: NDArray[np.bool_] = cuts.ends | ((m.layers + m.predicted) % (cuts.stages * cuts.chunks) == 0)

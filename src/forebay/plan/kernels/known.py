@@ -61,11 +61,12 @@ class Device:
                 if number_format in twins:
                     found = next((peaks[one] for one in twins if one in peaks), None)
         if found is None:
+            other = next((f"--format {one}, or " for one in ("bf16", "fp16", "fp8") if one in peaks), "")
             raise BadInput(
                 "The chip doesn't multiply in that number format, as far as its data sheet says.",
                 asked=f"{number_format} on {self.name}",
                 found=", ".join(sorted(peaks)) or "no peak at all",
-                hint=f"--format {next(iter(sorted(set(peaks) & {'bf16', 'fp16', 'fp8'})), 'bf16')}",
+                hint=f'{other}a pool file with your own figure: peak = {{ {number_format} = "... TFLOP/s" }}',
             )
         return found
 

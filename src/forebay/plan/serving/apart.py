@@ -54,7 +54,7 @@ def pairs(engine: Engine, cuts: ServingCuts, target: ServingTarget, cards: Cards
     if not len(here):
         raise DoesNotFit(
             "Reading prompts apart takes two engines, which these cards don't hold.",
-            asked=f"{cards.count} cards",
+            asked=f"{cards.count} x {cards.chip}",
             found=f"{size} for prompts and {int(cuts.cards.min())} for tokens",
             hint="more cards, or prompts and tokens on the same engines",
         )
