@@ -1,6 +1,6 @@
-"""docs/plan-commands.md: its commands are run, in order, and end as the page says.
+"""The plan's pages: their commands are run, in order, and end as the pages say.
 
-FOREBAY_WRITE_PAGES=1 writes what they print into the page; figures move whenever the planner learns something.
+FOREBAY_WRITE_PAGES=1 writes what they print into the pages; figures move whenever the planner learns something.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "plan-commands.md"
+ROOT = Path(__file__).parents[2]
 CUT = "..."
 
 
@@ -25,8 +25,11 @@ def told(block: str, folder: Path) -> str:
         command, _, old = one.partition("\n")
         if command:
             words = [sys.executable, "-m", "forebay.cli", *shlex.split(command)[2:]]
-            done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env={**os.environ, "COLUMNS": "150"})
-            lines = [line.rstrip() for line in (done.stdout + done.stderr).rstrip().splitlines()]
+            known = {name: value for name, value in os.environ.items() if name not in ("XDG_DATA_HOME", "FOREBAY_DATA")}
+            env = {**known, "COLUMNS": "150", "HOME": str(folder)}
+            done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=env)
+            printed = (done.stdout + done.stderr).replace(str(folder), "~")
+            lines = [line.rstrip() for line in printed.rstrip().splitlines()]
             if CUT in old.splitlines():
                 lines = [*lines[: old.splitlines().index(CUT)], CUT]
             blocks += [command, *lines, *([f"(exit code {done.returncode})"] if done.returncode else [])]
@@ -34,16 +37,16 @@ def told(block: str, folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_the_pages_commands_end_as_it_says(tmp_path):
-    page = PAGE.read_text(encoding="utf-8")
-    pool = re.search(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert pool
-    (tmp_path / "pool.toml").write_text(pool[1])
-    new = re.sub(
-        r"(?<=^```text\n)(\$ forebay .*?)(?=^```)", lambda found: told(found[1], tmp_path), page, flags=re.MULTILINE | re.DOTALL
-    )
+@pytest.mark.parametrize("name", ["plan", "plan-commands", "plan-serving", "plan-why"])
+def test_a_pages_commands_end_as_it_says(name, tmp_path):
+    file = ROOT / "docs" / f"{name}.md"
+    page = file.read_text(encoding="utf-8")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    if pool := re.search(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        (tmp_path / "pool.toml").write_text(pool[1])
+    blocks = re.compile(r"(^```(?:text|console)\n)(\$ forebay .*?)(?=^```)", re.MULTILINE | re.DOTALL)
+    new = blocks.sub(lambda found: found[1] + told(found[2], tmp_path), page)
     if os.environ.get("FOREBAY_WRITE_PAGES"):
-        PAGE.write_text(new, encoding="utf-8")
-    assert [line for line in new.splitlines() if line.startswith(("$ forebay", "(exit code"))] == [
-        line for line in page.splitlines() if line.startswith(("$ forebay", "(exit code"))
-    ]
+        file.write_text(new, encoding="utf-8")
+    ends = [[line for line in text.splitlines() if line.startswith(("$ forebay", "(exit code"))] for text in (new, page)]
+    assert ends[0] == ends[1]

@@ -77,14 +77,21 @@ def known(
     if fitting := next((some for some in found_in if some), []):
         best = max(fitting, key=lambda one: ("layer_benchmark" in one.figures, one.measured))
         found = BENCHMARK if "layer_benchmark" in best.figures else RUN
-        release = ", ".join(f"{key} {value}" for key, value in best.software.items())
-        slower, said = best.figures[name], f"{found} of {release}, {best.measured}"
+        slower, said = best.figures[name], _told(best, found, cards.chip)
     else:
         slower, found = UNCALIBRATED, tier(dev, number_format)
         said = f"{found}; no run of this chip in {number_format} was measured"
     software = usual(software, cards.chip, number_format)
     site = Site(device=dev, links=links(cards), framework=software, slower=slower, imbalance=imbalance)
     return Known(site=site, tier=found, said=said)
+
+
+def _told(best: Calibration, found: str, chip: str) -> str:
+    release = ", ".join(f"{key} {value}" for key, value in best.software.items())
+    release += f" on {best.subject}" if best.subject != chip else ""
+    if best in shipped():
+        return f"{best.figures['runs']:,.0f} public runs of {release}, fitted on {best.measured}"
+    return f"{found} of {release}, {best.measured}"
 
 
 @cache
