@@ -61,6 +61,14 @@ def test_bytes_and_times_by_hand():
     }
 
 
+def test_of_unequal_stages_all_send_what_the_fullest_does():
+    """Ten layers and fourteen: as two stages of fourteen would."""
+    even, uneven = (by_name(traffic(work(), plan(2, tensor=4, shards=8, **more), SITE)) for more in ({}, {"layers": (10, 14)}))
+    assert uneven["tensor gather"].times * 12 == even["tensor gather"].times * 14
+    assert uneven["gradients"].nbytes == pytest.approx(even["gradients"].nbytes * 14 / 12)
+    assert uneven["pipeline"].times == even["pipeline"].times
+
+
 def test_recomputing_sends_half_as_much_again_and_one_share_of_it_is_hidden():
     has = by_name(traffic(work(), plan(tensor=8, shards=8, recompute=("full",)), FULL))
     assert (has["tensor gather"].times, has["tensor gather, hidden"].times) == (6 * 24 * 8 // 4, 6 * 24 * 8 * 3 // 4)
@@ -106,6 +114,8 @@ def drawn(cards):
         (SMALL, {"tensor": 2, "shards": 32}),
         (SMALL, {"stages": 2, "tensor": 8, "context": 2, "shards": 2, "context_kind": "ulysses"}),
         (SMALL, {"replicas": 4, "shards": 8}),
+        (SMALL, {"stages": 2, "tensor": 4, "shards": 8, "layers": (13, 11)}),
+        (MIXED, {"stages": 2, "tensor": 1, "shards": 16, "expert": 8, "layers": (9, 15)}),
         (SMALL, {"stages": 2, "tensor": 8, "shards": 4, "zero": 3}),
         (MIXED, {"tensor": 1, "shards": 16, "expert": 8}),
         (MIXED, {"tensor": 1, "shards": 16, "expert": 16}),
@@ -152,11 +162,11 @@ def test_what_hides_in_the_plan_hides_on_the_fabric():
 @pytest.mark.parametrize(
     "other",
     [
-        plan(2, layers=(10, 14)),
+        plan(2, recompute=("none", "full")),
         replace(plan(2), stages=("h100-sxm", "a100-80gb-sxm")),
         plan(shards=2, data_chips=("h100-sxm", "a100-80gb-sxm")),
     ],
-    ids=["layers", "stages", "data ranks"],
+    ids=["recomputing", "stages", "data ranks"],
 )
 def test_a_plan_of_several_kinds_is_refused(other):
     with pytest.raises(BadInput, match="Only a plan of one kind"):

@@ -9,9 +9,9 @@ Answer: the exchanges that `time` prices by closed forms, with the same bytes an
         data        gradients scattered, weights gathered (ZeRO, Rajbhandari et al., SC 2020); of ZeRO 3 each micro-batch
         What `time` takes as hidden runs behind a window; the share that it takes as exposed has none.
 Units:  bytes, seconds.
-Limits: plans of one kind. All stages send what a full one does. An all-to-all across islands carries to each rank what an island
-        gets once, so what is passed on inside an island is left out, as in the fabric room's presets. Computing includes the
-        optimizer, the bubble and stragglers.
+Limits: plans of one kind. All stages send what the fullest one does, also where their layers are unequal. An all-to-all across
+        islands carries to each rank what an island gets once, so what is passed on inside an island is left out, as in the fabric
+        room's presets. Computing includes the optimizer, the bubble and stragglers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ COMPUTING, ATTENTION, BACKWARD, FORWARD = "computing", "attention", "last backwa
 def traffic(work: Workload, plan: Plan, at: Site) -> Traffic:
     """What a step of the plan sends and computes on cards of this site.
 
-    Raises BadInput for a plan whose stages or data ranks differ, and for degrees that don't divide each other.
+    Raises BadInput for a plan over several kinds, or whose stages recompute differently, and for degrees that don't divide each
+    other.
     """
     of_one_kind(plan)
     if work.sequences % (plan.data * plan.micro_batch):
@@ -67,10 +68,10 @@ def traffic(work: Workload, plan: Plan, at: Site) -> Traffic:
 
 def of_one_kind(plan: Plan) -> str:
     """The chip of a plan of one kind. Raises BadInput for another plan."""
-    if not even_stages(plan):
-        raise BadInput("Only a plan of one kind can be sent over a drawn fabric: alike stages, data ranks and recomputing.",
+    if not even_stages(replace(plan, layers=())):
+        raise BadInput("Only a plan of one kind can be sent over a drawn fabric: alike chips, data ranks and recomputing.",
                        asked=", ".join(f"{n} x {chip}" for chip, n in plan.need().items()),
-                       hint="a plan for one kind of cards, without layers or shares of its own")  # fmt: skip
+                       hint="a plan for one kind of cards, whose data ranks have equal shares")  # fmt: skip
     return plan.stages[0]
 
 
@@ -87,6 +88,15 @@ class _Plan:
         self.layers = float(layers) if p == 1 else (layers + 2) / p if plan.ends else float(ceil(layers / p / v) * v)
         leading = m.experts.dense_layers if m.experts else 0
         self.mixed = (self.layers - leading if p == 1 else self.layers) if m.experts else 0.0
+        self.heavier = 1.0  # the fullest stage's weights, over the mean one's
+        if plan.layers:
+            told = [*plan.layers[:-1], plan.layers[-1] + m.predicted]
+            ahead = [sum(plan.layers[:i]) for i in range(p)]
+            self.layers = float(max(told))
+            self.mixed = (
+                max(n - min(max(leading - before, 0), n) for n, before in zip(told, ahead, strict=True)) if m.experts else 0.0
+            )
+            self.heavier = max(1.0, max(plan.layers) * p / m.layers)
         self.passes = 3 if plan.recompute[0] == "full" else 2  # forward, maybe once more, and backward
         self.tokens = plan.micro_batch * work.tokens / plan.context
         took = step(work, at, self.cut)
@@ -193,7 +203,7 @@ class _Plan:
     def _states(self) -> Iterator[tuple[str, float, Exchange, Exchange | None]]:
         """Weights that are cut alike: whose, how many a card has, who share them, and who have copies of a share."""
         plan = self.plan
-        plain, routed = (float(np.squeeze(size)) for size in held(self.work, self.cut))
+        plain, routed = (float(np.squeeze(size)) * self.heavier for size in held(self.work, self.cut))
         alone = Exchange(name="", collective="", nbytes=0.0)
         if plan.replicas == 1:
             yield "", plain, replace(alone, along=("context", "data")), None

@@ -1,6 +1,6 @@
-"""The plan's pages: their commands are run, in order, and end as the pages say.
+"""Pages that show commands of plan and fabric: the commands are run, in order, and end as the pages say.
 
-FOREBAY_WRITE_PAGES=1 writes what they print into the pages; figures move whenever the planner learns something.
+FOREBAY_WRITE_PAGES=1 writes what they print into the pages; figures move whenever the room learns something.
 """
 
 from __future__ import annotations
@@ -30,18 +30,20 @@ def told(block: str, folder: Path) -> str:
             done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=env)
             printed = (done.stdout + done.stderr).replace(str(folder), "~")
             lines = [line.rstrip() for line in printed.rstrip().splitlines()]
-            if CUT in old.splitlines():
-                lines = [*lines[: old.splitlines().index(CUT)], CUT]
+            shown = old.splitlines()
+            if cut := next((i for i, line in enumerate(shown) if line.strip() == CUT), None):
+                lines = [*lines[:cut], shown[cut]]
             blocks += [command, *lines, *([f"(exit code {done.returncode})"] if done.returncode else [])]
     return "\n".join(blocks) + "\n"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["plan", "plan-commands", "plan-serving", "plan-why"])
+@pytest.mark.parametrize("name", ["fabric-commands", "plan", "plan-commands", "plan-serving", "plan-why"])
 def test_a_pages_commands_end_as_it_says(name, tmp_path):
     file = ROOT / "docs" / f"{name}.md"
     page = file.read_text(encoding="utf-8")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "quotes").symlink_to(ROOT / "examples" / "fabric-quotes")
     if pool := re.search(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         (tmp_path / "pool.toml").write_text(pool[1])
     blocks = re.compile(r"(^```(?:text|console)\n)(\$ forebay .*?)(?=^```)", re.MULTILINE | re.DOTALL)
