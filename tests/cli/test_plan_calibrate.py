@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from forebay.cli.plan import app
 
 ASK = ["choose", "llama-3-8b", "--on", "h100-sxm:8", "--batch", "64"]
+UNEVEN = ["choose", "llama-3-70b", "--on", "h100-sxm:64", "--batch", "512"]  # its best plan has stages of unequal layers
 
 
 def said(*words: str) -> str:
@@ -18,15 +19,17 @@ def said(*words: str) -> str:
     return done.output
 
 
-def test_a_measured_step_moves_the_next_plan(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("ask", "uneven"), [(ASK, False), (UNEVEN, True)], ids=["even", "uneven"])
+def test_a_measured_step_moves_the_next_plan(ask, uneven, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     menu = str(tmp_path / "menu.json")
-    before = json.loads(said(*ASK, "--write", menu, "--json"))["choices"][0]
+    before = json.loads(said(*ask, "--write", menu, "--json"))["choices"][0]
+    assert bool(before["plan"]["layers"]) == uneven
     slow = before["seconds_a_step"] * 1.1
     words = ("calibrate", "--menu", menu, "--seconds", f"{slow}", "--release", "ours-1")
     (written,) = json.loads(said(*words, "--json"))["written"]
     assert written.startswith(str(tmp_path)) and written.endswith("h100-sxm.bf16.release-ours-1.json")
-    after = json.loads(said(*ASK, "--json"))["choices"]
+    after = json.loads(said(*ask, "--json"))["choices"]
     same = [one for one in after if one["plan"] == before["plan"]]
     assert same[0]["seconds_a_step"] == pytest.approx(slow, rel=1e-3)
     assert "ours-1" in same[0]["tier"]

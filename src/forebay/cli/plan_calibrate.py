@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,7 +104,9 @@ def _step(menu: str, choice: int, on: str, seconds: float | None, release: str, 
     plan = chosen(found, choice).plan
     if found.workload is None:
         raise BadInput("A step is priced with its workload.", asked=menu, found="a plan alone", hint=HINT)
-    if not even_stages(plan):
-        raise BadInput("One factor can't be told from a step on several kinds, or of uneven stages.", asked=menu)
+    if not even_stages(replace(plan, layers=())):
+        raise BadInput(
+            "One factor can't be told from a step on several kinds, or of stages that recompute differently.", asked=menu
+        )
     cards, software = held(pool_of(found, on), plan), wishes_of(found, framework).framework
     return Measured(work=found.workload, plan=plan, cards=cards, software=software, release=release, seconds=seconds)

@@ -8,6 +8,7 @@ Limits: a job holds cards of one kind. What the script makes of the plan is its 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from forebay.cli.plan_files import chosen, opened
 from forebay.codec import encode
@@ -16,7 +17,8 @@ from forebay.errors import BadInput
 
 def asked_by(file: str, cards: str, chip: str) -> tuple[str, str, dict[str, str]]:
     """Cards and chip that the choice needs, and the variable that tells the script. --cards and --chip may only agree with it."""
-    plan = chosen(opened(file), 1).plan
+    found = opened(file)
+    plan, pool = chosen(found, 1).plan, found.menu.pool
     need = plan.need()
     if len(need) > 1:
         raise BadInput(
@@ -25,7 +27,9 @@ def asked_by(file: str, cards: str, chip: str) -> tuple[str, str, dict[str, str]
             found=", ".join(f"{count} {name}" for name, count in need.items()),
             hint="plan on one of them, or export the plan and start it by hand: forebay plan export",
         )
-    ((name, count),) = need.items()
+    ((kind, count),) = need.items()
+    name = pool.by_kind[kind].chip if pool and kind in pool.by_kind else kind
+    plan = replace(plan, stages=(name,) * len(plan.stages))
     for option, said, planned, default in (("--cards", cards, str(count), "1"), ("--chip", chip, name, "")):
         if said not in (default, planned):
             raise BadInput(
