@@ -58,13 +58,33 @@ def test_a_constant_in_the_place_of_the_model_is_noticed(bench, runs, monkeypatc
     "change, why",
     [
         ({"tp": None}, "no parallel degrees"),
-        ({"chip_class": "TPU-v5p"}, "a chip without a data sheet here"),
+        ({"chip_class": "Abacus 9"}, "a chip without a data sheet here"),
         ({"precision": None}, "no number format"),
         ({"measured": {}}, "no step time"),
     ],
 )
 def test_a_row_that_lacks_something_says_what(runs, change, why):
     assert measured.run({**runs[0].row, **change}) == why
+
+
+@pytest.mark.parametrize(
+    "written, chip",
+    [
+        ("H100", "h100-sxm"),
+        ("h100-sxm", "h100-sxm"),
+        ("A100-SXM-80GB", "a100-sxm-80gb"),
+        ("NVIDIA H20", "h20"),
+        ("AMD Instinct MI300X", "mi300x"),
+        ("Intel(R) Gaudi(R) 2 AI Accelerator", "gaudi2"),
+        ("Ascend 910B", "ascend-910b"),
+        ("TPU v5p", "tpu-v5p"),
+        ("TPU-trillium", "tpu-v6e"),
+        ("MLU590", ""),  # in the catalogue, without figures
+        ("A100", ""),  # which one?
+    ],
+)
+def test_chips_are_known_by_the_names_of_tables_and_by_the_catalogues(written, chip):
+    assert measured.chip_named(written) == chip
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,17 @@ Limits: what a source doesn't publish takes the framework's default (`FAMILIES`)
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from forebay.chips import catalogue
 from forebay.errors import BadInput
 from forebay.plan.framework import framework, usual
+from forebay.plan.kernels.known import device
 from forebay.plan.model import Experts, Latent, Model, Window, Workload
 from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards
@@ -35,7 +38,9 @@ CHIPS = {
     "GB300": "gb300",
     "GH-96": "gh200",
     "H100-HBM2e-500W": "h100-sxm",
+    "TPU-trillium": "tpu-v6e",
 }
+VENDORS = re.compile(r"\(r\)|\b(nvidia|amd|instinct|intel|habana|huawei|google|ai accelerator)\b")
 # The release from which Megatron-Bridge's 8-bit recipes for a chip are one graph with fused experts; before, as its others.
 RECIPES_FUSED = {
     "GB200": "megatron-bridge-26.06",
@@ -124,7 +129,7 @@ def run(row: Mapping[str, Any]) -> Run | str:
         return "no shape"
     if any(row.get(key) is None for key in ("tp", "pp", "dp", "micro_batch", "global_batch", "n_chips")):
         return "no parallel degrees"
-    if row["chip_class"] not in CHIPS and not row.get("heterogeneous"):
+    if not (chip := chip_named(row["chip_class"])) and not row.get("heterogeneous"):
         return "a chip without a data sheet here"
     form = precision(row.get("precision"))
     if form is None:
@@ -139,7 +144,7 @@ def run(row: Mapping[str, Any]) -> Run | str:
         family=row["family"],
         release=row.get("release") or row["family"],
         model_name=m["name"],
-        chip=CHIPS.get(row["chip_class"], ""),
+        chip=chip,
         framework=software(row),
         workload=Workload(model=model(m, row["family"]), sequences=row["global_batch"], tokens=m["seq"], number_format=form),
         plan=plan(row),
@@ -148,6 +153,18 @@ def run(row: Mapping[str, Any]) -> Run | str:
         recalled=bool(row.get("recalled")),
         row=row,
     )
+
+
+@cache
+def chip_named(text: str) -> str:
+    """The catalogue's chip that a table calls so: "H100", "AMD Instinct MI300X", "ascend-910b". "": none to plan with."""
+    plain = {name.replace("-", ""): name for name in catalogue.load()}
+    word = re.sub(r"[\s_-]", "", VENDORS.sub("", text.lower()))
+    name = CHIPS.get(text, plain.get(word, ""))
+    try:
+        return device(name).name if name else ""
+    except BadInput:
+        return ""
 
 
 def software(row: Mapping[str, Any]) -> str:
@@ -160,7 +177,7 @@ def software(row: Mapping[str, Any]) -> str:
     if row["family"] == "megatron-bridge" and release < RECIPES_FUSED.get(row["chip_class"], ""):
         return "megatron-graphs" if row["chip_class"] in ("GB200", "GB300") else "megatron"
     name = FAMILIES.get(row["family"], "megatron-2025" if release.startswith("dgxc-25") else "megatron")
-    return usual(framework(name), CHIPS.get(row["chip_class"], ""), precision(row.get("precision")) or "").name
+    return usual(framework(name), chip_named(row["chip_class"]), precision(row.get("precision")) or "").name
 
 
 @cache
