@@ -510,8 +510,31 @@ def test_a_factory_is_called_on_the_meta_device(tmp_path):
         "number = 3\n"
     )
     model = from_text(f"{tmp_path}/mine.py:make").model
-    assert (model.name, model.layers, model.width) == ("make", 4, 8192)
+    assert (model.name, model.layers, model.width) == ("TransformerEncoder", 4, 8192)
     sys.modules.pop("mine", None)
+
+
+@pytest.mark.parametrize("text", ["{}/whole.py:make", "whole:make"])
+def test_a_module_of_the_folder_that_one_stands_in_and_what_lies_beside_a_file_are_found(text, tmp_path, monkeypatch):
+    (tmp_path / "parts_of_it.py").write_text("from torch import nn\n\nLAYER = nn.TransformerEncoderLayer\n")
+    (tmp_path / "whole.py").write_text(
+        "from torch import nn\n\nimport parts_of_it\n\n"
+        "def make():\n    return nn.TransformerEncoder(parts_of_it.LAYER(1024, 8, 4096), 3, enable_nested_tensor=False)\n"
+    )
+    monkeypatch.chdir(tmp_path if text.startswith("whole") else "/")
+    path = list(sys.path)
+    assert from_text(text.format(tmp_path)).model.layers == 3
+    assert sys.path == path
+    for name in ("whole", "parts_of_it"):
+        sys.modules.pop(name, None)
+
+
+def test_a_name_that_a_module_lacks_is_answered_with_the_nearest(tmp_path):
+    (tmp_path / "near.py").write_text("def make_gpt():\n    pass\n")
+    with pytest.raises(BadInput, match="has no make_gtp") as caught:
+        from_text(f"{tmp_path}/near.py:make_gtp")
+    assert caught.value.hint.endswith("near.py:make_gpt")
+    sys.modules.pop("near", None)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,15 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from forebay.errors import BadInput
+from forebay.errors import BadInput, nearest
 from forebay.plan.profile_facts import Experts, Facts, Part
 from forebay.plan.profile_shape import HOW, checked, shape
 from forebay.plan.profile_trace import Trace, run
@@ -42,25 +44,38 @@ CHOSEN = ("top_k", "topk", "num_experts_per_tok", "num_experts_per_token", "n_ac
 
 
 def from_text(text: str) -> Described:
-    """The model of "package.module:factory" or "path/to/file.py:factory"."""
+    """The model of "package.module:factory" or "path/to/file.py:factory", which may import what lies beside it."""
     place, colon, name = text.rpartition(":")
     if not colon or not name.isidentifier():
         raise BadInput("That names no factory.", asked=text, hint="package.module:factory, or path/to/file.py:factory")
-    try:
-        made = getattr(_module(place), name)
-    except AttributeError:
-        raise BadInput(f"{place} has no {name}.", asked=text) from None
-    except Exception as bad:
-        raise BadInput(f"{place} can't be imported.", asked=text, found=f"{type(bad).__name__}: {bad}") from None
-    if not isinstance(made, nn.Module):
+    with _importing_from(Path(place).parent if place.endswith(".py") else Path.cwd()):
         try:
-            with torch.device("meta"):
-                made = made()
+            module = _module(place)
         except Exception as bad:
-            raise BadInput(f"{name}() fails on the meta device.", asked=text, found=f"{type(bad).__name__}: {bad}") from None
-    if not isinstance(made, nn.Module):
-        raise BadInput(f"{name}() gives no torch.nn.Module.", asked=text, found=type(made).__name__)
-    return profile(made, name=name)
+            raise BadInput(f"{place} can't be imported.", asked=text, found=f"{type(bad).__name__}: {bad}") from None
+        if not hasattr(module, name):
+            near = nearest(name, [one for one, what in vars(module).items() if callable(what)])
+            raise BadInput(f"{place} has no {name}.", asked=text, hint=", ".join(f"{place}:{one}" for one in near))
+        made = getattr(module, name)
+        if not isinstance(made, nn.Module):
+            try:
+                with torch.device("meta"):
+                    made = made()
+            except Exception as bad:
+                raise BadInput(f"{name}() fails on the meta device.", asked=text, found=f"{type(bad).__name__}: {bad}") from None
+        if not isinstance(made, nn.Module):
+            raise BadInput(f"{name}() gives no torch.nn.Module.", asked=text, found=type(made).__name__)
+        return profile(made)
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """With the folder on Python's path, as for a script that is started there."""
+    sys.path.insert(0, str(folder.absolute()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.absolute()))
 
 
 def _module(place: str) -> Any:
