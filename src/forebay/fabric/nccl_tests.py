@@ -102,8 +102,8 @@ def to_curve(
     rows = [row for row in (run.in_place if in_place else run.out_of_place) if row.busbw_bytes_per_s > 0]
     collective, n_gpus = collective or run.collective, n_gpus or run.n_gpus
     if not collective or not n_gpus:
-        missing = "collective" if not collective else "number of cards"
-        raise BadInput(f"The output doesn't say the {missing}.", asked=system, hint="say it beside the file")
+        missing, how = ("collective", "--collective all_reduce") if not collective else ("number of cards", "--gpus 16")
+        raise BadInput(f"The output doesn't say the {missing}.", asked=system, hint=how)
     if wrong := [row for row in rows if row.wrong]:
         raise BadInput("The run gave wrong results: what it measured is no collective.", asked=system,
                        found=f"{wrong[0].wrong} values out of bounds at {wrong[0].message_bytes} bytes")  # fmt: skip

@@ -34,7 +34,10 @@ def load(path: Path | str) -> Wiring | Design:
         body = path.read_bytes()
     except OSError as no:
         raise Unknown("That file can't be read.", asked=str(path), found=no.strerror or str(no)) from None
-    return parse(body, path.name.removesuffix(".gz").rpartition(".")[0] or path.name)
+    try:
+        return parse(body, path.name.removesuffix(".gz").rpartition(".")[0] or path.name)
+    except BadInput as bad:
+        raise BadInput(bad.text, asked=bad.asked or str(path), found=bad.found, hint=bad.hint) from None
 
 
 def parse(body: bytes | str, name: str = "a fabric") -> Wiring | Design:
