@@ -122,6 +122,14 @@ def test_cards_that_nobody_timed_reduce_at_the_speed_of_their_link_whatever_thei
     assert (0.2 if link <= 64e9 else 0.6) < share < 1.15
 
 
+def test_two_cards_of_a_mesh_reduce_over_one_link():
+    mesh = replace(NODE, chip="ascend-910b", up_bytes_per_s=196e9, mesh=8)
+    one = known.device("ascend-910b")
+    pair, whole = (float(collectives.collective(one, mesh, "all_reduce", n, 2.0**28)) for n in (2, 8))
+    assert 2.0**28 / pair < 28e9  # bus bandwidth of two: what they hold, once
+    assert 2.0**28 * 2 * 7 / 8 / whole > 0.6 * 196e9
+
+
 def test_a_sister_with_a_slower_link_takes_longer_for_much():
     """An A800 is an A100 with 400 GB/s of NVLink for 600."""
     whole, cut = (replace(NODE, chip=name, up_bytes_per_s=up) for name, up in (("a100-sxm-80gb", 300e9), ("a800", 200e9)))

@@ -1,5 +1,7 @@
 """Closed forms of the planner against the fabric room's, and against one that is built and timed flow by flow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,10 +11,18 @@ from forebay.fabric.build import build, propose
 from forebay.fabric.design import ScaleUp
 from forebay.fabric.physics import DEFAULTS, Physics, seconds
 from forebay.fabric.timing import place, timed
+from forebay.plan.cuts import cuts
+from forebay.plan.framework import framework
 from forebay.plan.kernels.collectives import collective
 from forebay.plan.kernels.known import device
-from forebay.plan.network import Links, exchange, gather, links, nearer, send, split, total
+from forebay.plan.knowledge import known
+from forebay.plan.model import Workload
+from forebay.plan.network import Links, exchange, gather, links, nearer, ring, send, split, total
+from forebay.plan.plan import Plan
 from forebay.plan.pool import Cards
+from forebay.plan.pool_read import pool
+from forebay.plan.presets import model
+from forebay.plan.time import step
 
 CARDS = Cards(chip="h100-sxm", count=64, island=8, up_bytes_per_s=450e9, out_bytes_per_s=50e9)
 ON = links(CARDS)
@@ -158,3 +168,40 @@ def test_the_same_silicon_reads_the_same_table_and_links_of_another_speed_none()
     )
     assert links(Cards(chip="h100-sxm", count=8, island=8, up_bytes_per_s=25e9, out_bytes_per_s=25e9)).table == ""
     assert links(CARDS, measured=False).table == ""
+
+
+MESH = links(pool("ascend-910b:64").cards[0])
+SWITCH = replace(MESH, mesh=0)
+
+
+@pytest.mark.parametrize("do", [gather, total, exchange])
+def test_of_cards_that_are_joined_two_by_two_a_group_has_only_its_own_links(do):
+    """Eight in a mesh: two have one of a card's seven links, four have three, all eight all."""
+    nbytes = 2.0**30
+    for ranks, share in ((2, 1 / 7), (4, 3 / 7), (8, 1.0)):
+        slow, fast = (float(do(on, ranks, 1, nbytes)) for on in (MESH, SWITCH))
+        assert slow == pytest.approx(fast / share, rel=0.01)
+    assert do(MESH, 64, 1, nbytes) == pytest.approx(do(SWITCH, 64, 1, nbytes), rel=0.01)
+
+
+def test_in_a_mesh_a_ring_has_one_link_to_the_next_however_many_it_holds():
+    nbytes = 2.0**30
+    for ranks in (2, 4, 8):
+        assert float(ring(MESH, ranks, 1, nbytes)) == pytest.approx(7 * float(ring(SWITCH, ranks, 1, nbytes)), rel=0.01)
+    assert float(ring(SWITCH, 8, 1, nbytes)) == float(gather(SWITCH, 8, 1, nbytes))
+    assert float(send(MESH, 1, nbytes)) == pytest.approx(7 * float(send(SWITCH, 1, nbytes)), rel=0.01)
+    assert float(send(MESH, 8, nbytes)) == float(send(SWITCH, 8, nbytes))
+
+
+def test_over_two_cards_of_a_mesh_tensors_travel_as_long_as_over_eight():
+    """Why eight ways are usual on the Ascend 910B, and two are not: a seventh of the bytes over a seventh of the links."""
+    work = Workload(model=model("llama-3-70b"), sequences=256, tokens=4096, number_format="bf16")
+    cards = pool("ascend-910b:64").cards[0]
+    pair, whole = (Plan(replicas=1, shards=64 // t, tensor=t, stages=("ascend-910b",)) for t in (2, 8))
+
+    def seconds(one, plan):
+        site = known(one, "bf16", framework("megatron")).site
+        return float(np.squeeze(step(work, site, cuts([plan])).tensor))
+
+    assert seconds(cards, pair) == pytest.approx(seconds(cards, whole), rel=0.1)
+    assert seconds(replace(cards, mesh=0), pair) < 0.2 * seconds(replace(cards, mesh=0), whole)

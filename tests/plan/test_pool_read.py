@@ -65,6 +65,15 @@ def test_usual_builds_are_of_chips_that_there_are_and_name_a_source_or_say_assum
         assert ("source" in build) != ("assumed" in build)
 
 
+def test_cards_that_are_usually_joined_two_by_two_are_said_and_a_file_may_say_otherwise(tmp_path):
+    given = describe("ascend-910b:4")
+    assert given.pool.cards[0].mesh == 8  # also of half a machine: its links lead to the other half
+    assert "196 GB/s inside, one way, by 7 links" in given.assumed[0]
+    assert pool("h100-sxm:8").cards[0].mesh == 0
+    (tmp_path / "pool.toml").write_text('[[cards]]\nchip = "ascend-910b"\ncount = 8\nmesh = 0\n')
+    assert pool(str(tmp_path / "pool.toml")).cards[0].mesh == 0
+
+
 def test_a_pool_smaller_than_an_island_is_one():
     (cards,) = pool("gb200:16").cards
     assert cards.island == 16
@@ -185,6 +194,7 @@ def test_an_unknown_chip_is_answered_with_the_nearest(tmp_path):
         ("oversubscription = 0", "line 5: oversubscription: a number above zero"),
         ('colour = "green"', "line 5: colour: no field of that name"),
         ("label = 3", "line 5: label: a text"),
+        ("mesh = -1", "line 5: mesh: a whole number"),
         ("bandwidth = 1600", "line 5: bandwidth: a speed without its unit"),
         ('peak = "313 TFLOP/s"', "line 5: peak: a dense peak for each number format"),
         ('peak = { fp9 = "1 TFLOP/s" }', "peak: no number format of that name"),

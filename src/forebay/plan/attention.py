@@ -19,7 +19,7 @@ import numpy as np
 from forebay.plan.cuts import Cuts
 from forebay.plan.kernels.known import attention
 from forebay.plan.model import Workload
-from forebay.plan.network import exchange, gather
+from forebay.plan.network import exchange, ring
 from forebay.plan.passes import STREAM, Layer, Pass, Site
 
 BACKWARD_ATTENTION = 3.1  # of the forward's seconds: 2.5 times the flop at 0.8 of the rate (FlashAttention-3, arXiv 2407.08608,
@@ -32,8 +32,8 @@ def core(work: Workload, at: Site, cuts: Cuts) -> Layer:
     lanes = cuts.micro_batch * m.heads / cuts.tensor
     kv = np.maximum(1.0, m.kv_heads / cuts.tensor) * m.head if m.latent is None else m.heads / cuts.tensor * 160
     forward, backward = _fused(work, at, cuts, lanes) if at.framework.flash else _unfused(work, at, lanes / c)
-    ring = 2.0 * kv * cuts.micro_batch * work.tokens * 2.0  # keys and values of the whole sequence
-    wire = gather(at.links, c, cuts.tensor, ring)
+    handed_on = 2.0 * kv * cuts.micro_batch * work.tokens * 2.0  # keys and values of the whole sequence
+    wire = ring(at.links, c, cuts.tensor, handed_on)
     swap = 4 * exchange(at.links, c, cuts.tensor, lanes * m.head * work.tokens / c * 2.0)
     ahead = np.where(cuts.ulysses, swap, np.maximum(0.0, wire - forward.attention))
     behind = np.where(cuts.ulysses, swap, np.maximum(0.0, 2 * wire - backward.attention))

@@ -24,6 +24,7 @@ from forebay.chips import catalogue
 from forebay.fabric.physics import DEFAULTS, Physics
 from forebay.plan.kernels.grid import grid, members
 from forebay.plan.kernels.known import SAME
+from forebay.plan.lane import lane
 from forebay.plan.pool import Cards
 
 Floats = NDArray[np.float64]
@@ -38,6 +39,7 @@ class Links:
     out_bytes_per_s: float  # between islands
     up_latency_s: float  # of a round inside an island
     out_latency_s: float
+    mesh: int = 0  # cards of an island that are joined two by two; 0: by a switch
     table: str = ""  # the chip whose measured collectives speak for those inside an island; "": the closed form does
 
 
@@ -45,7 +47,8 @@ def links(cards: Cards, up: Physics = DEFAULTS["nvlink"], out: Physics = DEFAULT
     name = SAME.get(cards.chip, cards.chip)
     known = measured and f"{name}/all_reduce/nccl" in members("collectives")
     return Links(
-        table=name if known and cards.up_bytes_per_s == _up(name) else "",
+        mesh=cards.mesh,
+        table=name if known and cards.up_bytes_per_s == _up(name) and not cards.mesh else "",
         island=cards.island,
         up_bytes_per_s=cards.up_bytes_per_s * up.efficiency,
         out_bytes_per_s=cards.out_bytes_per_s * out.efficiency / cards.oversubscription,
@@ -70,8 +73,17 @@ def nearer(on: Links, outer: Any, inner: Any, first: Any, stride: Any) -> Any:
 
 def gather(on: Links, ranks: Any, stride: Any, nbytes: Any) -> Floats:
     """All-gather to `nbytes`, or reduce-scatter of them; an all-reduce is both."""
+    return _gathered(on, ranks, stride, nbytes, lane(on, split(on, ranks, stride)[0]))
+
+
+def ring(on: Links, ranks: Any, stride: Any, nbytes: Any) -> Floats:
+    """The same bytes handed on from neighbour to neighbour: in a mesh a card has one link to its next."""
+    return _gathered(on, ranks, stride, nbytes, lane(on, 2))
+
+
+def _gathered(on: Links, ranks: Any, stride: Any, nbytes: Any, up: Any) -> Floats:
     inside, islands = split(on, ranks, stride)
-    rate = np.where(islands > 1, np.minimum(on.up_bytes_per_s, inside * on.out_bytes_per_s), on.up_bytes_per_s)
+    rate = np.where(islands > 1, np.minimum(up, inside * on.out_bytes_per_s), up)
     rate = np.where(inside > 1, rate, on.out_bytes_per_s)
     wire = nbytes * (ranks - 1) / np.maximum(ranks, 1) / rate
     out: Floats = np.where(np.asarray(ranks) > 1, wire + _latency(on, inside, islands), 0.0)
@@ -108,7 +120,7 @@ def exchange(on: Links, ranks: Any, stride: Any, nbytes: Any, out_bytes: Any = N
     `out_bytes` are those that leave the island, where each island gets a vector once however many of its ranks want it.
     """
     inside, islands = split(on, ranks, stride)
-    near = nbytes * (inside - 1) / np.maximum(ranks, 1) / on.up_bytes_per_s
+    near = nbytes * (inside - 1) / np.maximum(ranks, 1) / lane(on, inside)
     crossing = nbytes if out_bytes is None else np.minimum(nbytes, out_bytes)
     far = crossing * (islands - 1) / islands / on.out_bytes_per_s
     took = np.maximum(near, far) + _latency(on, np.minimum(inside, 2), np.minimum(islands, 2))
@@ -119,7 +131,7 @@ def exchange(on: Links, ranks: Any, stride: Any, nbytes: Any, out_bytes: Any = N
 def send(on: Links, stride: Any, nbytes: Any) -> Floats:
     """One message to the neighbour `stride` ranks away."""
     near = np.asarray(stride) < on.island
-    rate = np.where(near, on.up_bytes_per_s, on.out_bytes_per_s)
+    rate = np.where(near, lane(on, 2), on.out_bytes_per_s)
     out: Floats = nbytes / rate + np.where(near, on.up_latency_s, on.out_latency_s)
     return out
 

@@ -23,6 +23,7 @@ class Cards:
     oversubscription: float = 1.0  # how many times less the core carries than the cards can send
     price_per_hour: int | None = None  # of a card, in micro-units of the pool's currency
     watts: float | None = None  # of a card at work, with its share of the host
+    mesh: int = 0  # so many cards are joined two by two, and a pair has up / (mesh - 1); 0: a switch gives a pair all of it
     memory_bytes: int | None = None  # None: the catalogue's
     memory_bytes_per_s: float | None = None  # None: the catalogue's
     flop_per_s: Mapping[str, float] = field(default_factory=dict, hash=False)  # dense peaks by format, before the catalogue's

@@ -22,6 +22,7 @@ KEYS = {
     "chip": "chip",
     "count": "count",
     "island": "island",
+    "mesh": "mesh",
     "scale_up": "up_bytes_per_s",
     "scale_out": "out_bytes_per_s",
     "scale_up_latency_s": "up_latency_s",
@@ -60,6 +61,8 @@ def values(row: Mapping[str, Any], currency: str, text: str) -> dict[str, Any]:
 
 def _value(key: str, value: Any, line: int, currency: str) -> Any:
     at = where(key, line)
+    if key == "mesh":
+        return whole(value, key, line, least=0)
     if key in ("count", "island"):
         if isinstance(value, str) or whole(value, key, line, least=1) > MOST:
             raise BadInput(f"{at}: a whole number, 1 to {MOST:,}.", found=repr(value))

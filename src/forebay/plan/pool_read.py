@@ -53,6 +53,7 @@ class Build:
     out_bytes_per_s: float
     why: str
     up_bytes_per_s: float | None = None  # None: half of the catalogue's figure
+    mesh: int = 0
 
 
 def pool(text: str, chips: Mapping[str, Chip] | None = None) -> Pool:
@@ -138,10 +139,10 @@ def _cards(told: Mapping[str, Any], known: Mapping[str, Chip]) -> tuple[Cards, l
             f"cards: {name} in islands of {island}, but the catalogue has no scale-up speed for it.", hint='scale_up = "64 GB/s"'
         )
     up = up or build.up_bytes_per_s or out
-    filled = Cards(**{**said, "island": island, "up_bytes_per_s": up, "out_bytes_per_s": out})
+    filled = Cards(**{"mesh": build.mesh, **said, "island": island, "up_bytes_per_s": up, "out_bytes_per_s": out})
     parts = [f"islands of {island}"] if "island" not in told else []
     if "up_bytes_per_s" not in told and island > 1:
-        parts.append(f"{units.show_bytes_per_s(up)} inside, one way")
+        parts.append(f"{units.show_bytes_per_s(up)} inside, one way" + (f", by {filled.mesh - 1} links" if filled.mesh else ""))
     if "out_bytes_per_s" not in told and count > island:
         parts.append(f"{units.write_bytes_per_s(out)} a card between islands")
     notes = [f"{name}: {', '.join(parts)} ({build.why})"] if parts else []
@@ -171,6 +172,7 @@ def usual(chip: Chip | None, up_bytes_per_s: float | None = None) -> Build:
             island=build.island if build.up_bytes_per_s or half else 1,
             out_bytes_per_s=build.out_bytes_per_s,
             up_bytes_per_s=build.up_bytes_per_s or half,
+            mesh=build.mesh,
             why=build.why,
         )
     plain = _builds()[""]
@@ -194,6 +196,7 @@ def _build(table: Mapping[str, Any]) -> Build:
         island=table["island"],
         out_bytes_per_s=units.parse_bytes_per_s(table["out"]),
         up_bytes_per_s=units.parse_bytes_per_s(table["up"]) if "up" in table else None,
+        mesh=table.get("mesh", 0),
         why=table["source"] if "source" in table else f"assumed: {table['assumed']}",
     )
 

@@ -22,6 +22,7 @@ from forebay.chips import catalogue
 from forebay.plan.kernels.alike import speaks
 from forebay.plan.kernels.grid import Floats, grid, members
 from forebay.plan.kernels.known import Device
+from forebay.plan.lane import lane
 from forebay.plan.pool import Cards
 
 # Timed chips that nothing faster joins: one way, of an x16 port of PCIe 5. The L40S that were timed got 2 GB/s of their 32, as
@@ -51,10 +52,10 @@ def _inside(dev: Device, cards: Cards, op: str, among: Floats, nbytes: Floats, l
         timed = table.seconds(np.clip(among, 2, most), np.maximum(nbytes, 1.0))
         best = np.minimum(best, timed * _bus(op, among) / _bus(op, np.clip(among, 2, most)))
     up = _link(other.tables)
-    if up is None or up == cards.up_bytes_per_s or (other is dev and dev.name in PCIE):
+    if up is None or (up == cards.up_bytes_per_s and not cards.mesh) or (other is dev and dev.name in PCIE):
         return np.asarray(best)
     launch = np.minimum(best, 2 * cards.up_latency_s)
-    found: Floats = launch + (best - launch) * (up / cards.up_bytes_per_s)
+    found: Floats = launch + (best - launch) * (up / lane(cards, among))
     return found
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from forebay.plan.kernels.collectives import collective
 from forebay.plan.kernels.grid import Floats, grid, members
 from forebay.plan.kernels.known import Device
+from forebay.plan.lane import lane
 from forebay.plan.pool import Cards
 
 WIDTH, CHOSEN = 7168, 8  # of the tables
@@ -31,7 +32,7 @@ def exchange(dev: Device, cards: Cards, among: Any, tokens: Any, width: int, cho
         dev, cards, "reduce_scatter", among, whole * 2.0
     )
     reach = np.minimum(chosen, among)  # a token goes once to each card that holds one of its experts
-    out = np.where(among > cards.island, cards.out_bytes_per_s, cards.up_bytes_per_s)
+    out = np.where(among > cards.island, cards.out_bytes_per_s, lane(cards, among))
     sent = tokens * width * reach * (sent_bytes + 2.0) / out + 2 * np.where(
         among > cards.island, cards.out_latency_s, cards.up_latency_s
     )

@@ -23,6 +23,7 @@ from forebay.plan.kernels.alike import MEASURED
 from forebay.plan.kernels.experts import Layer
 from forebay.plan.kernels.grid import Floats
 from forebay.plan.kernels.known import Device
+from forebay.plan.lane import lane
 from forebay.plan.model import Model
 from forebay.plan.pool import Cards
 from forebay.plan.serving import Formats, ServingPlan
@@ -194,7 +195,7 @@ def _pass(
     streams = 10.0 * moved / dev.memory_bytes_per_s  # norms, rotary, activation, adds: read and write
     parts["small"] = m.layers * streams + (SMALL_KERNELS * m.layers - m.expert_layers) * SMALL_S
     parts["products"] = parts["products"] + known.matmul(dev, "bf16", sampled, m.vocabulary / tp, m.width)
-    hops = (cuts.stages - 1) * (engine.cards.up_latency_s + moved / engine.cards.up_bytes_per_s)
+    hops = (cuts.stages - 1) * (engine.cards.up_latency_s + moved / lane(engine.cards, 2))
     parts["communication"] = parts["communication"] + hops
     parts["pass"] = PASS_S.get(engine.library, PASS_S[""]) + SEQUENCE_S.get(engine.library, 0.0) * sampled
     return parts
