@@ -73,7 +73,7 @@ def test_two_centres_with_one_chip_are_two_kinds_with_prices_of_their_own():
     east = replace(BOTH.cards[0], label="east", price_per_hour=2_000_000, out_bytes_per_s=10e9)
     west = replace(BOTH.cards[0], label="west", price_per_hour=4_000_000)
     centres = Pool(cards=(east, west), currency="USD")
-    both = search(WORK, centres, Wishes()).choices[0]
+    both = search(WORK, centres, Wishes(exactly={"context": 1})).choices[0]
     assert both.plan.need() == {"h100-sxm (east)": 8, "h100-sxm (west)": 8}
     assert both.cost_a_step == pytest.approx(8 * (2_000_000 + 4_000_000) * both.seconds_a_step / 3600, abs=1)
     cheapest = search(WORK, centres, Wishes(objective="cost", use_all=False)).choices[0]
