@@ -371,3 +371,10 @@ def test_collectives_are_known_by_the_names_that_people_write():
     assert [named(text) for text in texts] == ["all_reduce", "all_reduce", "all_to_all", "all_gather", "sendrecv"]
     with pytest.raises(BadInput, match="No collective"):
         named("training step")
+
+
+def test_of_a_size_that_records_have_twice_the_median_counts():
+    record = {"system": "S", "kind": "measured", "collective": "all_reduce", "n_gpus": 8, "gpu": "H100", "network": "one node"}
+    rows = [(2**20, 10.0), (2**30, 300.0), (2**30, 310.0), (2**30, 380.0)]
+    (one,) = from_records([{**record, "source": "ours", "message_bytes": size, "busbw_GBps": found} for size, found in rows])
+    assert [(point.message_bytes, point.busbw_bytes_per_s) for point in one.points] == [(2**20, 10 * GB), (2**30, 310 * GB)]

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from forebay.chips.catalogue import by_reported_name, load
@@ -81,7 +82,10 @@ def curve(points: Iterable[Point], **fields: Any) -> Curve:
 
 
 def from_records(records: Iterable[Mapping[str, Any]]) -> tuple[Curve, ...]:
-    """The curves in the `collectives` of published.json: records with a size and a bandwidth, by system."""
+    """The curves in the `collectives` of published.json: records with a size and a bandwidth, by system.
+
+    Of a size that was measured more than once the median.
+    """
     by_system: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         worth = record.get("busbw_GBps") or record.get("busbw_fraction_of_theoretical")
@@ -101,8 +105,11 @@ def named(text: str) -> str:
 
 def _curve(name: str, records: list[Mapping[str, Any]]) -> Curve:
     first = records[0]
+    by_size: dict[int, list[float]] = {}
+    for one in records:
+        by_size.setdefault(one["message_bytes"], []).append(_bandwidth(one))
     return curve(
-        (Point(message_bytes=one["message_bytes"], busbw_bytes_per_s=_bandwidth(one)) for one in records),
+        (Point(message_bytes=size, busbw_bytes_per_s=median(found)) for size, found in by_size.items()),
         system=name,
         kind=first["kind"],
         collective=named(first["collective"]),
