@@ -141,7 +141,7 @@ def model(run: Run) -> str:
 
 
 def source(run: Run) -> str:
-    return str(run.row["source"])
+    return str(run.row.get("source"))
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,9 @@ def order_of_mixed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     found = []
     for row in rows:
-        if not row.get("stage_chips") or row.get("recalled"):
+        needed = ("stage_chips", "stage_layer_split", "model", "global_batch", "tp", "pp", "dp", "n_chips", "micro_batch")
+        shaped = all((row.get("model") or {}).get(key) for key in ("layers", "hidden", "heads", "seq", "vocab"))
+        if row.get("recalled") or not shaped or not all(row.get(key) for key in needed) or measured.step_seconds(row) is None:
             continue
         stages = [[text.rsplit("x", 1)[0].lower() for text in one] for one in row["stage_chips"]]
         shape = measured.model(row["model"])

@@ -8,7 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from forebay.errors import BadInput
 from forebay.plan import measured
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +68,52 @@ def test_a_constant_in_the_place_of_the_model_is_noticed(bench, runs, monkeypatc
 )
 def test_a_row_that_lacks_something_says_what(runs, change, why):
     assert measured.run({**runs[0].row, **change}) == why
+
+
+OWN = {
+    "model": {
+        "layers": 32,
+        "hidden": 4096,
+        "heads": 32,
+        "kv_heads": 8,
+        "ffn": 14336,
+        "vocab": 128256,
+        "seq": 8192,
+        "gated": True,
+    },
+    "chip_class": "ascend-910b2",
+    "n_chips": 64,
+    "tp": 2,
+    "pp": 1,
+    "dp": 32,
+    "micro_batch": 1,
+    "global_batch": 256,
+    "precision": "bf16",
+    "release": "ours-2.1",
+    "measured": {"step_time_s": 9.4},
+}
+
+
+def test_a_run_of_ones_own_needs_no_more_than_the_page_says():
+    run = measured.run(OWN)
+    assert (run.chip, run.framework, run.release, run.seconds) == ("ascend-910b2", "megatron", "ours-2.1", 9.4)
+    assert run.plan.stages == ("ascend-910b2",)
+    assert measured.run({**OWN, "framework": "fsdp"}).framework == "fsdp"
+
+
+@given(st.sets(st.sampled_from([*OWN, *OWN["model"]])), st.sampled_from([None, "", 0, -1, "eight", [], {}, 2.5]))
+def test_whatever_a_row_lacks_it_is_a_run_or_words(lost, instead):
+    model = {key: value for key, value in OWN["model"].items() if key not in lost}
+    row = {key: instead if key in lost else value for key, value in {**OWN, "model": model}.items()}
+    found = measured.run(row)
+    assert found if isinstance(found, str) else found.seconds > 0
+
+
+def test_a_file_that_is_no_list_of_runs_is_told(tmp_path):
+    for text in ("{}", "[3]", "no json"):
+        (tmp_path / "runs.json").write_text(text)
+        with pytest.raises(BadInput, match="measured runs"):
+            measured.read(tmp_path / "runs.json")
 
 
 @pytest.mark.parametrize(

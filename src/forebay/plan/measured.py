@@ -19,7 +19,7 @@ from typing import Any
 
 from forebay.chips import catalogue
 from forebay.errors import BadInput
-from forebay.plan.framework import framework, usual
+from forebay.plan.framework import FRAMEWORKS, framework, usual
 from forebay.plan.kernels.known import device
 from forebay.plan.model import Experts, Latent, Model, Window, Workload
 from forebay.plan.plan import Plan
@@ -113,6 +113,8 @@ def read(path: Path) -> tuple[tuple[Run, ...], dict[str, int]]:
         raise BadInput("The file of measured runs can't be read.", asked=str(path), found=str(error)) from error
     runs: list[Run] = []
     left: dict[str, int] = {}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise BadInput("A file of measured runs is a list of them.", asked=str(path), hint="docs/plan-why.md says the fields")
     for row in rows:
         found = run(row)
         if isinstance(found, str):
@@ -124,13 +126,21 @@ def read(path: Path) -> tuple[tuple[Run, ...], dict[str, int]]:
 
 def run(row: Mapping[str, Any]) -> Run | str:
     """The row as a Run, or in words what it lacks."""
-    m = row["model"]
-    if any(m.get(key) is None for key in ("layers", "hidden", "heads", "seq", "vocab")):
+    m = row.get("model")
+    if not isinstance(m, dict) or not _counts(m, "layers", "hidden", "heads", "seq", "vocab"):
         return "no shape"
-    if any(row.get(key) is None for key in ("tp", "pp", "dp", "micro_batch", "global_batch", "n_chips")):
+    if not _maybe(m, "kv_heads", "ffn", "moe_ffn", "experts", "topk", "shared_experts", "dense_layers"):
+        return "no shape"
+    if m.get("experts") and not (_counts(m, "experts", "topk") and (m.get("moe_ffn") or m.get("ffn"))):
+        return "no shape"
+    if not _counts(row, "tp", "pp", "dp", "micro_batch", "global_batch", "n_chips"):
         return "no parallel degrees"
-    if not (chip := chip_named(row["chip_class"])) and not row.get("heterogeneous"):
+    if not _maybe(row, "cp", "ep", "etp", "vpp"):
+        return "no parallel degrees"
+    if not (chip := chip_named(str(row.get("chip_class")))) and not row.get("heterogeneous"):
         return "a chip without a data sheet here"
+    if not (row.get("release") or row.get("family")):
+        return "no release"
     form = precision(row.get("precision"))
     if form is None:
         return "no number format"
@@ -141,18 +151,37 @@ def run(row: Mapping[str, Any]) -> Run | str:
         return "no step time"
     memory = row["measured"].get("memory_gb")
     return Run(
-        family=row["family"],
-        release=row.get("release") or row["family"],
-        model_name=m["name"],
+        family=_family(row),
+        release=row.get("release") or _family(row),
+        model_name=_name(m),
         chip=chip,
         framework=software(row),
-        workload=Workload(model=model(m, row["family"]), sequences=row["global_batch"], tokens=m["seq"], number_format=form),
+        workload=Workload(model=model(m, _family(row)), sequences=row["global_batch"], tokens=m["seq"], number_format=form),
         plan=plan(row),
         seconds=seconds,
-        memory_bytes=memory * GB if memory is not None else None,
+        memory_bytes=memory * GB if isinstance(memory, (int, float)) else None,
         recalled=bool(row.get("recalled")),
         row=row,
     )
+
+
+def _counts(table: Mapping[str, Any], *keys: str) -> bool:
+    """Are these all whole numbers above zero?"""
+    return all(isinstance(table.get(key), int) and table[key] > 0 for key in keys)
+
+
+def _maybe(table: Mapping[str, Any], *keys: str) -> bool:
+    """Is each of these not said, or a whole number?"""
+    return all(table.get(key) is None or (isinstance(table[key], int) and table[key] >= 0) for key in keys)
+
+
+def _family(row: Mapping[str, Any]) -> str:
+    """The collection that a row is from; "" of one's own runs."""
+    return str(row.get("family") or "")
+
+
+def _name(m: Mapping[str, Any]) -> str:
+    return str(m.get("name") or f"{m['layers']} layers of {m['hidden']}")
 
 
 @cache
@@ -168,15 +197,17 @@ def chip_named(text: str) -> str:
 
 
 def software(row: Mapping[str, Any]) -> str:
-    """The framework of a row: its collection's, and for NVIDIA's tables by the release's year."""
+    """The framework of a row: one that it names as we do, else its collection's; of NVIDIA's tables by the release's year."""
+    if row.get("framework") in FRAMEWORKS:
+        return usual(framework(row["framework"]), chip_named(row["chip_class"]), precision(row.get("precision")) or "").name
     if row.get("framework") in ("Paxml", "MaxText"):
         return "jax"
     release = str(row.get("release"))
-    if row["family"] == "nemo-2024" or release.startswith(("dgxc-24", "dgxc-25.02")):
+    if _family(row) == "nemo-2024" or release.startswith(("dgxc-24", "dgxc-25.02")):
         return "megatron-2024"
-    if row["family"] == "megatron-bridge" and release < RECIPES_FUSED.get(row["chip_class"], ""):
+    if _family(row) == "megatron-bridge" and release < RECIPES_FUSED.get(row["chip_class"], ""):
         return "megatron-graphs" if row["chip_class"] in ("GB200", "GB300") else "megatron"
-    name = FAMILIES.get(row["family"], "megatron-2025" if release.startswith("dgxc-25") else "megatron")
+    name = FAMILIES.get(_family(row), "megatron-2025" if release.startswith("dgxc-25") else "megatron")
     return usual(framework(name), chip_named(row["chip_class"]), precision(row.get("precision")) or "").name
 
 
@@ -186,25 +217,27 @@ def _build(chip: str) -> Cards:
     return pool(f"{chip}:1152").cards[0]  # a whole number of islands of any build
 
 
-def precision(text: str | None) -> str | None:
+def precision(text: Any) -> str | None:
     """ "FP8-CS (FP8-MX)" is fp8."""
-    words = (text or "").lower()
+    words = str(text or "").lower()
     if words.startswith("see source"):
         return None
     return next((FORMATS[name] for name in FORMATS if name in words), None)
 
 
 def step_seconds(row: Mapping[str, Any]) -> float | None:
-    found = row["measured"]
-    if (seconds := found.get("step_time_s")) is not None:
+    """What a step took, or what its tokens a second say; None where neither is a number above zero."""
+    found = row.get("measured")
+    seconds, rate = (found.get(key) if isinstance(found, dict) else None for key in ("step_time_s", "tokens_per_s_per_gpu"))
+    if isinstance(seconds, (int, float)) and seconds > 0:
         return float(seconds)
-    if (rate := found.get("tokens_per_s_per_gpu")) is not None:
+    if isinstance(rate, (int, float)) and rate > 0:
         return float(row["global_batch"] * row["model"]["seq"] / rate / row["n_chips"])
     return None
 
 
 def model(m: Mapping[str, Any], family: str = "") -> Model:
-    name, experts = m["name"].lower(), None
+    name, experts = _name(m).lower(), None
     if m.get("experts"):
         width = m.get("moe_ffn") or m["ffn"]
         experts = Experts(
@@ -221,7 +254,7 @@ def model(m: Mapping[str, Any], family: str = "") -> Model:
         latent = Latent(query_rank=1536, kv_rank=512, plain=128, rotary=64, value=128)
     gpt = any(word in name for word in ("gpt h", "gpt-3", "opt", "megatron", "gpt 1", "gpt 2", "gpt 6"))
     return Model(
-        name=m["name"],
+        name=_name(m),
         layers=m["layers"],
         width=m["hidden"],
         heads=m["heads"],
@@ -245,9 +278,9 @@ def plan(row: Mapping[str, Any]) -> Plan:
     if software(row) == "jax":
         said = "full"
     recompute = "full" if said.startswith("full") else "selective" if said.startswith("selective") else "none"
-    if row["family"] in NOT_RECOMPUTED:
+    if _family(row) in NOT_RECOMPUTED:
         recompute = "none"
-    chip = CHIPS.get(row["chip_class"], "")
+    chip = chip_named(row["chip_class"])
     chunks = row.get("vpp") or 1
     layers, parts = row["model"]["layers"], stages * chunks
     return Plan(
@@ -263,6 +296,6 @@ def plan(row: Mapping[str, Any]) -> Plan:
         schedule="interleaved" if chunks > 1 and stages > 1 else "1f1b",
         micro_batch=row["micro_batch"],
         zero=zero if isinstance(zero, int) else 3 if zero == "fsdp" else 1,
-        sequence_parallel=tensor > 1 and row["family"] not in ("vtrain-single", "vtrain-multi"),
+        sequence_parallel=tensor > 1 and _family(row) not in ("vtrain-single", "vtrain-multi"),
         recompute=(recompute,),
     )
