@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from forebay.cli.figures import plain
 from forebay.codec import decode
 from forebay.errors import BadInput, Conflict
+from forebay.plan.checked import checked, checked_work
 from forebay.plan.model import Workload
 from forebay.plan.plan import Choice, Menu, Plan
 from forebay.plan.pool import Pool
@@ -93,17 +95,25 @@ def _read(path: Path) -> Opened:
         raise BadInput("That is no menu, choice or plan.", asked=str(path), found=type(data).__name__, hint=HINT)
     name = str(path)
     try:
-        if "choices" in data:
-            return Opened(name=name, menu=decode(Menu, data))
-        if "seconds_a_step" in data:
-            return Opened(name=name, menu=Menu(choices=(decode(Choice, data),)))
-        work = decode(Workload, data["workload"]) if data.get("workload") else None
-        plan = decode(Plan, data.get("plan", data))
+        menu, priced = _decoded(data)
+        for choice in menu.choices:
+            checked(choice.plan)
+        if menu.workload is not None:
+            checked_work(menu.workload)
     except BadInput as bad:
         raise BadInput(f"{name}: {bad.text}", found=bad.found, hint=bad.hint or HINT) from None
-    return Opened(
-        name=name, menu=Menu(choices=(Choice(plan=plan, seconds_a_step=0.0, memory_bytes=0),), workload=work), priced=False
-    )
+    return Opened(name=name, menu=menu, priced=priced)
+
+
+def _decoded(data: Mapping[str, Any]) -> tuple[Menu, bool]:
+    """What an object of JSON holds, as a menu, and whether it says what is expected of its plans."""
+    if "choices" in data:
+        return decode(Menu, data), True
+    if "seconds_a_step" in data:
+        return Menu(choices=(decode(Choice, data),)), True
+    work = decode(Workload, data["workload"]) if data.get("workload") else None
+    plan = decode(Plan, data.get("plan", data))
+    return Menu(choices=(Choice(plan=plan, seconds_a_step=0.0, memory_bytes=0),), workload=work), False
 
 
 def written(value: Any) -> str:

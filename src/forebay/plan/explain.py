@@ -113,6 +113,12 @@ def even_stages(plan: Plan) -> bool:
 
 def held(pool: Pool, plan: Plan) -> Cards:
     """The pool's cards that an even plan is for. Raises BadInput."""
+    if len(plan.need()) > 1:
+        raise BadInput(
+            "The plan is over several kinds of cards; this is asked of plans on one.",
+            asked=", ".join(f"{count} x {chip}" for chip, count in plan.need().items()),
+            hint="another choice of the menu, or a plan on one kind",
+        )
     ((chip, count),) = plan.need().items()
     fitting = [one for name, one in pool.by_kind.items() if chip in (name, one.chip) and one.count >= count]
     if not fitting:
