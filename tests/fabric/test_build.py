@@ -381,3 +381,10 @@ def test_where_more_ports_down_make_room_on_one_leaf_it_isnt_named_either():
     assert tiers(build(five)) == (1,) and named(five) == "clos-2" and fill(five) == five
     with pytest.raises(BadInput, match="One tier is one leaf"):
         fill(Design(kind="clos-2", hosts=5, tiers=1))
+
+
+@pytest.mark.parametrize("more", [{"hosts": 10**12}, {"hosts": 16, "cards_per_host": 10**8}, {"hosts": 20_000_000}])
+def test_more_than_arrays_hold_is_refused_before_they_are_made(more):
+    with pytest.raises(BadInput, match="more than can be laid out") as no:
+        build(Design(kind="torus", **more))
+    assert no.value.hint.startswith("hosts = ")

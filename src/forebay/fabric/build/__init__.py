@@ -16,6 +16,7 @@ from typing import Any
 from forebay.errors import BadInput, nearest
 from forebay.fabric.build import clos, direct, dragonfly, hpn, hyperx, planes, slim_fly, supernode
 from forebay.fabric.build.candidates import variants
+from forebay.fabric.build.lay import small_enough
 from forebay.fabric.build.supernode import as_scale_up
 from forebay.fabric.design import Design, ScaleUp
 from forebay.fabric.wiring import Wiring
@@ -62,7 +63,7 @@ FAMILIES: dict[str, Callable[[Design], Wiring]] = {
 
 def build(design: Design) -> Wiring:
     """The wiring of a design. Raises BadInput for a family that isn't known, or parameters that can't be."""
-    return FAMILIES[_known(design.kind)](fill(design))
+    return FAMILIES[_known(design.kind)](small_enough(fill(design)))
 
 
 def fill(design: Design) -> Design:

@@ -18,6 +18,7 @@ from forebay.fabric.design import Design
 from forebay.fabric.wiring import Wiring
 
 Array = np.ndarray[Any, Any]
+MOST = 2**24  # ends of a fabric, a hundred times more than anybody has wired: arrays of them fit a laptop
 
 
 def hosts(design: Design) -> dict[str, Any]:
@@ -64,6 +65,18 @@ def check(design: Design) -> None:
             asked=f"{d.cards} cards in domains of {d.scale_up.cards}",
             hint=alternatives("hosts", sorted({max(whole, d.hosts // whole * whole), -(-d.hosts // whole) * whole})),
         )
+
+
+def small_enough(design: Design) -> Design:
+    """The design. Raises BadInput for more ends than arrays are made for."""
+    d = design
+    if (ends := d.hosts * max(d.cards_per_host, d.nics_per_host)) > MOST:
+        raise BadInput(
+            "That is more than can be laid out.",
+            asked=f"{d.hosts} hosts of {d.cards_per_host} cards and {d.nics_per_host} NICs: {ends:,} ends",
+            hint=f"hosts = {MOST // max(d.cards_per_host, d.nics_per_host) or 1}",
+        )
+    return d
 
 
 def alternatives(name: str, values: list[Any]) -> str:
